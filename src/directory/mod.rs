@@ -1,0 +1,166 @@
+//! Layer 1: who there is and what belongs to whom. Immutable once read: a reload makes a new one.
+//! Knows no store and no protocol.
+
+pub mod rights;
+pub mod view;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::mail::account::Account;
+use crate::mail::address::Address;
+use crate::mail::flag::SeenMode;
+use crate::mail::id::Login;
+pub use rights::{Rights, rights};
+pub use view::{Place, Visible, view};
+
+/// Everything declared in `directory.toml`, checked; and the grants made by SETACL.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// By login.
+    pub users: BTreeMap<Login, User>,
+    /// By name.
+    pub teams: BTreeMap<String, Vec<Login>>,
+    /// By name.
+    pub inboxes: BTreeMap<Arc<str>, Inbox>,
+    /// By name.
+    pub channels: BTreeMap<Arc<str>, Channel>,
+    /// By name in lower case.
+    pub domains: BTreeMap<String, Domain>,
+    /// What SETACL said, over the declared rights.
+    pub grants: BTreeMap<(Account, Login), Rights>,
+}
+
+/// A domain that mail is accepted for.
+#[derive(Clone, Debug, Default)]
+pub struct Domain {
+    /// `smtp://host:port` of the server that keeps the other addresses of this domain.
+    pub upstream: Option<String>,
+    /// Takes mail for addresses that nobody has; off by default.
+    pub catch_all: Option<Address>,
+}
+
+/// A person who logs in.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// The name that they log in with.
+    pub login: Login,
+    /// Display name.
+    pub name: String,
+    /// Hash of the password.
+    pub password: PasswordHash,
+    /// What they are in the organisation.
+    pub role: Role,
+    /// Their own addresses.
+    pub addresses: Vec<Address>,
+}
+
+/// A stored password hash; without Debug, so that it cannot get into a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(pub String);
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+/// What a user is in the organisation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Role {
+    /// Sees what their teams may access.
+    #[default]
+    Member,
+    /// May also read every inbox and channel.
+    Admin,
+    /// May also work in and manage them.
+    SuperAdmin,
+}
+
+/// A shared inbox.
+#[derive(Clone, Debug)]
+pub struct Inbox {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Addresses whose mail it takes.
+    pub addresses: Vec<Address>,
+    /// Who may access it.
+    pub access: Access,
+    /// Whose \Seen it keeps.
+    pub seen: SeenMode,
+    /// Switches of later stages, as declared.
+    pub policy: Policy,
+}
+
+/// A private channel.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whose it is.
+    pub owner: Login,
+    /// Addresses whose mail it takes.
+    pub addresses: Vec<Address>,
+    /// Who works in it beside the owner.
+    pub routed_to: Vec<Login>,
+    /// Who else may access it.
+    pub access: Access,
+    /// Whose \Seen it keeps.
+    pub seen: SeenMode,
+    /// Switches of later stages, as declared.
+    pub policy: Policy,
+    /// Its address is meant to be a user's personal one too; silences a warning of `check`.
+    pub personal: bool,
+}
+
+/// Who may access an inbox or channel, beside what roles give.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Every user, with the right to work.
+    Everyone,
+    /// These only. For a channel with `access = "owner"` the list is empty.
+    Limited {
+        /// Teams and what their members may do.
+        teams: Vec<(String, Level)>,
+        /// Users and what they may do.
+        users: Vec<(Login, Level)>,
+    },
+}
+
+/// A level of rights as it is declared: `dora:read`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Level {
+    /// `lrs`
+    Read,
+    /// `lrswitep`
+    Work,
+    /// `lrswitepkxa`
+    Manage,
+}
+
+/// What is declared for sending and conversations; read by later stages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// `collision = "off" | "warn" | "reject"`
+    pub collision: String,
+    /// `identity = "off" | "rewrite" | "reject"`
+    pub identity: String,
+    /// `answering_assigns`
+    pub answering_assigns: bool,
+    /// `retention_days`: how long the Trash keeps a message.
+    pub retention_days: u32,
+}
+
+/// What becomes of mail for an address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Routing {
+    /// It enters these accounts, one instance each; never empty.
+    Local(Vec<Account>),
+    /// The domain is ours, the address is not: its upstream server keeps it.
+    Upstream(String),
+    /// The domain is ours, and nobody has the address. 550 5.1.1
+    Unknown,
+    /// The domain is not ours. 550 5.7.1
+    Foreign,
+}

@@ -1,0 +1,110 @@
+//! The one door for access: what a user may do with an account's mailboxes. Nothing else decides.
+
+use std::fmt;
+
+use super::{Access, Directory, Level, Role};
+use crate::mail::account::Account;
+use crate::mail::id::Login;
+
+/// The letters of RFC 4314 §2.1 that are in use here.
+const LETTERS: &str = "lrswipkxtea";
+
+/// A set of rights on a mailbox. RFC 4314 §2.1
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Rights(u16);
+
+impl Rights {
+    /// The mailbox does not exist for this user.
+    pub const NONE: Rights = Rights(0);
+
+    /// See, read, keep own \Seen: `lrs`.
+    pub fn read() -> Rights {
+        Rights::letters("lrs")
+    }
+
+    /// Also flag, file, answer, delete: `lrswitep`.
+    pub fn work() -> Rights {
+        Rights::letters("lrswitep")
+    }
+
+    /// All: `lrswitepkxa`.
+    pub fn manage() -> Rights {
+        Rights::letters(LETTERS)
+    }
+
+    /// The rights of a level.
+    pub fn of(level: Level) -> Rights {
+        match level {
+            Level::Read => Rights::read(),
+            Level::Work => Rights::work(),
+            Level::Manage => Rights::manage(),
+        }
+    }
+
+    /// The rights with these letters; letters not in use are ignored.
+    pub fn letters(letters: &str) -> Rights {
+        let bit = |c: char| LETTERS.find(c).map_or(0, |n| 1 << n);
+        Rights(letters.chars().fold(0, |set, c| set | bit(c)))
+    }
+
+    /// Whether the right with this letter is held.
+    pub fn has(self, letter: char) -> bool {
+        LETTERS.find(letter).is_some_and(|n| self.0 >> n & 1 == 1)
+    }
+
+    /// Whether no right is held.
+    pub fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The rights held by either.
+    pub fn union(self, other: Rights) -> Rights {
+        Rights(self.0 | other.0)
+    }
+}
+
+/// The letters in the order of RFC 4314.
+impl fmt::Display for Rights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        LETTERS.chars().filter(|c| self.has(*c)).try_for_each(|c| write!(f, "{c}"))
+    }
+}
+
+/// What `user` may do with the mailboxes of `account`. A user or account that is not declared has
+/// no rights; forbidden and absent are the same answer.
+pub fn rights(directory: &Directory, user: &Login, account: &Account) -> Rights {
+    let Some(declared) = directory.users.get(user) else { return Rights::NONE };
+    let (access, works) = match account {
+        Account::User(owner) if owner == user => return Rights::manage(),
+        Account::User(_) => return Rights::NONE,
+        Account::Inbox(name) => match directory.inboxes.get(name) {
+            Some(inbox) => (&inbox.access, false),
+            None => return Rights::NONE,
+        },
+        Account::Channel(name) => match directory.channels.get(name) {
+            Some(c) => (&c.access, c.owner == *user || c.routed_to.contains(user)),
+            None => return Rights::NONE,
+        },
+    };
+    let by_role = match declared.role {
+        Role::Member => Rights::NONE,
+        Role::Admin => Rights::read(),
+        Role::SuperAdmin => Rights::manage(),
+    };
+    let routed = if works { Rights::work() } else { Rights::NONE };
+    let granted = directory.grants.get(&(account.clone(), user.clone()));
+    let by_access =
+        granted.copied().unwrap_or_else(|| routed.union(of_access(directory, user, access)));
+    by_role.union(by_access)
+}
+
+/// What the declared access gives, the highest level that applies.
+fn of_access(directory: &Directory, user: &Login, access: &Access) -> Rights {
+    let Access::Limited { teams, users } = access else { return Rights::work() };
+    let in_team = |team: &String| directory.teams.get(team).is_some_and(|m| m.contains(user));
+    let by_team = teams.iter().filter(|(team, _)| in_team(team)).map(|(_, level)| *level);
+    let by_name = users.iter().filter(|(login, _)| login == user).map(|(_, level)| *level);
+    // deliberately: a level given by name replaces that of the team, so that a member can be limited
+    let level = by_name.max().or_else(|| by_team.max());
+    level.map_or(Rights::NONE, Rights::of)
+}

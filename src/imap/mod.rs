@@ -1,0 +1,153 @@
+//! Layer 2: IMAP4rev1 and its extensions, without sockets or timers. Bytes come in through
+//! `wire/framing`, commands run against the store's and directory's traits, bytes leave through
+//! `Output`. A command is a file in `command/`: arguments → state → store → answer.
+
+pub mod names;
+pub mod output;
+pub mod view;
+pub mod wire;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::directory::{Directory, Rights};
+use crate::mail::account::{Account, FolderNames};
+use crate::mail::flag::SeenMode;
+use crate::mail::id::Login;
+use crate::store::{Mailbox, Store, StoreError};
+use view::View;
+
+/// What all sessions share.
+#[derive(Clone)]
+pub struct Context {
+    /// Where mail is kept.
+    pub store: Arc<dyn Store>,
+    /// What role folders are called here.
+    pub folder_names: Arc<FolderNames>,
+    /// Longest message that APPEND takes, in bytes.
+    pub message_bytes_max: u64,
+}
+
+/// The mailbox that a session has selected, and what its user may do there.
+pub struct Selected {
+    /// Which.
+    pub mailbox: Arc<Mailbox>,
+    /// What the user may do, at this moment.
+    pub rights: Rights,
+    /// Whose \Seen it keeps.
+    pub seen: SeenMode,
+    /// Opened by EXAMINE: nothing may change.
+    pub examined: bool,
+    /// What the client believes; the only place with sequence numbers.
+    pub view: View,
+}
+
+/// A command's success: the text behind the tagged OK.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Completion {
+    /// A response code without its brackets: `COPYUID 1 2 3`.
+    pub code: Option<String>,
+    /// What was done, for a person.
+    pub text: Cow<'static, str>,
+}
+
+impl Completion {
+    /// Success without a response code.
+    pub fn ok(text: &'static str) -> Completion {
+        Completion { code: None, text: text.into() }
+    }
+
+    /// Success with a response code.
+    pub fn with_code(code: String, text: &'static str) -> Completion {
+        Completion { code: Some(code), text: text.into() }
+    }
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// Tagged BAD: the command is not understood; says where and what was expected.
+    Bad(String),
+    /// Tagged NO.
+    No {
+        /// A response code without its brackets: `TRYCREATE`. RFC 5530
+        code: Option<&'static str>,
+        /// Why, and what to do.
+        text: Cow<'static, str>,
+    },
+    /// The peer is gone; nothing can be said.
+    Disconnected,
+}
+
+impl Refusal {
+    /// Tagged NO with a response code.
+    pub fn no(code: &'static str, text: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal::No { code: Some(code), text: text.into() }
+    }
+
+    /// The one answer for a mailbox that is absent or forbidden: byte for byte the same.
+    pub fn no_such_mailbox() -> Refusal {
+        Refusal::no("NONEXISTENT", "No such mailbox")
+    }
+
+    /// As `no_such_mailbox`, where creating it would help (COPY, MOVE, APPEND). RFC 3501 §6.3.11
+    pub fn try_create() -> Refusal {
+        Refusal::no("TRYCREATE", "No such mailbox")
+    }
+
+    /// The user sees the mailbox but lacks a right. RFC 5530 §3
+    pub fn no_permission(text: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal::no("NOPERM", text)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Refusal {
+        match error {
+            StoreError::Gone => Refusal::no_such_mailbox(),
+            StoreError::Exists => Refusal::no("ALREADYEXISTS", "A mailbox of that name exists"),
+            StoreError::Limit(what) => Refusal::no("LIMIT", format!("Too many: {what}")),
+            StoreError::Unavailable(_) => {
+                Refusal::no("UNAVAILABLE", "The mail store is not available, try again later")
+            }
+            StoreError::Corrupt(_) => {
+                Refusal::no("CORRUPTION", "Stored data is damaged, tell the administrator")
+            }
+        }
+    }
+}
+
+impl From<std::io::Error> for Refusal {
+    fn from(_: std::io::Error) -> Refusal {
+        Refusal::Disconnected
+    }
+}
+
+/// Whose \Seen an account's mailboxes keep.
+pub fn seen_mode(directory: &Directory, account: &Account) -> SeenMode {
+    match account {
+        Account::User(_) => SeenMode::Shared,
+        Account::Inbox(name) => directory.inboxes.get(name).map_or(SeenMode::PerUser, |i| i.seen),
+        Account::Channel(name) => {
+            directory.channels.get(name).map_or(SeenMode::PerUser, |c| c.seen)
+        }
+    }
+}
+
+/// How a command names messages. RFC 3501 §6.4.8
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Numbering {
+    /// Message sequence numbers.
+    Sequence,
+    /// UIDs: the command came behind `UID`.
+    Uid,
+}
+
+/// Who runs a command.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The user who logged in.
+    pub user: Login,
+    /// What was declared when the command began.
+    pub directory: Arc<Directory>,
+}

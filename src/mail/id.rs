@@ -1,0 +1,71 @@
+//! Typed numbers. Each is made only where it is assigned; they do not convert into each other.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A message's number in one mailbox, ascending, never used twice. RFC 3501 §2.3.1.1
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Uid(pub u32);
+
+/// The epoch of a mailbox's UIDs. RFC 3501 §2.3.1.1
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct UidValidity(pub u32);
+
+/// A mailbox's modification sequence; below 2^63. RFC 7162 §3.1
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct ModSeq(pub u64);
+
+/// A mailbox in the store; stable over rename.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MailboxId(pub i64);
+
+/// One stored message, whatever the number of its instances.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct BlobId(pub i64);
+
+/// The trace header fields of one instance; `TraceId::NONE` for appended messages.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TraceId(pub i64);
+
+impl TraceId {
+    /// An instance without trace fields: it came by APPEND, not by SMTP.
+    pub const NONE: TraceId = TraceId(0);
+}
+
+/// Microseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// Whole seconds since 1970-01-01T00:00:00Z, rounded down.
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
+    /// From whole seconds since 1970-01-01T00:00:00Z.
+    pub fn from_seconds(seconds: i64) -> Timestamp {
+        Timestamp(seconds.saturating_mul(1_000_000))
+    }
+}
+
+/// A user's login name, in lower case. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Login(Arc<str>);
+
+impl Login {
+    /// Folds `login` to lower case: logins are compared without regard to case.
+    pub fn new(login: &str) -> Login {
+        Login(login.to_lowercase().into())
+    }
+
+    /// The login as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

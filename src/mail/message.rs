@@ -1,0 +1,122 @@
+//! What is computed from a message once, when it arrives: structure, envelope, common header fields,
+//! text. Knows no store and no IMAP syntax.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that later commands need of a message without reading it again.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Parsed {
+    /// The envelope fields, as IMAP shows them.
+    pub envelope: Envelope,
+    /// The MIME tree; offsets count from the first byte of the stored message.
+    pub structure: Part,
+    /// The raw header fields that mail programs list (`CACHED_FIELDS`), in their order, each with its
+    /// line end, without the empty line at the end.
+    pub fields: Vec<u8>,
+    /// Decoded text of the header and of the text parts, folded for SEARCH; see `fold`.
+    pub text: SearchText,
+}
+
+/// Folded text, apart so that SEARCH BODY does not match in the header. RFC 3501 §6.4.4
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct SearchText {
+    /// Decoded, unfolded and case-folded header fields, a line each: `name: value`.
+    pub header: String,
+    /// Decoded and case-folded text of all text parts.
+    pub body: String,
+}
+
+/// ENVELOPE: values are raw bytes as they stand in the header (RFC 2047 not decoded), unfolded.
+/// RFC 3501 §7.4.2
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Date: as written.
+    pub date: Option<Vec<u8>>,
+    /// Date: in microseconds since 1970, for SENTBEFORE and its like; local date, zone ignored, is
+    /// `date_day`.
+    pub date_micros: Option<i64>,
+    /// Day of the Date: field in its own zone, as days since 1970-01-01.
+    pub date_day: Option<i32>,
+    /// Subject:
+    pub subject: Option<Vec<u8>>,
+    /// From:
+    pub from: Vec<EnvelopeAddress>,
+    /// Sender:, or From: where it is missing.
+    pub sender: Vec<EnvelopeAddress>,
+    /// Reply-To:, or From: where it is missing.
+    pub reply_to: Vec<EnvelopeAddress>,
+    /// To:
+    pub to: Vec<EnvelopeAddress>,
+    /// Cc:
+    pub cc: Vec<EnvelopeAddress>,
+    /// Bcc:
+    pub bcc: Vec<EnvelopeAddress>,
+    /// In-Reply-To:
+    pub in_reply_to: Option<Vec<u8>>,
+    /// Message-ID:
+    pub message_id: Option<Vec<u8>>,
+    /// References:, each id without angle brackets, oldest first; at most 100.
+    pub references: Vec<String>,
+}
+
+/// One address of an envelope, or the start (`host` absent, `mailbox` the group's name) or end (both
+/// absent) of a group. RFC 3501 §7.4.2
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct EnvelopeAddress {
+    /// Display name, raw.
+    pub name: Option<Vec<u8>>,
+    /// Local part, or group name.
+    pub mailbox: Option<Vec<u8>>,
+    /// Domain.
+    pub host: Option<Vec<u8>>,
+}
+
+/// Parameters of a MIME field: names upper case, values as bytes.
+pub type Parameters = Vec<(String, Vec<u8>)>;
+
+/// One part of the MIME tree. RFC 3501 §7.4.2 `BODYSTRUCTURE`
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Part {
+    /// Top-level media type, upper case: `TEXT`.
+    pub media_type: String,
+    /// Subtype, upper case: `PLAIN`.
+    pub subtype: String,
+    /// Parameters of Content-Type:, names upper case, values as bytes (RFC 2231 sections joined).
+    pub parameters: Parameters,
+    /// Content-ID:
+    pub id: Option<Vec<u8>>,
+    /// Content-Description:
+    pub description: Option<Vec<u8>>,
+    /// Content-Transfer-Encoding:, upper case; `7BIT` where it is missing.
+    pub encoding: String,
+    /// Content-MD5:
+    pub md5: Option<Vec<u8>>,
+    /// Content-Disposition: with its parameters.
+    pub disposition: Option<(String, Parameters)>,
+    /// Content-Language:
+    pub language: Vec<Vec<u8>>,
+    /// Content-Location:
+    pub location: Option<Vec<u8>>,
+    /// Where the part's header starts.
+    pub header_start: u64,
+    /// Where its body starts: behind the empty line.
+    pub body_start: u64,
+    /// Where its body ends: before the line end that belongs to the boundary.
+    pub body_end: u64,
+    /// Lines of the body.
+    pub lines: u64,
+    /// What is inside.
+    pub content: Content,
+}
+
+/// What a part holds.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub enum Content {
+    /// Bytes: text, image and the like.
+    #[default]
+    Leaf,
+    /// multipart/*: at least one part.
+    Multipart(Vec<Part>),
+    /// message/rfc822 (not transfer-encoded): its envelope and its top part.
+    Message(Box<Envelope>, Box<Part>),
+}

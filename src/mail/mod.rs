@@ -1,0 +1,8 @@
+//! Layer 0: the words of mail that every other layer speaks. Knows no store, no socket, no clock.
+
+pub mod account;
+pub mod address;
+pub mod flag;
+pub mod id;
+pub mod message;
+pub mod uid_set;

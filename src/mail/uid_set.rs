@@ -1,0 +1,106 @@
+//! Sets of UIDs as ascending, disjoint, non-adjacent ranges.
+
+use std::fmt;
+
+use super::id::Uid;
+
+/// A set of UIDs. Grows by ranges, so `1:*` costs nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct UidSet {
+    ranges: Vec<(u32, u32)>,
+}
+
+impl UidSet {
+    /// The empty set.
+    pub fn new() -> UidSet {
+        UidSet::default()
+    }
+
+    /// Adds one UID; cheapest in ascending order.
+    pub fn insert(&mut self, uid: Uid) {
+        self.insert_range(uid, uid);
+    }
+
+    /// Adds `first..=last` (either way round).
+    pub fn insert_range(&mut self, first: Uid, last: Uid) {
+        let (low, high) = (first.0.min(last.0), first.0.max(last.0));
+        let start = self.ranges.partition_point(|r| r.1.saturating_add(1) < low);
+        let end = start + self.ranges[start..].partition_point(|r| r.0 <= high.saturating_add(1));
+        let merged =
+            self.ranges[start..end].iter().fold((low, high), |m, r| (m.0.min(r.0), m.1.max(r.1)));
+        self.ranges.splice(start..end, [merged]);
+    }
+
+    /// Whether the set holds `uid`.
+    pub fn contains(&self, uid: Uid) -> bool {
+        let at = self.ranges.partition_point(|r| r.1 < uid.0);
+        self.ranges.get(at).is_some_and(|r| r.0 <= uid.0)
+    }
+
+    /// Whether the set is empty.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// How many UIDs the set holds.
+    pub fn len(&self) -> u64 {
+        self.ranges.iter().map(|r| u64::from(r.1 - r.0) + 1).sum()
+    }
+
+    /// The ranges, ascending, both ends included.
+    pub fn ranges(&self) -> &[(u32, u32)] {
+        &self.ranges
+    }
+
+    /// The UIDs, ascending. Bound the set before walking it: `1:4294967295` is a valid set.
+    pub fn iter(&self) -> impl Iterator<Item = Uid> + '_ {
+        self.ranges.iter().flat_map(|r| (r.0..=r.1).map(Uid))
+    }
+}
+
+impl FromIterator<Uid> for UidSet {
+    fn from_iter<I: IntoIterator<Item = Uid>>(uids: I) -> UidSet {
+        let mut set = UidSet::new();
+        for uid in uids {
+            set.insert(uid);
+        }
+        set
+    }
+}
+
+/// As in RFC 3501 §9 `sequence-set`: `1:3,7`.
+impl fmt::Display for UidSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (low, high)) in self.ranges.iter().enumerate() {
+            let comma = if n > 0 { "," } else { "" };
+            if low == high {
+                write!(f, "{comma}{low}")?;
+            } else {
+                write!(f, "{comma}{low}:{high}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_merge_when_they_touch() {
+        let set: UidSet = [5, 1, 2, 3, 9, 8, 4].map(Uid).into_iter().collect();
+        assert_eq!(set.to_string(), "1:5,8:9");
+        assert_eq!(set.len(), 7);
+        assert!(set.contains(Uid(4)) && !set.contains(Uid(6)));
+    }
+
+    #[test]
+    fn a_range_swallows_what_it_covers() {
+        let mut set: UidSet = [1, 5, 9, 20].map(Uid).into_iter().collect();
+        set.insert_range(Uid(10), Uid(4));
+        assert_eq!(set.to_string(), "1,4:10,20");
+        set.insert_range(Uid(1), Uid(u32::MAX));
+        assert_eq!(set.to_string(), "1:4294967295");
+    }
+}

@@ -1,0 +1,256 @@
+//! Changes: the only way that anything in the store becomes different. The same list of changes is
+//! applied live, in the model test and on every engine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::mail::account::{Account, Folder};
+use crate::mail::flag::{FlagList, SeenMode};
+use crate::mail::id::{Login, MailboxId, ModSeq, Timestamp, Uid, UidValidity};
+use crate::mail::message::Parsed;
+use crate::mail::uid_set::UidSet;
+
+/// Changes that happen together or not at all.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    /// Who does it.
+    pub actor: Actor,
+    /// In this order; a later change sees what an earlier one did.
+    pub changes: Vec<Change>,
+}
+
+/// Who changes something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Actor {
+    /// A logged-in user.
+    User(Login),
+    /// Mail that came in.
+    Delivery,
+    /// The daemon itself: folders made for the directory, retention.
+    System,
+}
+
+/// The bytes of a message.
+#[derive(Clone, Debug)]
+pub enum Bytes {
+    /// In memory; small messages.
+    Memory(Arc<Vec<u8>>),
+    /// In a spool file, which the caller removes after the commit has answered.
+    File {
+        /// Where.
+        path: PathBuf,
+        /// How many bytes of it, from its start.
+        len: u64,
+    },
+}
+
+impl Bytes {
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Bytes::Memory(bytes) => bytes.len() as u64,
+            Bytes::File { len, .. } => *len,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A message to be stored, with what was computed from it. Stored once per `hash`.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// The bytes as received: without any trace field of ours.
+    pub bytes: Bytes,
+    /// BLAKE3 of the bytes.
+    pub hash: [u8; 32],
+    /// What was computed.
+    pub parsed: Arc<Parsed>,
+}
+
+/// One change. See `Outcome` for what each answers.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// An instance of a message enters a mailbox, by delivery or APPEND. → `Stored` or `Duplicate`
+    Delivered(Box<Delivered>),
+    /// Instances are copied; missing UIDs are skipped. → `Copied`
+    Copied(Transfer),
+    /// Instances change their mailbox: copied there and expunged here, in one step. → `Copied`
+    Moved(Transfer),
+    /// Flags and keywords change. \Seen in the list is the shared one. → `Flags`
+    FlagsSet {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which; those missing are skipped.
+        uids: UidSet,
+        /// How.
+        operation: FlagOperation,
+        /// What.
+        flags: FlagList,
+        /// Messages changed after this are refused, each by itself; of a user's own \Seen, only that
+        /// user's. RFC 7162 §3.1.3
+        unchanged_since: Option<ModSeq>,
+        /// Whose overlay counts for `unchanged_since`; `None` where \Seen is shared.
+        viewer: Option<Login>,
+    },
+    /// A user's own \Seen. → `Flags`
+    SeenSet {
+        /// Where.
+        mailbox: MailboxId,
+        /// Whose.
+        user: Login,
+        /// Which; those missing are skipped.
+        uids: UidSet,
+        /// Set or cleared.
+        seen: bool,
+        /// As in `FlagsSet`.
+        unchanged_since: Option<ModSeq>,
+    },
+    /// Instances are removed for good. → `Expunged`
+    Expunged {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which; those missing are skipped.
+        uids: UidSet,
+    },
+    /// A mailbox is made. → `Created`; fails with `Exists`
+    MailboxCreated {
+        /// Whose.
+        account: Account,
+        /// Which.
+        folder: Folder,
+    },
+    /// A mailbox, without those below it, gets another path. → `Done`; fails with `Exists`
+    MailboxRenamed {
+        /// Which.
+        mailbox: MailboxId,
+        /// Its new path in the same account.
+        folder: Folder,
+    },
+    /// A mailbox and its instances are removed. → `Done`
+    MailboxDeleted {
+        /// Which.
+        mailbox: MailboxId,
+    },
+    /// A user's choice of subscription. → `Done`
+    Subscribed {
+        /// Whose choice.
+        user: Login,
+        /// Which account.
+        account: Account,
+        /// Which folder; need not exist. RFC 3501 §6.3.6
+        folder: Folder,
+        /// Subscribed or not.
+        subscribed: bool,
+    },
+    /// SETACL or DELETEACL by a super-admin. → `Done`
+    Granted(Grant),
+}
+
+/// See `Change::Delivered`.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// Where to.
+    pub mailbox: MailboxId,
+    /// What.
+    pub message: NewMessage,
+    /// Return-Path, Delivered-To and Received as whole lines with CRLF; empty for APPEND.
+    pub trace: Vec<u8>,
+    /// Flags it has from the start; \Seen is the shared one.
+    pub flags: FlagList,
+    /// In a mailbox with per-user \Seen: who has seen it from the start.
+    pub seen_by: Option<Login>,
+    /// INTERNALDATE.
+    pub internal_date: Timestamp,
+    /// Suppresses a second instance of the same envelope and content within a day.
+    pub duplicate_key: Option<[u8; 32]>,
+}
+
+/// See `Change::Copied` and `Change::Moved`.
+///
+/// \Seen goes along: between two per-user mailboxes of one account everybody's; otherwise that of
+/// `user`, from and to whatever the two mailboxes keep.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    /// From which mailbox.
+    pub from: MailboxId,
+    /// Whose \Seen `from` keeps.
+    pub from_seen: SeenMode,
+    /// Which instances; those missing are skipped.
+    pub uids: UidSet,
+    /// To which mailbox; may be `from` itself.
+    pub to: MailboxId,
+    /// Whose \Seen `to` keeps.
+    pub to_seen: SeenMode,
+    /// Who does it.
+    pub user: Login,
+}
+
+/// How `Change::FlagsSet` combines. RFC 3501 §6.4.6
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlagOperation {
+    /// FLAGS: exactly these, among those that `keep` does not protect.
+    Replace {
+        /// Flags that stay as they are, set or not: the user may not change them.
+        keep: crate::mail::flag::SystemFlags,
+    },
+    /// +FLAGS
+    Add,
+    /// -FLAGS
+    Remove,
+}
+
+/// A right given or taken by SETACL: the level replaces what the directory says for that user.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Grant {
+    /// On which inbox or channel.
+    pub account: Account,
+    /// To whom.
+    pub user: Login,
+    /// The letters of RFC 4314 (empty: nothing at all); `None`: the directory decides again.
+    pub rights: Option<String>,
+}
+
+/// What a commit did: one outcome per change, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Receipt {
+    /// As many as there were changes.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What one change did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The instance exists.
+    Stored {
+        /// Its UID.
+        uid: Uid,
+        /// The mailbox's epoch.
+        uid_validity: UidValidity,
+    },
+    /// An instance with this duplicate key was stored within the last day: nothing was done.
+    Duplicate,
+    /// Instances were copied or moved.
+    Copied {
+        /// The target's epoch.
+        uid_validity: UidValidity,
+        /// Old and new UID of each, ascending.
+        pairs: Vec<(Uid, Uid)>,
+    },
+    /// Flags were changed.
+    Flags {
+        /// Those that `unchanged_since` refused.
+        refused: UidSet,
+    },
+    /// Instances were removed.
+    Expunged {
+        /// Those that existed.
+        uids: UidSet,
+    },
+    /// The mailbox exists now.
+    Created(MailboxId),
+    /// Nothing more to say.
+    Done,
+}

@@ -1,0 +1,182 @@
+//! Layer 1: where mail is kept. The trait that every engine implements, and its words.
+//!
+//! Mailboxes change only by a `Change` inside a `Transaction`. What a reader gets is an immutable
+//! snapshot, shared by all sessions; who wants to know what is new watches a mailbox's ModSeq and
+//! compares two snapshots. Knows no protocol, no directory, no names that a client sees.
+
+pub mod change;
+pub mod overlay;
+pub mod snapshot;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::mail::account::{Account, Folder};
+use crate::mail::flag::SeenMode;
+use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, Timestamp, TraceId, Uid, UidValidity};
+use crate::mail::message::{Envelope, Part, SearchText};
+use crate::mail::uid_set::UidSet;
+use change::{Grant, Receipt, Transaction};
+use overlay::Overlay;
+use snapshot::Snapshot;
+
+/// What a store's method answers, later.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// What can go wrong, by what the caller can do about it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StoreError {
+    /// The mailbox, message or blob does not exist (any more).
+    Gone,
+    /// A mailbox of that name exists already.
+    Exists,
+    /// A limit would be exceeded; says which.
+    Limit(&'static str),
+    /// The store cannot work at the moment (disk full, engine stopped); try again later. The text is
+    /// for the log, never for a peer.
+    Unavailable(String),
+    /// Stored data failed its check; the text is for the log.
+    Corrupt(String),
+}
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StoreError::Gone => f.write_str("no such mailbox or message"),
+            StoreError::Exists => f.write_str("a mailbox of that name exists"),
+            StoreError::Limit(what) => write!(f, "limit reached: {what}"),
+            StoreError::Unavailable(why) => write!(f, "the store is unavailable: {why}"),
+            StoreError::Corrupt(why) => write!(f, "stored data is damaged: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// A mailbox as the store lists it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mailbox {
+    /// Stable over rename.
+    pub id: MailboxId,
+    /// Whose it is.
+    pub account: Account,
+    /// Where in that account's tree.
+    pub folder: Folder,
+    /// The epoch of its UIDs.
+    pub uid_validity: UidValidity,
+}
+
+/// The counts of STATUS, as one user sees them. RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 8438
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// MESSAGES
+    pub messages: u32,
+    /// UNSEEN, for this user
+    pub unseen: u32,
+    /// Messages with \Deleted
+    pub deleted: u32,
+    /// UIDNEXT
+    pub uid_next: Uid,
+    /// UIDVALIDITY
+    pub uid_validity: UidValidity,
+    /// HIGHESTMODSEQ
+    pub highest_modseq: ModSeq,
+    /// SIZE in bytes
+    pub size_bytes: u64,
+    /// RECENT: messages that no read-write session of this user has been told of.
+    pub recent: u32,
+}
+
+/// Which stored facts of a message a reader wants; each costs a read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FactsWanted {
+    /// ENVELOPE
+    pub envelope: bool,
+    /// BODYSTRUCTURE and the offsets of sections
+    pub structure: bool,
+    /// The raw cached header fields
+    pub fields: bool,
+    /// The folded text
+    pub text: bool,
+}
+
+/// The stored facts of one message; what was not wanted is empty.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Facts {
+    /// The envelope.
+    pub envelope: Option<Box<Envelope>>,
+    /// The MIME tree.
+    pub structure: Option<Box<Part>>,
+    /// The raw cached header fields.
+    pub fields: Vec<u8>,
+    /// The folded text.
+    pub text: Option<Box<SearchText>>,
+}
+
+/// A user's own choices of subscription; a mailbox without an entry is subscribed, if it is visible.
+pub type Subscriptions = BTreeMap<(Account, Folder), bool>;
+
+/// Where mail is kept. All engines answer alike; `store::contract` is the suite that each passes.
+///
+/// Methods without `Answer` read memory only and never wait.
+pub trait Store: Send + Sync {
+    /// Applies all changes of one transaction, or none. Durable when it answers; changes of many
+    /// callers share one write to disk.
+    fn commit(&self, transaction: Transaction) -> Answer<'_, Receipt>;
+
+    /// The mailboxes of an account, by folder path.
+    fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>>;
+
+    /// One mailbox by account and folder.
+    fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>>;
+
+    /// One mailbox by its id; `None` once it is deleted.
+    fn mailbox(&self, id: MailboxId) -> Option<Arc<Mailbox>>;
+
+    /// The counts of a mailbox as `user` sees them.
+    fn status<'a>(&'a self, id: MailboxId, user: &'a Login, seen: SeenMode) -> Answer<'a, Status>;
+
+    /// The present state of a mailbox, shared.
+    fn snapshot(&self, id: MailboxId) -> Answer<'_, Arc<Snapshot>>;
+
+    /// What `user` alone has in a mailbox, shared by that user's sessions.
+    fn overlay<'a>(&'a self, id: MailboxId, user: &'a Login) -> Answer<'a, Arc<Overlay>>;
+
+    /// Claims \Recent: the first UID that no read-write session of `user` had been told of when this
+    /// was called; from now on it is the mailbox's present UIDNEXT. Kept in memory: after a restart
+    /// nothing older counts as recent. RFC 3501 §2.3.2
+    fn claim_recent(&self, id: MailboxId, user: &Login) -> Uid;
+
+    /// The UIDs expunged after `since`, from the tombstones. RFC 7162 §3.2.7
+    fn expunged_since(&self, id: MailboxId, since: ModSeq) -> Answer<'_, UidSet>;
+
+    /// Facts of messages, in the order asked for; ask for some hundreds at a time. A message that is
+    /// gone gives empty facts.
+    fn facts<'a>(&'a self, blobs: &'a [BlobId], wanted: FactsWanted) -> Answer<'a, Vec<Facts>>;
+
+    /// The trace header fields of an instance: whole lines with CRLF.
+    fn trace(&self, id: TraceId) -> Answer<'_, Vec<u8>>;
+
+    /// A range of a stored message's bytes; shorter at its end. Ask for 256 KiB at a time at most.
+    fn body(&self, blob: BlobId, range: Range<u64>) -> Answer<'_, Vec<u8>>;
+
+    /// A user's subscriptions.
+    fn subscriptions(&self, user: &Login) -> Arc<Subscriptions>;
+
+    /// The rights granted by SETACL, over what the directory says.
+    fn grants(&self) -> Arc<Vec<Grant>>;
+
+    /// The last ModSeq of a mailbox; changes after each commit that touched it. Fails to change any
+    /// more (the sender is dropped) when the mailbox is deleted.
+    fn watch(&self, id: MailboxId) -> watch::Receiver<ModSeq>;
+
+    /// Counts up whenever a mailbox is created, renamed or deleted, or a grant changes.
+    fn watch_mailboxes(&self) -> watch::Receiver<u64>;
+
+    /// Now, as the store stamps it.
+    fn now(&self) -> Timestamp;
+}
