@@ -51,5 +51,6 @@
 pub mod directory;
 pub mod imap;
 pub mod mail;
+pub mod server;
 pub mod store;
 pub mod sys;

@@ -1,0 +1,60 @@
+//! Layer 4: the only sockets, tasks, TLS and timers. Everything that a protocol needs of the world
+//! is in `Shared`; the protocols themselves are pure and live in `smtp/` and `imap/`.
+
+pub mod connections;
+pub mod listener;
+pub mod self_signed;
+pub mod stream;
+pub mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::directory::Directory;
+use crate::store::Store;
+use crate::sys::Clock;
+use connections::{Connections, Place};
+
+/// What all connections share.
+pub struct Shared {
+    /// Where mail is kept.
+    pub store: Arc<dyn Store>,
+    /// What is declared at this moment, the store's grants included.
+    pub directory: watch::Receiver<Arc<Directory>>,
+    /// The certificate of this moment; `None` when TLS is off.
+    pub tls: Option<Arc<tls::Certificates>>,
+    /// True once the daemon stops: say goodbye and end.
+    pub shutdown: watch::Receiver<bool>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// All open connections.
+    pub counts: Arc<Connections>,
+}
+
+/// Who is at the other end.
+#[derive(Clone)]
+pub struct Peer {
+    /// Their address.
+    pub address: SocketAddr,
+    /// Ours, as they see it.
+    pub local: SocketAddr,
+    /// The place that this connection takes; `None` in tests without a listener.
+    pub place: Option<Arc<Place>>,
+}
+
+impl Peer {
+    /// A peer that takes no place.
+    pub fn new(address: SocketAddr, local: SocketAddr) -> Peer {
+        Peer { address, local, place: None }
+    }
+
+    /// To be called once the user has logged in: the connection is no longer one of the silent ones
+    /// that a newer one may push out.
+    pub fn logged_in(&self) {
+        if let Some(place) = &self.place {
+            place.logged_in();
+        }
+    }
+}
