@@ -2,6 +2,7 @@
 //! `wire/framing`, commands run against the store's and directory's traits, bytes leave through
 //! `Output`. A command is a file in `command/`: arguments → state → store → answer.
 
+pub mod command;
 pub mod names;
 pub mod output;
 pub mod view;
@@ -150,4 +151,8 @@ pub struct Session {
     pub user: Login,
     /// What was declared when the command began.
     pub directory: Arc<Directory>,
+    /// The client has issued a CONDSTORE enabling command: FETCH responses carry MODSEQ from now on.
+    /// Set by ENABLE, SELECT (CONDSTORE), STATUS (HIGHESTMODSEQ), FETCH (MODSEQ), CHANGEDSINCE,
+    /// UNCHANGEDSINCE and SEARCH MODSEQ. RFC 7162 §3.1
+    pub condstore: bool,
 }

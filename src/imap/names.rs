@@ -1,13 +1,30 @@
 //! The names that a client sees, and the accounts and folders that they mean. The only file that
-//! knows the namespaces.
+//! knows the namespaces: prefix "" for the user's own folders, `Private/`, `Other Users/`, `Shared/`.
+//! Knows no wire form (see `wire/utf7`) and no LIST pattern.
 
 use std::sync::Arc;
 
-use super::{Context, Session};
-use crate::directory::Rights;
-use crate::mail::account::{Account, Folder};
+use super::{Context, Session, seen_mode};
+use crate::directory::{Directory, Place, Rights, Visible, rights, view};
+use crate::mail::account::{Account, Folder, FolderNames, FolderRole};
 use crate::mail::flag::SeenMode;
+use crate::mail::id::Login;
 use crate::store::Mailbox;
+
+/// Joins the levels of a name, in every namespace.
+pub const DELIMITER: char = '/';
+/// Longest level of a name, in bytes of UTF-8.
+pub const LEVEL_BYTES_MAX: usize = 255;
+/// Most levels of a name.
+pub const LEVELS_MAX: usize = 16;
+/// Parent of the private channels that are routed to the user.
+pub const PRIVATE: &str = "Private";
+/// Parent of other users' channels. RFC 2342 §5
+pub const OTHER_USERS: &str = "Other Users";
+/// Parent of the shared inboxes.
+pub const SHARED: &str = "Shared";
+/// The user's own mailbox, in any case. RFC 3501 §5.1
+pub const INBOX: &str = "INBOX";
 
 /// What a name means for one user.
 #[derive(Clone, Debug)]
@@ -24,8 +41,191 @@ pub struct Resolved {
     pub mailbox: Option<Arc<Mailbox>>,
 }
 
+/// A mailbox that a user sees, with its name.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The name in UTF-8.
+    pub name: String,
+    /// What the user may do there.
+    pub rights: Rights,
+    /// Which.
+    pub mailbox: Arc<Mailbox>,
+}
+
 /// Finds what `name` (decoded, UTF-8) means for the session's user. `None`: it is forbidden, or no
 /// account has a folder of that name; the two cannot be told apart.
-pub fn resolve(_context: &Context, _session: &Session, _name: &str) -> Option<Resolved> {
-    None
+pub fn resolve(context: &Context, session: &Session, name: &str) -> Option<Resolved> {
+    let directory = &session.directory;
+    let (account, folder) = locate(&context.folder_names, directory, &session.user, name)?;
+    let rights = rights(directory, &session.user, &account);
+    if !rights.has('l') {
+        return None;
+    }
+    let seen = seen_mode(directory, &account);
+    let mailbox = context.store.find(&account, &folder);
+    Some(Resolved { account, folder, rights, seen, mailbox })
+}
+
+/// All mailboxes that the session's user sees, in the order of `view`: own folders first. Within an
+/// account the root, then the folders with a role, then the others by name.
+pub fn tree(context: &Context, session: &Session) -> Vec<Named> {
+    let visible = view(&session.directory, &session.user);
+    visible.iter().flat_map(|account| of_account(context, account)).collect()
+}
+
+/// The name of a mailbox for the session's user; `None` when they may not see it.
+pub fn name_of(
+    context: &Context,
+    session: &Session,
+    account: &Account,
+    folder: &Folder,
+) -> Option<String> {
+    let visible = view(&session.directory, &session.user);
+    let visible = visible.iter().find(|v| v.account == *account)?;
+    Some(join(&prefix(visible), &shown_path(&context.folder_names, account, folder)))
+}
+
+/// Whether `name` is well-formed: levels that are not empty, not too long, not too many.
+pub fn is_well_formed(name: &str) -> bool {
+    let level = |l: &str| !l.is_empty() && l.len() <= LEVEL_BYTES_MAX && !l.starts_with('\\');
+    name.split(DELIMITER).count() <= LEVELS_MAX
+        && name.split(DELIMITER).all(level)
+        && !name.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER)
+}
+
+fn of_account(context: &Context, visible: &Visible) -> Vec<Named> {
+    let names = &context.folder_names;
+    let prefix = prefix(visible);
+    let named = |mailbox: Arc<Mailbox>| Named {
+        name: join(&prefix, &shown_path(names, &visible.account, &mailbox.folder)),
+        rights: visible.rights,
+        mailbox,
+    };
+    let mut all: Vec<Named> =
+        context.store.mailboxes(&visible.account).into_iter().map(named).collect();
+    all.sort_by_cached_key(|n| (rank(&visible.account, &n.mailbox.folder), n.name.clone()));
+    // a folder made before the configuration gave its name to a role is hidden behind that one
+    all.dedup_by(|later, first| later.name == first.name);
+    all
+}
+
+/// The root comes first, then the roles in their order, each before what is below it.
+fn rank(account: &Account, folder: &Folder) -> usize {
+    let first = folder.path().split(DELIMITER).next().unwrap_or_default();
+    match roles(account).iter().position(|role| role.path() == first) {
+        _ if folder.is_root() => 0,
+        Some(index) => index + 1,
+        None => usize::MAX,
+    }
+}
+
+fn prefix(visible: &Visible) -> String {
+    match (&visible.account, &visible.place) {
+        (Account::User(_), _) => String::new(),
+        (Account::Inbox(name), _) => format!("{SHARED}/{name}"),
+        (Account::Channel(name), Place::OtherUsers(owner)) => {
+            format!("{OTHER_USERS}/{owner}/{name}")
+        }
+        (Account::Channel(name), _) => format!("{PRIVATE}/{name}"),
+    }
+}
+
+fn join(prefix: &str, path: &str) -> String {
+    match (prefix, path) {
+        ("", path) => path.to_owned(),
+        (prefix, "") => prefix.to_owned(),
+        (prefix, path) => format!("{prefix}/{path}"),
+    }
+}
+
+fn roles(account: &Account) -> &'static [FolderRole] {
+    match account {
+        Account::User(_) => &FolderRole::PERSONAL,
+        Account::Inbox(_) => &FolderRole::INBOX,
+        Account::Channel(_) => &FolderRole::CHANNEL,
+    }
+}
+
+/// The path below the account's prefix, with the localised name of a role.
+fn shown_path(names: &FolderNames, account: &Account, folder: &Folder) -> String {
+    if folder.is_root() {
+        return if matches!(account, Account::User(_)) { INBOX.to_owned() } else { String::new() };
+    }
+    let (first, below) = split(folder.path());
+    let role = roles(account).iter().find(|role| role.path() == first);
+    let first = role.map_or(first, |role| names.of(*role));
+    join(first, below.unwrap_or_default())
+}
+
+/// The folder with this path below the account's prefix.
+fn folder_at(names: &FolderNames, account: &Account, path: &str) -> Folder {
+    let (first, below) = split(path);
+    let role = roles(account).iter().find(|role| names.of(**role) == first);
+    let first = role.map_or(first, |role| role.path());
+    Folder::new(&join(first, below.unwrap_or_default()))
+}
+
+fn split(path: &str) -> (&str, Option<&str>) {
+    match path.split_once(DELIMITER) {
+        Some((first, below)) => (first, Some(below)),
+        None => (path, None),
+    }
+}
+
+/// What a name would mean, without asking whether the user may know it.
+fn locate(
+    names: &FolderNames,
+    directory: &Directory,
+    user: &Login,
+    name: &str,
+) -> Option<(Account, Folder)> {
+    if !is_well_formed(name) {
+        return None;
+    }
+    let (first, below) = split(name);
+    let (account, path) = match first {
+        SHARED => {
+            let (inbox, path) = split(below?);
+            (Account::Inbox(inbox.into()), path)
+        }
+        PRIVATE => {
+            let (channel, path) = split(below?);
+            (channel_of(directory, channel, |c| is_mine(c, user))?, path)
+        }
+        OTHER_USERS => {
+            let (owner, channel) = split(below?);
+            let (channel, path) = split(channel?);
+            let is_theirs =
+                |c: &crate::directory::Channel| c.owner.as_str() == owner && !is_mine(c, user);
+            (channel_of(directory, channel, is_theirs)?, path)
+        }
+        _ => return Some(locate_personal(names, user, name)),
+    };
+    let folder = path.map_or_else(Folder::root, |path| folder_at(names, &account, path));
+    Some((account, folder))
+}
+
+/// INBOX in any case is the root, also as the parent of others. RFC 3501 §5.1
+fn locate_personal(names: &FolderNames, user: &Login, name: &str) -> (Account, Folder) {
+    let account = Account::User(user.clone());
+    let (first, below) = split(name);
+    let folder = match (first.eq_ignore_ascii_case(INBOX), below) {
+        (true, None) => Folder::root(),
+        (true, Some(below)) => Folder::new(&join(INBOX, below)),
+        (false, _) => folder_at(names, &account, name),
+    };
+    (account, folder)
+}
+
+fn is_mine(channel: &crate::directory::Channel, user: &Login) -> bool {
+    channel.owner == *user || channel.routed_to.contains(user)
+}
+
+fn channel_of(
+    directory: &Directory,
+    name: &str,
+    accept: impl Fn(&crate::directory::Channel) -> bool,
+) -> Option<Account> {
+    let channel = directory.channels.get(name).filter(|channel| accept(channel))?;
+    Some(Account::Channel(channel.name.clone()))
 }

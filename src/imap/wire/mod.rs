@@ -1,3 +1,4 @@
-//! Bytes to commands: framing of lines and literals, and the cursor that commands parse with.
+//! The wire form: lines and literals, atoms and strings, mailbox names.
 
 pub mod lex;
+pub mod utf7;

@@ -1,0 +1,12 @@
+//! EXPUNGE and UID EXPUNGE. (Signatures only: its engineer writes it.)
+
+use super::Call;
+use crate::imap::{Completion, Refusal, Selected};
+
+/// EXPUNGE and UID EXPUNGE.
+pub async fn run(
+    _call: &mut Call<'_, '_>,
+    _selected: &mut Selected,
+) -> Result<Completion, Refusal> {
+    Err(Refusal::Bad("not here yet".into()))
+}
