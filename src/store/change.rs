@@ -90,7 +90,7 @@ pub enum Change {
         /// What.
         flags: FlagList,
         /// Messages changed after this are refused, each by itself; of a user's own \Seen, only that
-        /// user's. RFC 7162 §3.1.3
+        /// user's. What the same transaction changed does not count. RFC 7162 §3.1.3
         unchanged_since: Option<ModSeq>,
         /// Whose overlay counts for `unchanged_since`; `None` where \Seen is shared.
         viewer: Option<Login>,
@@ -164,7 +164,8 @@ pub struct Delivered {
     pub seen_by: Option<Login>,
     /// INTERNALDATE.
     pub internal_date: Timestamp,
-    /// Suppresses a second instance of the same envelope and content within a day.
+    /// Suppresses a second instance of the same envelope and content within a day. The same key may
+    /// stand at several deliveries of one transaction: one message for several mailboxes.
     pub duplicate_key: Option<[u8; 32]>,
 }
 

@@ -4,9 +4,14 @@
 //! snapshot, shared by all sessions; who wants to know what is new watches a mailbox's ModSeq and
 //! compares two snapshots. Knows no protocol, no directory, no names that a client sees.
 
+pub mod apply;
+mod board;
 pub mod change;
+pub mod memory;
 pub mod overlay;
+pub mod rows;
 pub mod snapshot;
+pub mod state;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

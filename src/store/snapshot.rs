@@ -139,6 +139,14 @@ impl Snapshot {
         self.chunks[chunk.min(self.chunks.len())..].iter().flat_map(|c| c.iter()).skip(skip)
     }
 
+    /// The entries whose UID is in `uids`, ascending; costs what it finds, not what `uids` spans.
+    pub fn entries_in<'a>(&'a self, uids: &'a UidSet) -> impl Iterator<Item = &'a Entry> {
+        uids.ranges().iter().flat_map(|(first, last)| {
+            let start = self.position(Uid(*first)).unwrap_or_else(|at| at);
+            self.iter_from(start).take_while(|entry| entry.uid.0 <= *last)
+        })
+    }
+
     /// The chunk in which `uid` is or would be; `None` when there is no chunk.
     fn chunk_of(&self, uid: Uid) -> Option<usize> {
         let after = self.chunks.partition_point(|c| c.first().is_some_and(|e| e.uid <= uid));
@@ -205,7 +213,8 @@ impl Snapshot {
     pub fn remove(&mut self, uids: &UidSet) {
         let chunks = Arc::make_mut(&mut self.chunks);
         for chunk in chunks.iter_mut() {
-            if !chunk.iter().any(|e| uids.contains(e.uid)) {
+            let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else { continue };
+            if !reaches(uids, (first.uid, last.uid)) {
                 continue;
             }
             let totals = &mut self.totals;
@@ -225,6 +234,12 @@ impl Snapshot {
         });
         self.starts = Arc::new(starts.collect());
     }
+}
+
+/// Whether `uids` has anything within these bounds.
+fn reaches(uids: &UidSet, (first, last): (Uid, Uid)) -> bool {
+    let at = uids.ranges().partition_point(|range| range.1 < first.0);
+    uids.ranges().get(at).is_some_and(|range| range.0 <= last.0)
 }
 
 impl Totals {
@@ -316,6 +331,16 @@ mod tests {
         assert_eq!(snapshot.iter_from(600).count(), uids.len() - 600);
         assert_eq!(snapshot.iter_from(uids.len() + 5).count(), 0);
         assert_eq!(snapshot.totals().size_bytes, 10 * uids.len() as u64);
+    }
+
+    #[test]
+    fn entries_in_a_set_are_found_across_gaps() {
+        let snapshot = mailbox(1000);
+        let mut uids: UidSet = [1, 2, 3, 511, 512, 513].map(Uid).into_iter().collect();
+        uids.insert_range(Uid(1998), Uid(u32::MAX));
+        let found: Vec<u32> = snapshot.entries_in(&uids).map(|e| e.uid.0).collect();
+        assert_eq!(found, [2, 512, 1998, 2000]);
+        assert_eq!(mailbox(0).entries_in(&uids).count(), 0);
     }
 
     #[test]

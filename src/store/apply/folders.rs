@@ -1,0 +1,118 @@
+//! Changes of the tree: mailboxes, subscriptions, grants.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{
+    Draft, FOLDER_BYTES_MAX, MAILBOXES_PER_ACCOUNT_MAX, Mailbox, MailboxId, Outcome,
+    SUBSCRIPTIONS_MAX, StoreError,
+};
+use crate::mail::account::{Account, Folder};
+use crate::mail::id::Login;
+use crate::store::change::Grant;
+use crate::store::state::Held;
+
+impl Draft<'_> {
+    pub(super) fn created(
+        &mut self,
+        account: Account,
+        folder: Folder,
+    ) -> Result<Outcome, StoreError> {
+        self.check_free(&account, &folder)?;
+        if self.count(&account) >= MAILBOXES_PER_ACCOUNT_MAX {
+            return Err(StoreError::Limit("mailboxes of an account"));
+        }
+        let now = self.base.now;
+        let id = self.counters().next_mailbox();
+        let uid_validity = self.counters().next_uid_validity(now);
+        self.own.names.insert((account.clone(), folder.clone()), Some(id));
+        let mailbox = Mailbox { id, account, folder, uid_validity };
+        self.own.mailboxes.insert(id, Some(Held::empty(mailbox)));
+        Ok(Outcome::Created(id))
+    }
+
+    pub(super) fn renamed(&mut self, id: MailboxId, to: Folder) -> Result<Outcome, StoreError> {
+        let old = self.held(id)?.mailbox.clone();
+        self.check_free(&old.account, &to)?;
+        self.own.names.insert((old.account.clone(), old.folder.clone()), None);
+        self.own.names.insert((old.account.clone(), to.clone()), Some(id));
+        self.held_mut(id)?.mailbox = Arc::new(Mailbox { folder: to, ..(*old).clone() });
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn deleted(&mut self, id: MailboxId) -> Result<Outcome, StoreError> {
+        let held = self.held(id)?;
+        let (mailbox, loaded) = (held.mailbox.clone(), held.loaded()?.clone());
+        loaded.snapshot.iter().for_each(|entry| self.own.rows.count(entry, -1));
+        self.own.rows.deleted.push(id);
+        self.own.names.insert((mailbox.account.clone(), mailbox.folder.clone()), None);
+        self.own.mailboxes.insert(id, None);
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn subscribed(
+        &mut self,
+        user: Login,
+        (account, folder): (Account, Folder),
+        subscribed: bool,
+    ) -> Result<Outcome, StoreError> {
+        check_path(&folder)?;
+        let own = self.own.subscriptions.get(&user).or(self.group.subscriptions.get(&user));
+        let now = own.or(self.base.state.subscriptions(&user)).cloned().unwrap_or_default();
+        let mut choices = (*now).clone();
+        choices.insert((account.clone(), folder.clone()), subscribed);
+        if choices.len() > SUBSCRIPTIONS_MAX {
+            return Err(StoreError::Limit("subscriptions of a user"));
+        }
+        self.own.subscriptions.insert(user.clone(), Arc::new(choices));
+        self.own.rows.subscriptions.insert((user, account, folder), subscribed);
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn granted(&mut self, grant: Grant) -> Result<Outcome, StoreError> {
+        let group = self.group.grants.as_ref();
+        let now = self.own.grants.as_ref().or(group).unwrap_or(self.base.state.grants());
+        let same = |g: &Grant| g.account == grant.account && g.user == grant.user;
+        let mut grants: Vec<Grant> = now.iter().filter(|g| !same(g)).cloned().collect();
+        let key = (grant.account.clone(), grant.user.clone());
+        self.own.rows.grants.insert(key, grant.rights.clone());
+        if grant.rights.is_some() {
+            grants.push(grant);
+        }
+        grants.sort_by(|a, b| (&a.account, &a.user).cmp(&(&b.account, &b.user)));
+        self.own.grants = Some(Arc::new(grants));
+        Ok(Outcome::Done)
+    }
+
+    fn check_free(&self, account: &Account, folder: &Folder) -> Result<(), StoreError> {
+        check_path(folder)?;
+        let name = (account.clone(), folder.clone());
+        let taken = match self.own.names.get(&name).or(self.group.names.get(&name)) {
+            Some(id) => id.is_some(),
+            None => self.base.state.find(account, folder).is_some(),
+        };
+        if taken { Err(StoreError::Exists) } else { Ok(()) }
+    }
+
+    /// How many mailboxes `account` has now.
+    fn count(&self, account: &Account) -> usize {
+        let own = self.own.names.iter().chain(&self.group.names);
+        let mut seen = HashSet::new();
+        let change: isize = own
+            .filter(|((a, _), _)| a == account)
+            .filter(|((_, folder), _)| seen.insert(folder))
+            .map(|((_, folder), id)| {
+                let before = self.base.state.find(account, folder).is_some();
+                isize::from(id.is_some()) - isize::from(before)
+            })
+            .sum();
+        self.base.state.count(account).saturating_add_signed(change)
+    }
+}
+
+fn check_path(folder: &Folder) -> Result<(), StoreError> {
+    if folder.path().len() > FOLDER_BYTES_MAX {
+        return Err(StoreError::Limit("length of a mailbox's name"));
+    }
+    Ok(())
+}

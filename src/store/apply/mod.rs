@@ -1,0 +1,152 @@
+//! What a transaction does, decided on the state in memory: all of it or nothing. Yields outcomes
+//! and the rows to persist. Pure: engines load what `needs` names, call `apply`, write the rows and
+//! then publish. Written once, so that all engines answer alike.
+
+mod folders;
+mod messages;
+mod transfer;
+
+use std::collections::HashMap;
+
+use super::change::{Change, Outcome, Receipt, Transaction};
+use super::state::{Changed, Counters, Held, Loaded, State};
+use super::{Mailbox, StoreError};
+use crate::mail::flag::SeenMode;
+use crate::mail::id::{BlobId, MailboxId, ModSeq, Timestamp};
+
+/// For how long a duplicate key suppresses a second instance.
+pub const DUPLICATE_KEY_SECS: i64 = 24 * 60 * 60;
+/// Most bytes in the name of a keyword.
+pub const KEYWORD_BYTES_MAX: usize = 255;
+/// Most bytes in a folder's path: 16 levels of 255 bytes.
+pub const FOLDER_BYTES_MAX: usize = 16 * 256;
+/// Most mailboxes of one account.
+pub const MAILBOXES_PER_ACCOUNT_MAX: usize = 10_000;
+/// Most choices of subscription that one user can make.
+pub const SUBSCRIPTIONS_MAX: usize = 20_000;
+
+/// What an engine looks up in its tables before it applies a group.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Stored messages by hash.
+    pub blobs: HashMap<[u8; 32], BlobId>,
+    /// When duplicate keys were used.
+    pub duplicate_keys: HashMap<[u8; 32], Timestamp>,
+}
+
+/// What a group of transactions starts from.
+#[derive(Clone, Copy, Debug)]
+pub struct Base<'a> {
+    /// What is committed.
+    pub state: &'a State,
+    /// What was looked up.
+    pub known: &'a Known,
+    /// The time of the commit.
+    pub now: Timestamp,
+}
+
+/// Applies one transaction on top of `group`, what earlier ones of the same group have changed.
+/// `group` stays as it is when the transaction fails.
+pub fn apply(
+    base: &Base<'_>,
+    group: &mut Changed,
+    transaction: Transaction,
+) -> Result<Receipt, StoreError> {
+    let mut draft = Draft { base, group, own: Changed::default() };
+    let changes = transaction.changes.into_iter();
+    let outcomes = changes.map(|change| draft.change(change)).collect::<Result<_, _>>()?;
+    let mut own = draft.own;
+    own.mailboxes.values_mut().flatten().for_each(Held::settle);
+    group.absorb(own);
+    Ok(Receipt { outcomes })
+}
+
+/// The mailboxes whose contents `apply` will look at.
+pub fn needs(change: &Change) -> Vec<MailboxId> {
+    match change {
+        Change::Delivered(delivered) if delivered.seen_by.is_some() => vec![delivered.mailbox],
+        Change::FlagsSet { mailbox, .. }
+        | Change::SeenSet { mailbox, .. }
+        | Change::Expunged { mailbox, .. }
+        | Change::MailboxDeleted { mailbox } => vec![*mailbox],
+        Change::Copied(transfer) | Change::Moved(transfer) => match transfer.to_seen {
+            SeenMode::PerUser => vec![transfer.from, transfer.to],
+            SeenMode::Shared => vec![transfer.from],
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// One transaction under way.
+struct Draft<'a> {
+    base: &'a Base<'a>,
+    group: &'a Changed,
+    own: Changed,
+}
+
+impl<'a> Draft<'a> {
+    fn change(&mut self, change: Change) -> Result<Outcome, StoreError> {
+        match change {
+            Change::Delivered(delivered) => self.delivered(*delivered),
+            Change::Copied(transfer) => self.copied(&transfer).map(|(outcome, _)| outcome),
+            Change::Moved(transfer) => self.moved(&transfer),
+            Change::FlagsSet { .. } => self.flags_set(&change),
+            Change::SeenSet { .. } => self.seen_set(&change),
+            Change::Expunged { mailbox, uids } => self.expunged(mailbox, &uids),
+            Change::MailboxCreated { account, folder } => self.created(account, folder),
+            Change::MailboxRenamed { mailbox, folder } => self.renamed(mailbox, folder),
+            Change::MailboxDeleted { mailbox } => self.deleted(mailbox),
+            Change::Subscribed { user, account, folder, subscribed } => {
+                self.subscribed(user, (account, folder), subscribed)
+            }
+            Change::Granted(grant) => self.granted(grant),
+        }
+    }
+
+    /// A mailbox as it was before this transaction.
+    fn before(&self, id: MailboxId) -> Option<&'a Held> {
+        match self.group.mailboxes.get(&id) {
+            Some(held) => held.as_ref(),
+            None => self.base.state.held(id),
+        }
+    }
+
+    /// A mailbox as it is now.
+    fn held(&self, id: MailboxId) -> Result<&Held, StoreError> {
+        match self.own.mailboxes.get(&id) {
+            Some(held) => held.as_ref(),
+            None => self.before(id),
+        }
+        .ok_or(StoreError::Gone)
+    }
+
+    /// A mailbox, to be changed.
+    fn held_mut(&mut self, id: MailboxId) -> Result<&mut Held, StoreError> {
+        if !self.own.mailboxes.contains_key(&id) {
+            let held = self.before(id).ok_or(StoreError::Gone)?.clone();
+            self.own.mailboxes.insert(id, Some(held));
+        }
+        let held = self.own.mailboxes.get_mut(&id);
+        held.and_then(Option::as_mut).ok_or(StoreError::Gone)
+    }
+
+    /// A mailbox's contents as they are now.
+    fn loaded(&self, id: MailboxId) -> Result<&Loaded, StoreError> {
+        self.held(id)?.loaded()
+    }
+
+    /// The ModSeq of the next change in a mailbox.
+    fn raise(&mut self, id: MailboxId) -> Result<ModSeq, StoreError> {
+        self.held_mut(id).map(Held::raise)
+    }
+
+    /// The last ModSeq before this transaction; what is above, it did itself.
+    fn modseq_before(&self, id: MailboxId) -> ModSeq {
+        self.before(id).map_or(ModSeq(0), |held| held.highest_modseq)
+    }
+
+    fn counters(&mut self) -> &mut Counters {
+        let last = self.group.counters.unwrap_or(self.base.state.counters());
+        self.own.counters.get_or_insert(last)
+    }
+}

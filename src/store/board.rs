@@ -1,0 +1,121 @@
+//! What readers of every engine are given: the state, who watches it, and \Recent. An engine keeps
+//! one behind a lock. Knows no table and no file.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::state::{Changed, Held, State};
+use super::{Mailbox, Status, StoreError, Subscriptions};
+use crate::mail::account::{Account, Folder};
+use crate::mail::flag::SeenMode;
+use crate::mail::id::{Login, MailboxId, ModSeq, Uid};
+
+/// The state and its readers.
+#[derive(Debug)]
+pub(super) struct Board {
+    /// What is committed.
+    pub(super) state: State,
+    watches: HashMap<MailboxId, watch::Sender<ModSeq>>,
+    tree: watch::Sender<u64>,
+    recent: HashMap<MailboxId, HashMap<Login, Uid>>,
+}
+
+impl Board {
+    pub(super) fn new(state: State) -> Board {
+        let tree = watch::Sender::new(0);
+        Board { state, watches: HashMap::new(), tree, recent: HashMap::new() }
+    }
+
+    /// Shows what is committed, and wakes who waits for it.
+    pub(super) fn publish(&mut self, changed: Changed) {
+        let touched: Vec<(MailboxId, Option<ModSeq>)> = changed
+            .mailboxes
+            .iter()
+            .map(|(id, held)| (*id, held.as_ref().map(|held| held.highest_modseq)))
+            .collect();
+        let tree = changed.changes_tree();
+        self.state.publish(changed);
+        for (id, modseq) in touched {
+            match modseq {
+                Some(modseq) => self.wake(id, modseq),
+                None => {
+                    self.watches.remove(&id);
+                    self.recent.remove(&id);
+                }
+            }
+        }
+        if tree {
+            self.tree.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn wake(&self, id: MailboxId, modseq: ModSeq) {
+        if let Some(sender) = self.watches.get(&id) {
+            sender.send_if_modified(|last| std::mem::replace(last, modseq) != modseq);
+        }
+    }
+
+    pub(super) fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>> {
+        self.mailbox(self.state.find(account, folder)?)
+    }
+
+    pub(super) fn mailbox(&self, id: MailboxId) -> Option<Arc<Mailbox>> {
+        self.state.held(id).map(|held| held.mailbox.clone())
+    }
+
+    pub(super) fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
+        self.state.subscriptions(user).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn status(
+        &self,
+        id: MailboxId,
+        user: &Login,
+        seen: SeenMode,
+    ) -> Result<Status, StoreError> {
+        let held = self.state.held(id).ok_or(StoreError::Gone)?;
+        let loaded = held.loaded()?;
+        let totals = loaded.snapshot.totals();
+        let seen = match seen {
+            SeenMode::PerUser => loaded.overlays.get(user).map_or(0, |o| o.seen_count()),
+            SeenMode::Shared => totals.seen,
+        };
+        let recent_from = self.recent_from(held, user);
+        let old = loaded.snapshot.position(recent_from).unwrap_or_else(|at| at) as u32;
+        Ok(Status {
+            messages: totals.messages,
+            unseen: totals.messages.saturating_sub(seen),
+            deleted: totals.deleted,
+            uid_next: held.uid_next,
+            uid_validity: held.mailbox.uid_validity,
+            highest_modseq: held.highest_modseq,
+            size_bytes: totals.size_bytes,
+            recent: totals.messages.saturating_sub(old),
+        })
+    }
+
+    pub(super) fn claim_recent(&mut self, id: MailboxId, user: &Login) -> Uid {
+        let Some(held) = self.state.held(id) else { return Uid(u32::MAX) };
+        let (from, next) = (self.recent_from(held, user), held.uid_next);
+        self.recent.entry(id).or_default().insert(user.clone(), next);
+        from
+    }
+
+    fn recent_from(&self, held: &Held, user: &Login) -> Uid {
+        let claimed = self.recent.get(&held.mailbox.id).and_then(|users| users.get(user));
+        claimed.copied().unwrap_or(held.recent_from)
+    }
+
+    /// A mailbox that does not exist gives a watch that has ended.
+    pub(super) fn watch(&mut self, id: MailboxId) -> watch::Receiver<ModSeq> {
+        let Some(held) = self.state.held(id) else { return watch::channel(ModSeq(0)).1 };
+        let sender = self.watches.entry(id);
+        sender.or_insert_with(|| watch::Sender::new(held.highest_modseq)).subscribe()
+    }
+
+    pub(super) fn watch_tree(&self) -> watch::Receiver<u64> {
+        self.tree.subscribe()
+    }
+}

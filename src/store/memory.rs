@@ -1,0 +1,215 @@
+//! The engine without a disk, for tests and for comparison: everything is lost when it is dropped.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::apply::{self, Base, Known};
+use super::board::Board;
+use super::change::{Bytes, Grant, NewMessage, Receipt, Transaction};
+use super::overlay::Overlay;
+use super::rows::{Rows, Tombstone};
+use super::snapshot::Snapshot;
+use super::state::{Changed, Held, Loaded, State};
+use super::{Answer, Facts, FactsWanted, Mailbox, Status, Store, StoreError, Subscriptions};
+use crate::mail::account::{Account, Folder};
+use crate::mail::flag::SeenMode;
+use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, Timestamp, TraceId, Uid};
+use crate::mail::message::Parsed;
+use crate::mail::uid_set::UidSet;
+use crate::sys::Clock;
+
+/// A store in memory. Messages stay until it is dropped, also those that are expunged.
+pub struct Memory {
+    clock: Arc<dyn Clock>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    board: Board,
+    known: Known,
+    blobs: HashMap<BlobId, Stored>,
+    traces: HashMap<TraceId, Vec<u8>>,
+    tombstones: HashMap<MailboxId, Vec<Tombstone>>,
+}
+
+struct Stored {
+    bytes: Arc<Vec<u8>>,
+    parsed: Arc<Parsed>,
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new(clock: Arc<dyn Clock>) -> Memory {
+        let inner = Inner {
+            board: Board::new(State::default()),
+            known: Known::default(),
+            blobs: HashMap::new(),
+            traces: HashMap::new(),
+            tombstones: HashMap::new(),
+        };
+        Memory { clock, inner: Mutex::new(inner) }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn commit_now(&self, transaction: Transaction) -> Result<Receipt, StoreError> {
+        let now = self.clock.now();
+        let inner = &mut *self.inner();
+        let mut changed = Changed::default();
+        let base = Base { state: &inner.board.state, known: &inner.known, now };
+        let receipt = apply::apply(&base, &mut changed, transaction)?;
+        inner.keep(std::mem::take(&mut changed.rows))?;
+        inner.known.blobs.extend(changed.blobs.drain());
+        inner.board.publish(changed);
+        Ok(receipt)
+    }
+
+    fn with_loaded<T>(
+        &self,
+        id: MailboxId,
+        read: impl FnOnce(&Loaded) -> T,
+    ) -> Result<T, StoreError> {
+        let inner = self.inner();
+        let held: &Held = inner.board.state.held(id).ok_or(StoreError::Gone)?;
+        held.loaded().map(read)
+    }
+}
+
+impl Inner {
+    /// Message bytes come first: reading a file can fail, and then nothing is kept.
+    fn keep(&mut self, rows: Rows) -> Result<(), StoreError> {
+        let blobs = rows.blobs.into_iter().map(|(id, message)| Ok((id, Stored::read(message)?)));
+        self.blobs.extend(blobs.collect::<Result<Vec<_>, StoreError>>()?);
+        self.traces.extend(rows.traces);
+        for tombstone in rows.tombstones {
+            self.tombstones.entry(tombstone.mailbox).or_default().push(tombstone);
+        }
+        rows.deleted.iter().for_each(|id| drop(self.tombstones.remove(id)));
+        self.known.duplicate_keys.extend(rows.duplicate_keys);
+        Ok(())
+    }
+
+    fn facts(&self, blob: BlobId, wanted: FactsWanted) -> Facts {
+        let Some(stored) = self.blobs.get(&blob) else { return Facts::default() };
+        let parsed = &stored.parsed;
+        Facts {
+            envelope: wanted.envelope.then(|| Box::new(parsed.envelope.clone())),
+            structure: wanted.structure.then(|| Box::new(parsed.structure.clone())),
+            fields: if wanted.fields { parsed.fields.clone() } else { Vec::new() },
+            text: wanted.text.then(|| Box::new(parsed.text.clone())),
+        }
+    }
+}
+
+impl Stored {
+    fn read(message: NewMessage) -> Result<Stored, StoreError> {
+        let bytes = match message.bytes {
+            Bytes::Memory(bytes) => bytes,
+            Bytes::File { path, len } => {
+                let mut bytes = Vec::new();
+                let file = std::fs::File::open(path);
+                let read = file.and_then(|file| file.take(len).read_to_end(&mut bytes));
+                read.map_err(|e| StoreError::Unavailable(e.to_string()))?;
+                Arc::new(bytes)
+            }
+        };
+        Ok(Stored { bytes, parsed: message.parsed })
+    }
+}
+
+impl Store for Memory {
+    fn commit(&self, transaction: Transaction) -> Answer<'_, Receipt> {
+        Box::pin(async move { self.commit_now(transaction) })
+    }
+
+    fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
+        self.inner().board.state.mailboxes(account)
+    }
+
+    fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>> {
+        self.inner().board.find(account, folder)
+    }
+
+    fn mailbox(&self, id: MailboxId) -> Option<Arc<Mailbox>> {
+        self.inner().board.mailbox(id)
+    }
+
+    fn status<'a>(&'a self, id: MailboxId, user: &'a Login, seen: SeenMode) -> Answer<'a, Status> {
+        Box::pin(async move { self.inner().board.status(id, user, seen) })
+    }
+
+    fn snapshot(&self, id: MailboxId) -> Answer<'_, Arc<Snapshot>> {
+        Box::pin(async move { self.with_loaded(id, |loaded| loaded.snapshot.clone()) })
+    }
+
+    fn overlay<'a>(&'a self, id: MailboxId, user: &'a Login) -> Answer<'a, Arc<Overlay>> {
+        Box::pin(async move { self.with_loaded(id, |loaded| loaded.overlay(user)) })
+    }
+
+    fn claim_recent(&self, id: MailboxId, user: &Login) -> Uid {
+        self.inner().board.claim_recent(id, user)
+    }
+
+    fn expunged_since(&self, id: MailboxId, since: ModSeq) -> Answer<'_, UidSet> {
+        Box::pin(async move {
+            let inner = self.inner();
+            inner.board.state.held(id).ok_or(StoreError::Gone)?;
+            let mut uids = UidSet::new();
+            let all = inner.tombstones.get(&id).into_iter().flatten();
+            all.filter(|t| t.modseq > since).for_each(|t| uids.insert_range(t.first, t.last));
+            Ok(uids)
+        })
+    }
+
+    fn facts<'a>(&'a self, blobs: &'a [BlobId], wanted: FactsWanted) -> Answer<'a, Vec<Facts>> {
+        Box::pin(async move {
+            let inner = self.inner();
+            Ok(blobs.iter().map(|blob| inner.facts(*blob, wanted)).collect())
+        })
+    }
+
+    fn trace(&self, id: TraceId) -> Answer<'_, Vec<u8>> {
+        Box::pin(async move {
+            if id == TraceId::NONE {
+                return Ok(Vec::new());
+            }
+            self.inner().traces.get(&id).cloned().ok_or(StoreError::Gone)
+        })
+    }
+
+    fn body(&self, blob: BlobId, range: Range<u64>) -> Answer<'_, Vec<u8>> {
+        Box::pin(async move {
+            let inner = self.inner();
+            let bytes = &inner.blobs.get(&blob).ok_or(StoreError::Gone)?.bytes;
+            let end = usize::try_from(range.end).unwrap_or(usize::MAX).min(bytes.len());
+            let start = usize::try_from(range.start).unwrap_or(usize::MAX).min(end);
+            Ok(bytes[start..end].to_vec())
+        })
+    }
+
+    fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
+        self.inner().board.subscriptions(user)
+    }
+
+    fn grants(&self) -> Arc<Vec<Grant>> {
+        self.inner().board.state.grants().clone()
+    }
+
+    fn watch(&self, id: MailboxId) -> watch::Receiver<ModSeq> {
+        self.inner().board.watch(id)
+    }
+
+    fn watch_mailboxes(&self) -> watch::Receiver<u64> {
+        self.inner().board.watch_tree()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

@@ -1,0 +1,83 @@
+//! What a group of transactions writes, row by row: made by `apply`, persisted by an engine. Knows
+//! no SQL; a later row for the same key replaces an earlier one, so a group writes each once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::change::NewMessage;
+use super::overlay::Block;
+use super::snapshot::Entry;
+use crate::mail::account::{Account, Folder};
+use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, Timestamp, TraceId, Uid};
+
+/// Rows by table. An engine writes `deleted` last: mailbox ids are never used twice.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    /// Instances; `None` is removed.
+    pub instances: BTreeMap<(MailboxId, Uid), Option<Entry>>,
+    /// Removed UIDs, a row per range.
+    pub tombstones: Vec<Tombstone>,
+    /// Blocks of users' overlays.
+    pub blocks: BTreeMap<(MailboxId, Login, u32), Arc<Block>>,
+    /// New keywords: mailbox, number, name.
+    pub keywords: Vec<(MailboxId, u8, Arc<str>)>,
+    /// New messages.
+    pub blobs: Vec<(BlobId, NewMessage)>,
+    /// By how much the number of a message's instances changes.
+    pub blob_references: BTreeMap<BlobId, i64>,
+    /// New trace fields.
+    pub traces: Vec<(TraceId, Vec<u8>)>,
+    /// By how much the number of instances with these trace fields changes.
+    pub trace_references: BTreeMap<TraceId, i64>,
+    /// Users' choices of subscription.
+    pub subscriptions: BTreeMap<(Login, Account, Folder), bool>,
+    /// Grants; `None` is removed.
+    pub grants: BTreeMap<(Account, Login), Option<String>>,
+    /// Duplicate keys and when they were used.
+    pub duplicate_keys: BTreeMap<[u8; 32], Timestamp>,
+    /// Mailboxes removed with all that is theirs.
+    pub deleted: Vec<MailboxId>,
+}
+
+/// UIDs that were removed from a mailbox by one change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tombstone {
+    /// Where.
+    pub mailbox: MailboxId,
+    /// When.
+    pub modseq: ModSeq,
+    /// The first UID.
+    pub first: Uid,
+    /// The last UID.
+    pub last: Uid,
+}
+
+impl Rows {
+    /// Adds what a later transaction writes.
+    pub fn absorb(&mut self, later: Rows) {
+        self.instances.extend(later.instances);
+        self.tombstones.extend(later.tombstones);
+        self.blocks.extend(later.blocks);
+        self.keywords.extend(later.keywords);
+        self.blobs.extend(later.blobs);
+        for (blob, delta) in later.blob_references {
+            *self.blob_references.entry(blob).or_default() += delta;
+        }
+        self.traces.extend(later.traces);
+        for (trace, delta) in later.trace_references {
+            *self.trace_references.entry(trace).or_default() += delta;
+        }
+        self.subscriptions.extend(later.subscriptions);
+        self.grants.extend(later.grants);
+        self.duplicate_keys.extend(later.duplicate_keys);
+        self.deleted.extend(later.deleted);
+    }
+
+    /// Counts one instance more (or less) of a message with its trace fields.
+    pub fn count(&mut self, entry: &Entry, delta: i64) {
+        *self.blob_references.entry(entry.blob).or_default() += delta;
+        if entry.trace != TraceId::NONE {
+            *self.trace_references.entry(entry.trace).or_default() += delta;
+        }
+    }
+}

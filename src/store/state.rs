@@ -1,0 +1,351 @@
+//! The store's state in memory: what `apply` decides on and what readers are given. An engine loads
+//! it and keeps it in step with its tables. Knows no table and no file.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::change::Grant;
+use super::overlay::Overlay;
+use super::rows::Rows;
+use super::snapshot::{Entry, Snapshot};
+use super::{Mailbox, StoreError, Subscriptions};
+use crate::mail::account::{Account, Folder};
+use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, Timestamp, TraceId, Uid, UidValidity};
+
+/// Everything that is committed, apart from the contents of mailboxes that nobody uses.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    mailboxes: HashMap<MailboxId, Held>,
+    names: HashMap<Account, BTreeMap<Folder, MailboxId>>,
+    subscriptions: HashMap<Login, Arc<Subscriptions>>,
+    grants: Arc<Vec<Grant>>,
+    counters: Counters,
+}
+
+/// The last number given of each kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Of mailboxes.
+    pub mailbox: i64,
+    /// Of stored messages.
+    pub blob: i64,
+    /// Of trace fields.
+    pub trace: i64,
+    /// Of epochs.
+    pub uid_validity: u32,
+}
+
+/// One mailbox.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Its name and epoch.
+    pub mailbox: Arc<Mailbox>,
+    /// The UID that the next message gets.
+    pub uid_next: Uid,
+    /// The last change.
+    pub highest_modseq: ModSeq,
+    /// Names of the keywords by number.
+    pub keywords: Arc<Vec<Arc<str>>>,
+    /// UIDs below this were there when the store was opened: not recent for anybody.
+    pub recent_from: Uid,
+    /// When it was last asked for, by the engine's count.
+    pub last_used: Arc<AtomicU64>,
+    /// Its messages.
+    pub contents: Contents,
+}
+
+/// A mailbox's messages, if they are in memory.
+#[derive(Clone, Debug)]
+pub enum Contents {
+    /// They are.
+    Loaded(Loaded),
+    /// They are not; `pushed` are those that were delivered since the last commit.
+    Absent {
+        /// Ascending.
+        pushed: Vec<Entry>,
+    },
+}
+
+/// A mailbox's messages, and what each user alone has there.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What everybody sees.
+    pub snapshot: Arc<Snapshot>,
+    /// By user; who never changed anything is missing.
+    pub overlays: Arc<BTreeMap<Login, Arc<Overlay>>>,
+}
+
+/// What one transaction, or several in a row, changed: a layer above `State`.
+#[derive(Clone, Debug, Default)]
+pub struct Changed {
+    /// Mailboxes as they are now; `None` is deleted.
+    pub mailboxes: HashMap<MailboxId, Option<Held>>,
+    /// Names as they are now; `None` is free.
+    pub names: HashMap<(Account, Folder), Option<MailboxId>>,
+    /// Users' choices as they are now.
+    pub subscriptions: HashMap<Login, Arc<Subscriptions>>,
+    /// All grants, if one changed.
+    pub grants: Option<Arc<Vec<Grant>>>,
+    /// The counters, if one changed.
+    pub counters: Option<Counters>,
+    /// New messages by hash.
+    pub blobs: HashMap<[u8; 32], BlobId>,
+    /// What is to be written.
+    pub rows: Rows,
+}
+
+impl Changed {
+    /// Lays what a later transaction changed over this.
+    pub fn absorb(&mut self, later: Changed) {
+        self.mailboxes.extend(later.mailboxes);
+        self.names.extend(later.names);
+        self.subscriptions.extend(later.subscriptions);
+        self.grants = later.grants.or(self.grants.take());
+        self.counters = later.counters.or(self.counters);
+        self.blobs.extend(later.blobs);
+        self.rows.absorb(later.rows);
+    }
+
+    /// Whether there is nothing to write and nothing to publish.
+    pub fn is_empty(&self) -> bool {
+        self.mailboxes.is_empty()
+            && self.names.is_empty()
+            && self.subscriptions.is_empty()
+            && self.grants.is_none()
+            && self.counters.is_none()
+    }
+
+    /// Whether a mailbox came, went or was renamed, or a grant changed.
+    pub fn changes_tree(&self) -> bool {
+        !self.names.is_empty() || self.grants.is_some()
+    }
+}
+
+impl State {
+    /// One mailbox.
+    pub fn held(&self, id: MailboxId) -> Option<&Held> {
+        self.mailboxes.get(&id)
+    }
+
+    /// All mailboxes.
+    pub fn all(&self) -> impl Iterator<Item = &Held> {
+        self.mailboxes.values()
+    }
+
+    /// The mailbox of that name.
+    pub fn find(&self, account: &Account, folder: &Folder) -> Option<MailboxId> {
+        self.names.get(account)?.get(folder).copied()
+    }
+
+    /// An account's mailboxes by path.
+    pub fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
+        let ids = self.names.get(account).into_iter().flat_map(|folders| folders.values());
+        ids.filter_map(|id| self.mailboxes.get(id)).map(|held| held.mailbox.clone()).collect()
+    }
+
+    /// How many mailboxes an account has.
+    pub fn count(&self, account: &Account) -> usize {
+        self.names.get(account).map_or(0, BTreeMap::len)
+    }
+
+    /// A user's choices.
+    pub fn subscriptions(&self, user: &Login) -> Option<&Arc<Subscriptions>> {
+        self.subscriptions.get(user)
+    }
+
+    /// All grants.
+    pub fn grants(&self) -> &Arc<Vec<Grant>> {
+        &self.grants
+    }
+
+    /// The last numbers given.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Puts what an engine has read in place, when it opens.
+    pub fn load(&mut self, counters: Counters, grants: Vec<Grant>) {
+        self.counters = counters;
+        self.grants = Arc::new(grants);
+    }
+
+    /// Puts a mailbox in place that an engine has read.
+    pub fn load_mailbox(&mut self, held: Held) {
+        let mailbox = held.mailbox.clone();
+        let folders = self.names.entry(mailbox.account.clone()).or_default();
+        folders.insert(mailbox.folder.clone(), mailbox.id);
+        self.mailboxes.insert(mailbox.id, held);
+    }
+
+    /// Puts a user's choices in place that an engine has read.
+    pub fn load_subscriptions(&mut self, user: Login, subscriptions: Subscriptions) {
+        self.subscriptions.insert(user, Arc::new(subscriptions));
+    }
+
+    /// Puts a mailbox's messages in place, if they are of its present state; whether they are.
+    pub fn load_contents(&mut self, id: MailboxId, loaded: Loaded) -> bool {
+        let Some(held) = self.mailboxes.get_mut(&id) else { return false };
+        let snapshot = &loaded.snapshot;
+        if snapshot.highest_modseq != held.highest_modseq || snapshot.uid_next != held.uid_next {
+            return false;
+        }
+        if matches!(held.contents, Contents::Absent { .. }) {
+            held.contents = Contents::Loaded(loaded);
+        }
+        true
+    }
+
+    /// Forgets a mailbox's messages.
+    pub fn unload(&mut self, id: MailboxId) {
+        if let Some(held) = self.mailboxes.get_mut(&id) {
+            held.contents = Contents::Absent { pushed: Vec::new() };
+        }
+    }
+
+    /// Takes over what is committed.
+    pub fn publish(&mut self, changed: Changed) {
+        for ((account, folder), id) in changed.names {
+            let folders = self.names.entry(account.clone()).or_default();
+            match id {
+                Some(id) => drop(folders.insert(folder, id)),
+                None => drop(folders.remove(&folder)),
+            }
+            if folders.is_empty() {
+                self.names.remove(&account);
+            }
+        }
+        for (id, held) in changed.mailboxes {
+            match held {
+                Some(held) => self.publish_mailbox(id, held),
+                None => drop(self.mailboxes.remove(&id)),
+            }
+        }
+        self.subscriptions.extend(changed.subscriptions);
+        if let Some(grants) = changed.grants {
+            self.grants = grants;
+        }
+        self.counters = changed.counters.unwrap_or(self.counters);
+    }
+
+    /// The messages may have been loaded while the commit was under way: then what it delivered is
+    /// added to them.
+    fn publish_mailbox(&mut self, id: MailboxId, mut held: Held) {
+        if let Contents::Absent { pushed } = &mut held.contents {
+            let pushed = std::mem::take(pushed);
+            let before = self.mailboxes.get_mut(&id).map(|before| &mut before.contents);
+            if let Some(Contents::Loaded(loaded)) = before {
+                let snapshot = Arc::make_mut(&mut loaded.snapshot);
+                pushed.into_iter().for_each(|entry| snapshot.push(entry));
+                held.contents = Contents::Loaded(loaded.clone());
+            }
+        }
+        held.settle();
+        self.mailboxes.insert(id, held);
+    }
+}
+
+impl Held {
+    /// A mailbox that was just made.
+    pub fn empty(mailbox: Mailbox) -> Held {
+        let snapshot = Snapshot::empty(mailbox.id, mailbox.uid_validity);
+        Held {
+            uid_next: snapshot.uid_next,
+            highest_modseq: snapshot.highest_modseq,
+            keywords: snapshot.keywords.clone(),
+            recent_from: Uid(1),
+            last_used: Arc::default(),
+            contents: Contents::Loaded(Loaded {
+                snapshot: Arc::new(snapshot),
+                overlays: Arc::default(),
+            }),
+            mailbox: Arc::new(mailbox),
+        }
+    }
+
+    /// Its messages; an engine loads them before it applies what needs them.
+    pub fn loaded(&self) -> Result<&Loaded, StoreError> {
+        match &self.contents {
+            Contents::Loaded(loaded) => Ok(loaded),
+            Contents::Absent { .. } => Err(StoreError::Unavailable("mailbox not loaded".into())),
+        }
+    }
+
+    /// Its messages, to be changed.
+    pub fn loaded_mut(&mut self) -> Result<&mut Loaded, StoreError> {
+        match &mut self.contents {
+            Contents::Loaded(loaded) => Ok(loaded),
+            Contents::Absent { .. } => Err(StoreError::Unavailable("mailbox not loaded".into())),
+        }
+    }
+
+    /// Adds a message at the end.
+    pub fn push(&mut self, entry: Entry) {
+        match &mut self.contents {
+            Contents::Loaded(loaded) => Arc::make_mut(&mut loaded.snapshot).push(entry),
+            Contents::Absent { pushed } => pushed.push(entry),
+        }
+    }
+
+    /// The ModSeq of the next change.
+    pub fn raise(&mut self) -> ModSeq {
+        self.highest_modseq.0 += 1;
+        self.highest_modseq
+    }
+
+    /// The UID of the next message.
+    pub fn take_uid(&mut self) -> Result<Uid, StoreError> {
+        let uid = self.uid_next;
+        self.uid_next = Uid(uid.0.checked_add(1).ok_or(StoreError::Limit("UIDs of a mailbox"))?);
+        Ok(uid)
+    }
+
+    /// Brings the head of the snapshot in step with the mailbox's.
+    pub fn settle(&mut self) {
+        let Contents::Loaded(loaded) = &mut self.contents else { return };
+        let same = loaded.snapshot.uid_next == self.uid_next
+            && loaded.snapshot.highest_modseq == self.highest_modseq
+            && Arc::ptr_eq(&loaded.snapshot.keywords, &self.keywords);
+        if !same {
+            let snapshot = Arc::make_mut(&mut loaded.snapshot);
+            snapshot.uid_next = self.uid_next;
+            snapshot.highest_modseq = self.highest_modseq;
+            snapshot.keywords = self.keywords.clone();
+        }
+    }
+}
+
+impl Loaded {
+    /// What `user` alone has; nothing, if there is nothing.
+    pub fn overlay(&self, user: &Login) -> Arc<Overlay> {
+        self.overlays.get(user).cloned().unwrap_or_default()
+    }
+}
+
+impl Counters {
+    /// The number of a new mailbox.
+    pub fn next_mailbox(&mut self) -> MailboxId {
+        self.mailbox += 1;
+        MailboxId(self.mailbox)
+    }
+
+    /// The number of a new message.
+    pub fn next_blob(&mut self) -> BlobId {
+        self.blob += 1;
+        BlobId(self.blob)
+    }
+
+    /// The number of new trace fields.
+    pub fn next_trace(&mut self) -> TraceId {
+        self.trace += 1;
+        TraceId(self.trace)
+    }
+
+    /// A new epoch: above all before, and not below the clock, so that a store that was lost and made
+    /// anew does not repeat one. RFC 3501 §2.3.1.1
+    pub fn next_uid_validity(&mut self, now: Timestamp) -> UidValidity {
+        let clock = u32::try_from(now.seconds().max(1)).unwrap_or(u32::MAX);
+        self.uid_validity = clock.max(self.uid_validity.saturating_add(1));
+        UidValidity(self.uid_validity)
+    }
+}
