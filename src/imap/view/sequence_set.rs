@@ -1,0 +1,81 @@
+//! `sequence-set`: how a client names messages, before it is known which there are. RFC 3501 §9
+
+use crate::imap::Refusal;
+use crate::imap::wire::lex::Cursor;
+
+/// Most ranges in one set.
+pub const RANGES_MAX: usize = 32_768;
+
+/// Ranges as written: of sequence numbers or UIDs, as the command says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SequenceSet {
+    ranges: Vec<(Bound, Bound)>,
+}
+
+/// One end of a range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Bound {
+    /// A number, from 1.
+    Number(u32),
+    /// `*`: the last message.
+    Last,
+}
+
+impl SequenceSet {
+    /// Reads a set.
+    pub fn parse(cursor: &mut Cursor<'_>) -> Result<SequenceSet, Refusal> {
+        let mut ranges = Vec::new();
+        loop {
+            let first = bound(cursor)?;
+            ranges.push((first, if cursor.take(b':') { bound(cursor)? } else { first }));
+            if ranges.len() > RANGES_MAX {
+                return Err(cursor.expected("at most 32768 ranges"));
+            }
+            if !cursor.take(b',') {
+                return Ok(SequenceSet { ranges });
+            }
+        }
+    }
+
+    /// Whether a set could begin here.
+    pub fn is_next(cursor: &Cursor<'_>) -> bool {
+        cursor.peek().is_some_and(|b| b.is_ascii_digit() || b == b'*')
+    }
+
+    pub(super) fn ranges(&self) -> &[(Bound, Bound)] {
+        &self.ranges
+    }
+}
+
+fn bound(cursor: &mut Cursor<'_>) -> Result<Bound, Refusal> {
+    if cursor.take(b'*') { Ok(Bound::Last) } else { Ok(Bound::Number(cursor.nz_number()?)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_read_as_written() {
+        let parse = |text: &str| {
+            let mut cursor = Cursor::new(text.as_bytes());
+            SequenceSet::parse(&mut cursor).and_then(|set| cursor.end().map(|()| set))
+        };
+        let set = parse("1,5:3,*,7:*").expect("a set");
+        assert_eq!(set.ranges().len(), 4);
+        assert_eq!(set.ranges()[3], (Bound::Number(7), Bound::Last));
+        for wrong in ["", "0", "1,", "1:", "a", "1:2:3", "4294967296", "1 2"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_set_has_at_most_so_many_ranges() {
+        let parse = |count: usize| {
+            let text = vec!["1"; count].join(",");
+            SequenceSet::parse(&mut Cursor::new(text.as_bytes()))
+        };
+        assert!(parse(RANGES_MAX).is_ok());
+        assert!(parse(RANGES_MAX + 1).is_err());
+    }
+}
