@@ -74,7 +74,8 @@ pub fn date_time(cursor: &mut Cursor<'_>) -> Result<Timestamp, Refusal> {
     let mut fields = [0i64; 3];
     for (n, field) in fields.iter_mut().enumerate() {
         let separator = if n == 0 { b' ' } else { b':' };
-        *field = if cursor.take(separator) { two_digits(cursor) } else { None }.ok_or_else(wrong)?;
+        *field =
+            if cursor.take(separator) { two_digits(cursor) } else { None }.ok_or_else(wrong)?;
     }
     let [hour, minute, second] = fields;
     let zone = zone(cursor).ok_or_else(wrong)?;

@@ -3,6 +3,8 @@
 //! `Output`. A command is a file in `command/`: arguments → state → store → answer.
 
 pub mod command;
+pub mod date;
+pub mod flags;
 pub mod names;
 pub mod output;
 pub mod view;

@@ -7,12 +7,10 @@
 mod advance;
 mod selection;
 mod sequence_set;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
-pub use advance::{Edit, Expunge, Own, Shown as OwnShown, updates, updates_with};
+pub use advance::{ClearKeywords, Edit, Expunge, Own, Shown, updates, updates_with};
 pub use selection::Selection;
 pub use sequence_set::{RANGES_MAX, SequenceSet};
 
@@ -43,6 +41,8 @@ pub struct View {
     claims: Claims,
     /// Whether the client wants to know mod-sequences.
     condstore: Condstore,
+    /// Whose view it is.
+    user: Login,
 }
 
 /// Whether a session takes \Recent away from others. RFC 3501 §6.3.2
@@ -109,6 +109,7 @@ impl View {
             recent: UidSet::new(),
             claims,
             condstore: Condstore::Off,
+            user: user.clone(),
         };
         if let Some(first) = first {
             view.add_recent(first, 0);
@@ -155,7 +156,8 @@ impl View {
         if seen as usize == self.believed.len() {
             return None;
         }
-        let mut messages = self.messages(&Selection::all(self.exists()));
+        let all = Selection::all(self.exists());
+        let mut messages = self.messages(&all);
         messages.find(|m| !m.flags.contains(SystemFlags::SEEN)).map(|m| m.number)
     }
 
@@ -171,13 +173,17 @@ impl View {
     pub fn messages<'a>(&'a self, selection: &'a Selection) -> impl Iterator<Item = Message<'a>> {
         let told_is_believed = Arc::ptr_eq(&self.told, &self.believed);
         let mut own = OwnSeen::new(&self.overlay);
-        selection.ranges().iter().flat_map(move |range| {
-            let entries = self.believed.iter_from(range.start).take(range.len());
-            entries.zip(range.start as u32 + 1..)
-        }).map(move |(believed, number)| {
-            let told = if told_is_believed { None } else { self.told.by_uid(believed.uid) };
-            self.message(number, told.unwrap_or(believed), &mut own)
-        })
+        selection
+            .ranges()
+            .iter()
+            .flat_map(move |range| {
+                let entries = self.believed.iter_from(range.start).take(range.len());
+                entries.zip(range.start as u32 + 1..)
+            })
+            .map(move |(believed, number)| {
+                let told = if told_is_believed { None } else { self.told.by_uid(believed.uid) };
+                self.message(number, told.unwrap_or(believed), &mut own)
+            })
     }
 
     /// The UIDs of the selected messages.

@@ -18,6 +18,8 @@ use super::{Context, Numbering, Session};
 
 /// One command on its way: who calls, with which arguments, and where the answer goes.
 pub struct Call<'c, 'o> {
+    /// The command's tag, which ESEARCH repeats. RFC 4731 §3.1
+    pub tag: &'c str,
     /// Store and settings.
     pub context: &'c Context,
     /// Who runs it.

@@ -9,7 +9,7 @@ use crate::imap::output::Output;
 use crate::imap::wire::number;
 use crate::imap::{Context, Numbering, Refusal, Selected};
 use crate::mail::flag::{KeywordSet, SystemFlags};
-use crate::mail::id::{Login, Uid};
+use crate::mail::id::Uid;
 use crate::mail::uid_set::UidSet;
 use crate::store::overlay::Overlay;
 use crate::store::snapshot::Snapshot;
@@ -74,32 +74,32 @@ pub enum ClearKeywords {
 
 /// Tells the client what is new in its mailbox.
 pub async fn updates(
+    context: &Context,
     selected: &mut Selected,
-    (context, user): (&Context, &Login),
     out: &mut Output<'_>,
     expunge: Expunge,
 ) -> Result<(), Refusal> {
-    updates_with(selected, (context, user), out, (expunge, None)).await
+    updates_with(context, selected, out, (expunge, None)).await
 }
 
 /// As `updates`, with what this session has just done itself.
 pub async fn updates_with(
+    context: &Context,
     selected: &mut Selected,
-    (context, user): (&Context, &Login),
     out: &mut Output<'_>,
     (expunge, own): (Expunge, Option<&Own>),
 ) -> Result<(), Refusal> {
     let (store, mailbox) = (&context.store, selected.mailbox.id);
     let mut snapshot = store.snapshot(mailbox).await?;
-    let overlay = store.overlay(mailbox, user).await?;
-    let view = &mut selected.view;
+    let view = &selected.view;
+    let overlay = store.overlay(mailbox, &view.user).await?;
     let same = Arc::ptr_eq(&snapshot, &view.told) && Arc::ptr_eq(&view.told, &view.believed);
     if same && Arc::ptr_eq(&overlay, &view.overlay) && own.is_none() {
         return Ok(());
     }
     let mut first_recent = None;
     if view.claims == super::Claims::Recent && snapshot.uid_next > view.believed.uid_next {
-        first_recent = Some(store.claim_recent(mailbox, user));
+        first_recent = Some(store.claim_recent(mailbox, &view.user));
         // what came between the first snapshot and the claim would be recent nowhere
         snapshot = store.snapshot(mailbox).await?;
     }
@@ -144,9 +144,9 @@ impl View {
             self.tell_expunged(&difference.expunged, out).await?;
             self.believed = new.clone();
             self.tell_added(difference.added.len(), present.first_recent, out);
-        } else if let Some(first) = present.first_recent {
+        } else if let Some(first) = present.first_recent.filter(|first| *first < new.uid_next) {
             // claimed for messages that are announced later: they must not be forgotten then
-            self.recent.insert_range(first, Uid(new.uid_next.0.max(first.0 + 1) - 1));
+            self.recent.insert_range(first, Uid(new.uid_next.0 - 1));
         }
         self.told = new;
         self.overlay = present.overlay;

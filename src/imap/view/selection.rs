@@ -18,7 +18,7 @@ pub struct Selection {
 impl Selection {
     /// The first `count` messages.
     pub fn all(count: usize) -> Selection {
-        Selection::merged(vec![0..count])
+        Selection::merged(std::iter::once(0..count).collect())
     }
 
     /// By sequence numbers. A number that the client cannot know is BAD; a range that begins below
@@ -77,11 +77,7 @@ impl Selection {
             while let Some(range) = left.take() {
                 let taken = range.start..range.end.min(range.start + room);
                 room -= taken.len();
-                left = if taken.end < range.end {
-                    Some(taken.end..range.end)
-                } else {
-                    rest.next()
-                };
+                left = if taken.end < range.end { Some(taken.end..range.end) } else { rest.next() };
                 piece.push(taken);
                 if room == 0 {
                     break;
@@ -131,18 +127,20 @@ mod tests {
     use super::*;
     use crate::imap::wire::lex::Cursor;
 
-    fn numbers(set: &str, exists: usize) -> Option<Vec<Range<usize>>> {
+    fn numbers(set: &str, exists: usize) -> Option<Vec<(usize, usize)>> {
         let set = SequenceSet::parse(&mut Cursor::new(set.as_bytes())).expect("a set");
-        Selection::by_number(&set, exists).ok().map(|s| s.ranges)
+        Selection::by_number(&set, exists)
+            .ok()
+            .map(|s| s.ranges.iter().map(|r| (r.start, r.end)).collect())
     }
 
     #[test]
     fn numbers_are_clipped_to_what_the_client_believes() {
-        assert_eq!(numbers("1:*", 5), Some(vec![0..5]));
-        assert_eq!(numbers("*", 5), Some(vec![4..5]));
-        assert_eq!(numbers("4:4294967295", 5), Some(vec![3..5]));
-        assert_eq!(numbers("5:2,1,3", 5), Some(vec![0..5]));
-        assert_eq!(numbers("9:*", 5), Some(vec![4..5]));
+        assert_eq!(numbers("1:*", 5), Some(vec![(0, 5)]));
+        assert_eq!(numbers("*", 5), Some(vec![(4, 5)]));
+        assert_eq!(numbers("4:4294967295", 5), Some(vec![(3, 5)]));
+        assert_eq!(numbers("5:2,1,3", 5), Some(vec![(0, 5)]));
+        assert_eq!(numbers("9:*", 5), Some(vec![(4, 5)]));
         assert_eq!(numbers("6", 5), None);
         assert_eq!(numbers("6:7", 5), None);
         assert_eq!(numbers("1:*", 0), Some(vec![]));

@@ -1,4 +1,5 @@
 //! The wire form: lines and literals, atoms and strings, mailbox names.
 
 pub mod lex;
+pub mod number;
 pub mod utf7;
