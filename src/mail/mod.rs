@@ -3,6 +3,7 @@
 pub mod account;
 pub mod address;
 pub mod flag;
+pub mod fold;
 pub mod id;
 pub mod message;
 pub mod uid_set;

@@ -1,5 +1,25 @@
 //! What is computed from a message once, when it arrives: structure, envelope, common header fields,
 //! text. Knows no store and no IMAP syntax.
+//!
+//! `parse` is the door: one linear pass finds the structure (`structure`), then single header blocks
+//! and single bounded text parts are read by the other files. mail-parser never sees a whole message,
+//! so nesting never reaches it.
+
+mod addresses;
+mod encoded_word;
+mod envelope;
+mod fields;
+mod mime;
+mod parameters;
+mod parse;
+mod section;
+mod structure;
+mod text;
+
+pub use fields::{CACHED_FIELDS, are_cached, select_fields, select_fields_not};
+pub use parse::parse;
+pub use section::{SectionText, part_at, section};
+pub use text::SEARCH_TEXT_BYTES_MAX;
 
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +127,13 @@ pub struct Part {
     pub lines: u64,
     /// What is inside.
     pub content: Content,
+}
+
+impl Part {
+    /// Bytes of the body as it stands, transfer encoding included.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_end.saturating_sub(self.body_start)
+    }
 }
 
 /// What a part holds.

@@ -1,0 +1,185 @@
+//! The folded text of a message for SEARCH: header fields, and the bodies of all text parts, decoded.
+//! Knows offsets from `structure`; never gives mail-parser more than one bounded body.
+
+use std::borrow::Cow;
+
+use mail_parser::decoders::base64::base64_decode;
+use mail_parser::decoders::charsets::map::charset_decoder;
+use mail_parser::decoders::html::html_to_text;
+use mail_parser::decoders::quoted_printable::quoted_printable_decode;
+
+use super::fields::{fields, line_len};
+use super::{Content, Part, SearchText, encoded_word};
+use crate::mail::fold::fold_onto;
+
+/// Folded text kept of one message, header and body together; what is beyond is not found.
+pub const SEARCH_TEXT_BYTES_MAX: usize = 1024 * 1024;
+/// Folded header text kept of one message.
+const HEADER_TEXT_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of one part that are decoded.
+const PART_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Reads the text of a whole message.
+pub(super) fn extract(bytes: &[u8], top: &Part) -> SearchText {
+    let mut header = String::new();
+    header_text(slice(bytes, top.header_start, top.body_start), &mut header, HEADER_TEXT_BYTES_MAX);
+    let mut body = String::new();
+    let limit = SEARCH_TEXT_BYTES_MAX - header.len();
+    part_text(bytes, top, &mut body, limit);
+    SearchText { header, body }
+}
+
+fn slice(bytes: &[u8], start: u64, end: u64) -> &[u8] {
+    bytes.get(start as usize..end as usize).unwrap_or_default()
+}
+
+/// A line `name: value` for each field.
+fn header_text(header: &[u8], out: &mut String, limit: usize) {
+    for field in fields(header).filter(|field| !field.name.is_empty()) {
+        if out.len() >= limit {
+            return;
+        }
+        fold_onto(out, &String::from_utf8_lossy(field.name), limit);
+        fold_onto(out, ": ", limit);
+        fold_onto(out, encoded_word::decode(field.value).trim(), limit);
+        if out.len() < limit {
+            out.push('\n');
+        }
+    }
+}
+
+fn part_text(bytes: &[u8], part: &Part, out: &mut String, limit: usize) {
+    if out.len() >= limit {
+        return;
+    }
+    match &part.content {
+        Content::Multipart(children) => {
+            children.iter().for_each(|child| part_text(bytes, child, out, limit));
+        }
+        Content::Message(_, top) => {
+            header_text(slice(bytes, top.header_start, top.body_start), out, limit);
+            part_text(bytes, top, out, limit);
+        }
+        Content::Leaf if part.media_type == "TEXT" => {
+            fold_onto(out, &leaf_text(bytes, part), limit);
+            if out.len() < limit {
+                out.push('\n');
+            }
+        }
+        Content::Leaf => {}
+    }
+}
+
+fn leaf_text(bytes: &[u8], part: &Part) -> String {
+    let body = slice(bytes, part.body_start, part.body_end);
+    let body = &body[..body.len().min(PART_BYTES_MAX)];
+    let decoded = match part.encoding.as_str() {
+        "BASE64" => base64_decode(body).map_or(Cow::Borrowed(body), Cow::Owned),
+        "QUOTED-PRINTABLE" => Cow::Owned(quoted_printable(body)),
+        _ => Cow::Borrowed(body),
+    };
+    let charset = part.parameters.iter().find(|(name, _)| name == "CHARSET");
+    let text = decode_charset(charset.map(|(_, value)| value.as_slice()), &decoded);
+    if part.subtype == "HTML" { html_to_text(&text) } else { text.into_owned() }
+}
+
+/// A line that is not quoted-printable stays as it is.
+fn quoted_printable(body: &[u8]) -> Vec<u8> {
+    if let Some(decoded) = quoted_printable_decode(body) {
+        return decoded;
+    }
+    let mut out = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(line_len(rest));
+        match quoted_printable_decode(line) {
+            Some(decoded) => out.extend(decoded),
+            None => out.extend_from_slice(line),
+        }
+        rest = after;
+    }
+    out
+}
+
+/// Text in a named charset; without one, or with one that nobody knows, UTF-8 if it is that, otherwise
+/// windows-1252, in which no byte is wrong.
+pub(super) fn decode_charset<'a>(charset: Option<&[u8]>, bytes: &'a [u8]) -> Cow<'a, str> {
+    let named = charset.map(<[u8]>::trim_ascii).filter(|name| !is_ascii_or_utf8(name));
+    if let Some(decode) = named.and_then(charset_decoder) {
+        return Cow::Owned(decode(bytes));
+    }
+    match (std::str::from_utf8(bytes), charset_decoder(b"windows-1252")) {
+        (Ok(text), _) => Cow::Borrowed(text),
+        (Err(_), Some(decode)) => Cow::Owned(decode(bytes)),
+        (Err(_), None) => String::from_utf8_lossy(bytes),
+    }
+}
+
+/// These names are often wrong: their text is looked at first.
+fn is_ascii_or_utf8(charset: &[u8]) -> bool {
+    [b"us-ascii".as_slice(), b"ascii", b"utf-8", b"utf8"]
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(charset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::fold::fold;
+    use crate::mail::message::parse;
+
+    fn text(message: &[u8]) -> SearchText {
+        parse(message).text
+    }
+
+    #[test]
+    fn header_text_is_a_decoded_folded_line_for_each_field() {
+        let text = text(b"Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\n\tan alle\r\nFROM: a@b\r\n\r\nx");
+        assert_eq!(
+            text.header,
+            fold("subject: Gr\u{fc}\u{df}e an alle") + "\n" + &fold("from: a@b") + "\n"
+        );
+    }
+
+    #[test]
+    fn text_parts_are_decoded_wherever_they_are() {
+        let message = concat!(
+            "Content-Type: multipart/mixed; boundary=o\r\n\r\n",
+            "--o\r\nContent-Type: text/plain; charset=iso-8859-1\r\n",
+            "Content-Transfer-Encoding: quoted-printable\r\n\r\nGr=FC=\r\nn and =ZZ\r\n",
+            "--o\r\nContent-Type: text/html\r\n\r\n<p class='hidden'>Rot &amp; Blau</p>\r\n",
+            "--o\r\nContent-Type: application/pdf\r\n\r\nsecret\r\n",
+            "--o\r\nContent-Type: message/rfc822\r\n\r\n",
+            "Subject: inner\r\nContent-Transfer-Encoding: base64\r\n\r\nR2VsYg==\r\n",
+            "--o--\r\n",
+        );
+        let body = text(message.as_bytes()).body;
+        for found in ["gr\u{fc}n", "=zz", "rot & blau", "subject: inner", "gelb"] {
+            assert!(body.contains(&fold(found)), "{found} in {body}");
+        }
+        for absent in ["hidden", "secret", "<p"] {
+            assert!(!body.contains(&fold(absent)), "{absent} in {body}");
+        }
+    }
+
+    #[test]
+    fn text_is_cut_at_its_limit() {
+        let header = "Subject: a\r\n\r\n";
+        let kept = |bytes: usize| {
+            let text = text(format!("{header}{}", "x".repeat(bytes)).as_bytes());
+            text.header.len() + text.body.len()
+        };
+        let room = SEARCH_TEXT_BYTES_MAX - "SUBJECT: A\n".len();
+        assert_eq!(kept(room), SEARCH_TEXT_BYTES_MAX);
+        assert_eq!(kept(room + 1), SEARCH_TEXT_BYTES_MAX);
+        assert_eq!(kept(room - 2), SEARCH_TEXT_BYTES_MAX - 1);
+    }
+
+    #[test]
+    fn undeclared_bytes_are_utf8_or_windows_1252() {
+        assert_eq!(decode_charset(None, "\u{e4}".as_bytes()), "\u{e4}");
+        assert_eq!(decode_charset(Some(b"us-ascii"), b"\xe4"), "\u{e4}");
+        assert_eq!(decode_charset(Some(b"utf-7"), b"+AOQ-"), "\u{e4}");
+        assert_eq!(decode_charset(Some(b"nonsense"), "\u{20ac}".as_bytes()), "\u{20ac}");
+    }
+}
