@@ -2,8 +2,11 @@
 //! is in `Shared`; the protocols themselves are pure and live in `smtp/` and `imap/`.
 
 pub mod connections;
+pub mod folders;
 pub mod listener;
+pub mod ports;
 pub mod self_signed;
+pub mod signals;
 pub mod stream;
 pub mod tls;
 

@@ -60,7 +60,6 @@ impl TlsFault {
 
 /// The present certificate; shared by all listeners.
 pub struct Certificates {
-    source: Source,
     /// One key for tickets over all reloads, so that a reload costs no client its resumption.
     tickets: Arc<dyn ProducesTickets>,
     acceptor: ArcSwap<ServerConfig>,
@@ -68,16 +67,16 @@ pub struct Certificates {
 
 impl Certificates {
     /// Reads (or makes) the certificate.
-    pub fn load(source: Source) -> Result<Certificates, TlsFault> {
+    pub fn load(source: &Source) -> Result<Certificates, TlsFault> {
         let tickets = aws_lc_rs::Ticketer::new()
             .map_err(|e| TlsFault(format!("cannot make a key for session tickets: {e}")))?;
-        let config = server_config(&source, tickets.clone())?;
-        Ok(Certificates { source, tickets, acceptor: ArcSwap::from_pointee(config) })
+        let config = server_config(source, tickets.clone())?;
+        Ok(Certificates { tickets, acceptor: ArcSwap::from_pointee(config) })
     }
 
     /// Reads the files again. At a fault the old certificate stays.
-    pub fn reload(&self) -> Result<(), TlsFault> {
-        let config = server_config(&self.source, self.tickets.clone())?;
+    pub fn reload(&self, source: &Source) -> Result<(), TlsFault> {
+        let config = server_config(source, self.tickets.clone())?;
         self.acceptor.store(Arc::new(config));
         Ok(())
     }
@@ -158,7 +157,7 @@ mod tests {
         std::env::temp_dir().join(format!("postfach-tls-{}-{name}", std::process::id()))
     }
 
-    fn fault_of(source: Source) -> String {
+    fn fault_of(source: &Source) -> String {
         Certificates::load(source).err().map_or_else(String::new, |fault| fault.to_string())
     }
 
@@ -169,7 +168,7 @@ mod tests {
     #[test]
     fn a_missing_file_is_named_with_what_to_do() {
         let at = PathBuf::from("/nonexistent/chain.pem");
-        let fault = fault_of(Source::Files { certificate: at.clone(), key: at });
+        let fault = fault_of(&Source::Files { certificate: at.clone(), key: at });
         assert!(fault.starts_with("/nonexistent/chain.pem: "), "{fault}");
         assert!(fault.contains("must exist and be readable"), "{fault}");
     }
@@ -180,7 +179,7 @@ mod tests {
         std::fs::create_dir_all(&dir)?;
         let at = dir.join("empty.pem");
         std::fs::write(&at, "nothing here")?;
-        let fault = fault_of(Source::Files { certificate: at.clone(), key: at });
+        let fault = fault_of(&Source::Files { certificate: at.clone(), key: at });
         assert!(fault.contains("BEGIN CERTIFICATE"), "{fault}");
         std::fs::remove_dir_all(&dir)?;
         Ok(())
@@ -189,17 +188,17 @@ mod tests {
     #[test]
     fn a_key_of_another_certificate_is_refused_and_reload_keeps_the_old_one() -> Checked {
         let (one, two) = (folder("pair-one"), folder("pair-two"));
-        Certificates::load(self_signed_in(&one, "mail.example.org"))?;
-        Certificates::load(self_signed_in(&two, "mail.example.org"))?;
+        Certificates::load(&self_signed_in(&one, "mail.example.org"))?;
+        Certificates::load(&self_signed_in(&two, "mail.example.org"))?;
         let files = |key: &Path| Source::Files {
             certificate: one.join(self_signed::CERTIFICATE),
             key: key.join(self_signed::KEY),
         };
-        assert!(fault_of(files(&two)).contains("does not fit"));
-        let certificates = Certificates::load(files(&one))?;
+        assert!(fault_of(&files(&two)).contains("does not fit"));
+        let certificates = Certificates::load(&files(&one))?;
         let before = certificates.acceptor.load_full();
         std::fs::remove_file(one.join(self_signed::KEY))?;
-        assert!(certificates.reload().is_err());
+        assert!(certificates.reload(&files(&one)).is_err());
         assert!(Arc::ptr_eq(&before, &certificates.acceptor.load_full()));
         std::fs::remove_dir_all(&one)?;
         std::fs::remove_dir_all(&two)?;
