@@ -2,6 +2,7 @@
 //! `wire/framing`, commands run against the store's and directory's traits, bytes leave through
 //! `Output`. A command is a file in `command/`: arguments → state → store → answer.
 
+pub mod capability;
 pub mod command;
 pub mod date;
 pub mod flags;
@@ -18,6 +19,7 @@ use crate::mail::account::{Account, FolderNames};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::Login;
 use crate::store::{Mailbox, Store, StoreError};
+use capability::Capabilities;
 use view::View;
 
 /// What all sessions share.
@@ -29,6 +31,8 @@ pub struct Context {
     pub folder_names: Arc<FolderNames>,
     /// Longest message that APPEND takes, in bytes.
     pub message_bytes_max: u64,
+    /// What is advertised, and understood.
+    pub capabilities: Arc<Capabilities>,
 }
 
 /// The mailbox that a session has selected, and what its user may do there.

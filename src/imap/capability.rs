@@ -1,0 +1,153 @@
+//! What the server says it can do. A row stands here only when all of it is done; each can be
+//! switched off. Knows no command: rows of the command table name theirs.
+
+use std::collections::BTreeSet;
+
+/// When a capability is advertised. RFC 3501 §6.1.1
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum When {
+    /// In every state.
+    Always,
+    /// While TLS can still be begun.
+    TlsOffered,
+    /// While a password must not be sent.
+    LoginRefused,
+    /// While a user may log in.
+    LoginAwaited,
+}
+
+/// How far a connection is, as far as capabilities depend on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Nobody has logged in.
+    BeforeLogin {
+        /// Whether STARTTLS would work now.
+        tls: StartTls,
+        /// Whether a password may be sent now.
+        login: Passwords,
+    },
+    /// Somebody has.
+    AfterLogin,
+}
+
+/// Whether STARTTLS would work now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartTls {
+    /// It would.
+    Offered,
+    /// TLS is active, or switched off.
+    Absent,
+}
+
+/// Whether a password may be sent now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Passwords {
+    /// Under TLS, or on loopback where the configuration says so.
+    Taken,
+    /// Anybody could read it. RFC 3501 §6.2.3 `LOGINDISABLED`
+    Refused,
+}
+
+/// Each capability, when it is advertised, and the one that it is a part of.
+const TABLE: [(&str, When, Option<&str>); 23] = [
+    ("IMAP4rev1", When::Always, None),
+    ("STARTTLS", When::TlsOffered, None),
+    ("LOGINDISABLED", When::LoginRefused, None),
+    ("AUTH=PLAIN", When::LoginAwaited, None),
+    ("AUTH=LOGIN", When::LoginAwaited, None),
+    ("SASL-IR", When::LoginAwaited, None),
+    ("LITERAL+", When::Always, None),
+    ("ID", When::Always, None),
+    ("NAMESPACE", When::Always, None),
+    ("ENABLE", When::Always, None),
+    ("IDLE", When::Always, None),
+    ("UIDPLUS", When::Always, None),
+    ("MOVE", When::Always, None),
+    ("UNSELECT", When::Always, None),
+    ("CHILDREN", When::Always, None),
+    ("LIST-EXTENDED", When::Always, None),
+    ("LIST-STATUS", When::Always, Some("LIST-EXTENDED")),
+    ("SPECIAL-USE", When::Always, None),
+    ("CONDSTORE", When::Always, None),
+    ("ESEARCH", When::Always, None),
+    ("ACL", When::Always, None),
+    ("RIGHTS=texk", When::Always, Some("ACL")),
+    ("STATUS=SIZE", When::Always, None),
+];
+
+/// The capabilities of this installation: all but those that `[imap] disable` names.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Capabilities {
+    off: BTreeSet<String>,
+}
+
+impl Capabilities {
+    /// All but `disabled`, in any case; see `is_known`.
+    pub fn without(disabled: &[String]) -> Capabilities {
+        Capabilities { off: disabled.iter().map(|name| name.to_ascii_uppercase()).collect() }
+    }
+
+    /// Whether `name` is a capability that can be switched off.
+    pub fn is_known(name: &str) -> bool {
+        let can_go = |row: &&str| !["IMAP4rev1", "LOGINDISABLED"].contains(row);
+        TABLE.iter().map(|row| row.0).filter(can_go).any(|row| row.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether `name` is on, and so is what it is a part of.
+    pub fn has(&self, name: &str) -> bool {
+        let whole = TABLE.iter().find(|row| row.0 == name).and_then(|row| row.2);
+        !self.off.contains(&name.to_ascii_uppercase()) && whole.is_none_or(|whole| self.has(whole))
+    }
+
+    /// The capabilities at this stage, as they stand behind `CAPABILITY`.
+    pub fn line(&self, stage: Stage) -> String {
+        let is_shown = |when: When| match (when, stage) {
+            (When::Always, _) => true,
+            (_, Stage::AfterLogin) => false,
+            (When::TlsOffered, Stage::BeforeLogin { tls, .. }) => tls == StartTls::Offered,
+            (When::LoginRefused, Stage::BeforeLogin { login, .. }) => login == Passwords::Refused,
+            (When::LoginAwaited, Stage::BeforeLogin { login, .. }) => login == Passwords::Taken,
+        };
+        let shown = TABLE.iter().filter(|row| is_shown(row.1) && self.has(row.0));
+        shown.map(|row| row.0).collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn before_tls_no_way_to_send_a_password_is_advertised() {
+        let stage = Stage::BeforeLogin { tls: StartTls::Offered, login: Passwords::Refused };
+        let line = Capabilities::default().line(stage);
+        assert!(line.starts_with("IMAP4rev1 STARTTLS LOGINDISABLED LITERAL+ "), "{line}");
+        assert!(!line.contains("AUTH=") && !line.contains("SASL-IR"), "{line}");
+    }
+
+    #[test]
+    fn after_login_the_whole_table_but_login_is_advertised() {
+        let line = Capabilities::default().line(Stage::AfterLogin);
+        assert_eq!(
+            line,
+            "IMAP4rev1 LITERAL+ ID NAMESPACE ENABLE IDLE UIDPLUS MOVE UNSELECT CHILDREN \
+             LIST-EXTENDED LIST-STATUS SPECIAL-USE CONDSTORE ESEARCH ACL RIGHTS=texk STATUS=SIZE"
+        );
+    }
+
+    #[test]
+    fn what_is_switched_off_takes_its_parts_along() {
+        let capabilities = Capabilities::without(&["acl".into(), "List-Extended".into()]);
+        let line = capabilities.line(Stage::AfterLogin);
+        for gone in ["ACL", "RIGHTS=", "LIST-"] {
+            assert!(!line.contains(gone), "{line}");
+        }
+        assert!(!capabilities.has("LIST-STATUS") && capabilities.has("MOVE"));
+    }
+
+    #[test]
+    fn the_protocol_itself_cannot_be_switched_off() {
+        assert!(Capabilities::is_known("condstore") && !Capabilities::is_known("IMAP4rev1"));
+        assert!(!Capabilities::is_known("QRESYNC"));
+    }
+}
