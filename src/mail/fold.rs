@@ -15,18 +15,44 @@ pub fn fold(text: &str) -> String {
 
 /// Appends folded text until `out` is `limit` bytes long; a character is never cut.
 pub fn fold_onto(out: &mut String, text: &str, limit: usize) {
-    let mut after_space = false;
-    for folded in text.nfkd().flat_map(char::to_uppercase).nfkd() {
+    let mut target = Target { out, limit, after_space: false };
+    let mut rest = text;
+    while !rest.is_empty() && !target.is_full() {
+        // an ASCII character is never reordered with what follows it, so the runs are independent
+        let ascii = rest.bytes().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
+        let (run, after) = rest.split_at(ascii);
+        run.chars().for_each(|plain| target.push(plain.to_ascii_uppercase()));
+        let other = after.find(|next: char| next.is_ascii()).unwrap_or(after.len());
+        let (run, after) = after.split_at(other);
+        run.nfkd().flat_map(char::to_uppercase).nfkd().for_each(|folded| target.push(folded));
+        rest = after;
+    }
+}
+
+struct Target<'a> {
+    out: &'a mut String,
+    limit: usize,
+    after_space: bool,
+}
+
+impl Target<'_> {
+    fn push(&mut self, folded: char) {
         let space = folded.is_whitespace();
-        if space && after_space {
-            continue;
-        }
-        after_space = space;
-        let folded = if space { ' ' } else { folded };
-        if out.len() + folded.len_utf8() > limit {
+        if space && self.after_space {
             return;
         }
-        out.push(folded);
+        self.after_space = space;
+        let folded = if space { ' ' } else { folded };
+        if self.out.len() + folded.len_utf8() > self.limit {
+            // nothing more: a shorter character further on must not follow a gap
+            self.limit = self.out.len();
+            return;
+        }
+        self.out.push(folded);
+    }
+
+    fn is_full(&self) -> bool {
+        self.out.len() >= self.limit
     }
 }
 
@@ -107,6 +133,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn ascii_runs_fold_as_the_whole(text in "[a-c \u{300}\u{323}\u{df}\u{1f88}\u{ac00}A]{0,12}") {
+            let whole: String = text.nfkd().flat_map(char::to_uppercase).nfkd().collect();
+            let whole = whole.split_inclusive(' ').filter(|run| *run != " ").collect::<String>();
+            let runs = fold(&text);
+            let runs = runs.split_inclusive(' ').filter(|run| *run != " ").collect::<String>();
+            prop_assert_eq!(runs, whole);
+        }
+
         #[test]
         fn folding_twice_is_folding_once(text in any::<String>()) {
             prop_assert_eq!(fold(&fold(&text)), fold(&text));

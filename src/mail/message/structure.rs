@@ -226,3 +226,159 @@ impl Boundaries {
         Some(Stop { owner, kind: Delimiter::Close })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(message: &str) -> Part {
+        walk(message.as_bytes(), &mut Budget::new())
+    }
+
+    /// `TEXT/PLAIN 5` with its bytes, containers with what they hold in brackets.
+    fn shape(part: &Part) -> String {
+        let kind = format!("{}/{} {}", part.media_type, part.subtype, part.body_bytes());
+        match &part.content {
+            Content::Leaf => kind,
+            Content::Message(_, top) => format!("{kind} [{}]", shape(top)),
+            Content::Multipart(children) => {
+                let children: Vec<_> = children.iter().map(shape).collect();
+                format!("{} [{}]", part.subtype, children.join(", "))
+            }
+        }
+    }
+
+    const MIXED: &str = "Content-Type: multipart/mixed; boundary=\"b\"\r\n\r\n";
+
+    #[test]
+    fn multiparts_are_split_at_their_delimiters() {
+        let cases = [
+            ("--b\r\n\r\none\r\n--b\r\n\r\ntwo!\r\n--b--\r\n", "[TEXT/PLAIN 3, TEXT/PLAIN 4]"),
+            ("before\r\n--b\r\n\r\none\r\n--b--\r\nafter\r\n--b\r\n\r\nx", "[TEXT/PLAIN 3]"),
+            ("--b\r\n\r\nno close\r\n", "[TEXT/PLAIN 10]"),
+            ("--b\n\none\n--b--", "[TEXT/PLAIN 3]"),
+            ("--b  \t\r\n\r\none\r\n--b-- \r\n", "[TEXT/PLAIN 3]"),
+            ("--b\r\n\r\n--bb\r\n-- b\r\n--b-\r\n--b--", "[TEXT/PLAIN 16]"),
+            ("--b\r\n--b\r\n\r\n\r\n--b--\r\n", "[TEXT/PLAIN 0, TEXT/PLAIN 0]"),
+            ("--b\r\nSubject: x\r\n--b--\r\n", "[TEXT/PLAIN 0]"),
+            ("--b--\r\n", "PLAIN"),
+            ("nothing", "PLAIN"),
+        ];
+        for (body, expected) in cases {
+            let shape = shape(&tree(&format!("{MIXED}{body}")));
+            assert!(shape.contains(expected), "{body:?}: {shape}");
+        }
+    }
+
+    #[test]
+    fn an_outer_delimiter_ends_what_is_still_open() {
+        let message = concat!(
+            "Content-Type: multipart/mixed; boundary=o\r\n\r\n",
+            "--o\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\nx\r\n",
+            "--o\r\nContent-Type: message/rfc822\r\n\r\nSubject: cut\r\n",
+            "--o\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\r\nyy\r\n--o--\r\n",
+            "--o\r\n\r\nzzz\r\n--o--\r\n",
+        );
+        let expected = "MIXED [MIXED [TEXT/PLAIN 1], MESSAGE/RFC822 14 [TEXT/PLAIN 0], \
+            MIXED [TEXT/PLAIN 2], TEXT/PLAIN 3]";
+        assert_eq!(shape(&tree(message)), expected);
+    }
+
+    #[test]
+    fn types_default_as_the_standard_says() {
+        let cases = [
+            ("", "TEXT/PLAIN 1"),
+            ("Content-Type: text\r\n", "TEXT/PLAIN 1"),
+            ("Content-Type: text/\r\n", "TEXT/PLAIN 1"),
+            ("Content-Type: te xt/html\r\n", "TEXT/PLAIN 1"),
+            ("Content-Type: (c) text (d) / html ; x\r\n", "TEXT/HTML 1"),
+            ("Content-Type: multipart/mixed\r\n", "TEXT/PLAIN 1"),
+            ("Content-Type: multipart/mixed; boundary=\"\"\r\n", "TEXT/PLAIN 1"),
+            ("Content-Type: message/rfc822\r\n", "MESSAGE/RFC822 1 [TEXT/PLAIN 0]"),
+            (
+                "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n",
+                "APPLICATION/OCTET-STREAM 1",
+            ),
+            ("Content-Type: image/png\r\nContent-Type: text/html\r\n", "IMAGE/PNG 1"),
+        ];
+        for (header, expected) in cases {
+            assert_eq!(shape(&tree(&format!("{header}\r\n\n"))), expected, "{header}");
+        }
+        let digest = MIXED.replace("mixed", "digest") + "--b\r\n\r\nSubject: x\r\n\r\ny\r\n--b--";
+        assert_eq!(shape(&tree(&digest)), "DIGEST [MESSAGE/RFC822 15 [TEXT/PLAIN 1]]");
+        let plain = tree("\r\n").parameters;
+        assert_eq!(plain, [(String::from("CHARSET"), b"us-ascii".to_vec())]);
+    }
+
+    #[test]
+    fn fields_of_a_part_are_kept_as_they_are_shown() {
+        let part = tree(concat!(
+            "Content-Type: text/plain; charset=utf-8; format=flowed\r\n",
+            "Content-Transfer-Encoding: Quoted-Printable (x)\r\nContent-ID: <a@b>\r\n",
+            "Content-Description: =?utf-8?Q?=C3=A4?=\r\nContent-MD5: abc==\r\n",
+            "Content-Disposition: Attachment;\r\n filename*=utf-8''%C3%A4.txt\r\n",
+            "Content-Language: de, en-GB\r\nContent-Location: http://x/\r\n\r\none\r\ntwo\r\n",
+        ));
+        let text = |value: &str| Some(value.as_bytes().to_vec());
+        let pair = |name: &str, value: &str| (String::from(name), value.as_bytes().to_vec());
+        assert_eq!(part.parameters, [pair("CHARSET", "utf-8"), pair("FORMAT", "flowed")]);
+        assert_eq!((part.encoding.as_str(), part.lines), ("QUOTED-PRINTABLE", 2));
+        assert_eq!((part.id, part.md5), (text("<a@b>"), text("abc==")));
+        assert_eq!(part.description, text("=?utf-8?Q?=C3=A4?="));
+        let file_name = pair("FILENAME*", "utf-8''%C3%A4.txt");
+        assert_eq!(part.disposition, Some((String::from("ATTACHMENT"), vec![file_name])));
+        assert_eq!(part.language, [b"de".to_vec(), b"en-GB".to_vec()]);
+        assert_eq!(part.location, text("http://x/"));
+    }
+
+    #[test]
+    fn lines_are_the_line_ends_of_the_body() {
+        let message = format!("{MIXED}--b\r\n\r\none\r\ntwo\r\n\r\n--b--\r\n");
+        let part = tree(&message);
+        let Content::Multipart(children) = &part.content else { panic!("no multipart") };
+        assert_eq!((children[0].lines, children[0].body_bytes()), (2, 10));
+        assert_eq!(part.lines, 6);
+    }
+
+    fn depth(part: &Part) -> usize {
+        match &part.content {
+            Content::Leaf => 0,
+            Content::Message(_, top) => 1 + depth(top),
+            Content::Multipart(children) => {
+                1 + children.iter().map(depth).max().unwrap_or_default()
+            }
+        }
+    }
+
+    #[test]
+    fn nesting_stops_at_its_limit() {
+        let nested =
+            |levels: usize| "Content-Type: message/rfc822\r\n\r\n".repeat(levels) + "\r\nx";
+        let at_limit = tree(&nested(NESTING_MAX));
+        assert_eq!(depth(&at_limit), NESTING_MAX);
+        assert!(shape(&at_limit).contains("[TEXT/PLAIN 1]"));
+        let beyond = tree(&nested(NESTING_MAX + 1));
+        assert_eq!(depth(&beyond), NESTING_MAX);
+        assert!(shape(&beyond).contains("[APPLICATION/OCTET-STREAM 3]"));
+        assert_eq!(depth(&tree(&nested(100_000))), NESTING_MAX);
+    }
+
+    #[test]
+    fn the_last_part_allowed_holds_the_rest() {
+        let children = |count: usize| {
+            let message = MIXED.to_owned() + &"--b\r\n\r\nx\r\n".repeat(count) + "--b--\r\n";
+            match tree(&message).content {
+                Content::Multipart(children) => children,
+                _ => panic!("no multipart"),
+            }
+        };
+        // the multipart itself is one of them
+        let below_limit = children(PARTS_MAX - 2);
+        assert_eq!(below_limit.len(), PARTS_MAX - 2);
+        assert_eq!(below_limit[PARTS_MAX - 3].body_bytes(), 1);
+        let beyond = children(PARTS_MAX + 1);
+        assert_eq!(beyond.len(), PARTS_MAX - 1);
+        assert_eq!(beyond[PARTS_MAX - 3].body_bytes(), 1);
+        assert!(beyond[PARTS_MAX - 2].body_bytes() > 20);
+    }
+}

@@ -1,4 +1,5 @@
-//! The folded text of a message for SEARCH: header fields, and the bodies of all text parts, decoded.
+//! The folded text of a message for SEARCH: header fields, and the bodies of all text parts (and of
+//! reports such as message/delivery-status), decoded.
 //! Knows offsets from `structure`; never gives mail-parser more than one bounded body.
 
 use std::borrow::Cow;
@@ -60,7 +61,7 @@ fn part_text(bytes: &[u8], part: &Part, out: &mut String, limit: usize) {
             header_text(slice(bytes, top.header_start, top.body_start), out, limit);
             part_text(bytes, top, out, limit);
         }
-        Content::Leaf if part.media_type == "TEXT" => {
+        Content::Leaf if matches!(part.media_type.as_str(), "TEXT" | "MESSAGE") => {
             fold_onto(out, &leaf_text(bytes, part), limit);
             if out.len() < limit {
                 out.push('\n');
