@@ -48,6 +48,7 @@
 //! - Both engines share `store/apply`, which decides on the state in memory; an engine loads and
 //!   persists rows. So the logic is written once, not only the SQL.
 
+pub mod config;
 pub mod directory;
 pub mod imap;
 pub mod mail;

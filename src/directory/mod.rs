@@ -1,7 +1,9 @@
 //! Layer 1: who there is and what belongs to whom. Immutable once read: a reload makes a new one.
 //! Knows no store and no protocol.
 
+pub mod name;
 pub mod rights;
+pub mod source;
 pub mod view;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,229 @@
+//! From `postfach.toml` as it is written to what is meant. Decides defaults; touches no disk.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+
+use super::network;
+use super::written::{
+    Auth, Folders, Imap, Limits as WrittenLimits, Outbound, Store, Text, Written,
+};
+use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine};
+use super::{DEFAULT_DATA_DIR, DEFAULT_DIRECTORY};
+use crate::directory::name;
+use crate::directory::source::{Fault, Source};
+use crate::imap::names::{INBOX, OTHER_USERS, PRIVATE, SHARED};
+use crate::mail::account::FolderNames;
+use crate::server::connections::{CONNECTIONS_MAX, SMTP_PER_ADDRESS_MAX, WAITING_PER_ADDRESS_MAX};
+
+/// Smallest `limits.message_bytes_max`. RFC 5321 §4.5.3.1.7
+const MESSAGE_BYTES_LEAST: i64 = 64 * 1024;
+/// Largest `limits.message_bytes_max`: IMAP's sizes have 32 bits, and a message is mapped whole.
+const MESSAGE_BYTES_MOST: i64 = 1024 * 1024 * 1024;
+/// Largest count that `[limits]` takes.
+const COUNT_MOST: i64 = 1_000_000;
+
+/// What a check has found so far.
+pub(super) struct Findings<'a> {
+    source: &'a Source,
+    damaged: Vec<Range<usize>>,
+    faults: Vec<Fault>,
+    warnings: Vec<Fault>,
+}
+
+impl Findings<'_> {
+    /// Something that must be mended.
+    pub(super) fn fault(&mut self, at: Range<usize>, message: impl Into<String>, remedy: &str) {
+        self.faults.push(self.source.fault(at, message, remedy));
+    }
+
+    /// Something that the operator should know.
+    pub(super) fn warn(&mut self, at: Range<usize>, message: impl Into<String>, remedy: &str) {
+        self.warnings.push(self.source.fault(at, message, remedy));
+    }
+
+    /// A key that is needed in the table at `table`; silent when a faulty key was taken out there.
+    pub(super) fn missing(&mut self, table: Range<usize>, key: &str, remedy: &str) {
+        if !self.damaged.contains(&table) {
+            self.fault(table, format!("`{key}` is missing"), remedy);
+        }
+    }
+
+    /// A path, relative to the folder of the file.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.source.file().parent().unwrap_or(Path::new("")).join(path)
+    }
+}
+
+/// Turns the file into its meaning, or into all its faults.
+pub(super) fn check(
+    source: &Source,
+    written: Written,
+    (faults, damaged): (Vec<Fault>, Vec<Range<usize>>),
+) -> Result<Config, Vec<Fault>> {
+    let mut found = Findings { source, damaged, faults, warnings: Vec::new() };
+    let tls = network::tls(&mut found, written.tls);
+    outbound(&mut found, written.outbound);
+    let config = Config {
+        hostname: hostname(&mut found, written.hostname),
+        data_dir: path(&mut found, written.data_dir, DEFAULT_DATA_DIR),
+        directory_path: path(&mut found, written.directory, DEFAULT_DIRECTORY),
+        plaintext_without_tls: auth(&mut found, written.auth),
+        listen: network::listen(&mut found, written.listen, &tls),
+        tls,
+        limits: limits(&mut found, written.limits),
+        folder_names: folders(&mut found, written.folders),
+        imap_disable: imap(&mut found, written.imap),
+        store: store(&mut found, written.store),
+        warnings: Vec::new(),
+    };
+    let Findings { mut faults, warnings, .. } = found;
+    faults.sort_by_key(|fault| (fault.line, fault.column));
+    if faults.is_empty() { Ok(Config { warnings, ..config }) } else { Err(faults) }
+}
+
+fn hostname(found: &mut Findings, written: Option<Text>) -> String {
+    const REMEDY: &str = "write the full name of this host: hostname = \"mail.example.org\"";
+    let Some(written) = written else {
+        found.missing(0..0, "hostname", REMEDY);
+        return String::new();
+    };
+    if !name::is_domain(written.get_ref()) {
+        found.fault(written.span(), format!("{:?} is not a host name", written.get_ref()), REMEDY);
+    }
+    written.into_inner().to_ascii_lowercase()
+}
+
+fn path(found: &mut Findings, written: Option<Text>, default: &str) -> PathBuf {
+    if let Some(written) = &written
+        && written.get_ref().is_empty()
+    {
+        found.fault(written.span(), "the path is empty", "write a path, or leave the key out");
+    }
+    found.path(written.as_ref().map_or(default, |text| text.get_ref()))
+}
+
+fn auth(found: &mut Findings, written: Auth) -> PlaintextLogin {
+    let Some(written) = written.plaintext_without_tls else { return PlaintextLogin::Never };
+    match written.get_ref().as_str() {
+        "never" => return PlaintextLogin::Never,
+        "loopback" => return PlaintextLogin::Loopback,
+        other => found.fault(
+            written.span(),
+            format!("{other:?} says nothing about passwords without TLS"),
+            "write \"never\" or \"loopback\"",
+        ),
+    }
+    PlaintextLogin::Never
+}
+
+fn limits(found: &mut Findings, written: WrittenLimits) -> Limits {
+    let bytes = MESSAGE_BYTES_LEAST..=MESSAGE_BYTES_MOST;
+    let mut limit = |value: Option<Spanned<i64>>, range: std::ops::RangeInclusive<i64>, default| {
+        let Some(value) = value else { return default };
+        let number = *value.get_ref();
+        if !range.contains(&number) {
+            let remedy = format!("write a number from {} to {}", range.start(), range.end());
+            found.fault(value.span(), format!("{number} is out of range"), &remedy);
+        }
+        u64::try_from(number).unwrap_or(default)
+    };
+    let message_bytes_max = limit(written.message_bytes_max, bytes, MESSAGE_BYTES_MAX);
+    let mut count = |value, default: usize| {
+        let limit = limit(value, 1..=COUNT_MOST, default as u64);
+        usize::try_from(limit).unwrap_or(default)
+    };
+    Limits {
+        message_bytes_max,
+        connections_max: count(written.connections_max, CONNECTIONS_MAX),
+        waiting_per_address_max: count(written.waiting_per_address_max, WAITING_PER_ADDRESS_MAX),
+        smtp_per_address_max: count(written.smtp_per_address_max, SMTP_PER_ADDRESS_MAX),
+    }
+}
+
+fn folders(found: &mut Findings, written: Folders) -> FolderNames {
+    let mut names = FolderNames::default();
+    let rows = [
+        (written.drafts, &mut names.drafts),
+        (written.sent, &mut names.sent),
+        (written.junk, &mut names.junk),
+        (written.trash, &mut names.trash),
+        (written.archive, &mut names.archive),
+        (written.done, &mut names.done),
+        (written.assigned, &mut names.assigned),
+    ];
+    let mut spans = Vec::new();
+    let mut taken = Vec::new();
+    for (text, name) in rows {
+        if let Some(text) = text {
+            spans.push((text.span(), text.get_ref().to_lowercase()));
+            folder(found, &text);
+            *name = text.into_inner();
+        }
+        taken.push(name.to_lowercase());
+    }
+    for (span, name) in spans {
+        if taken.iter().filter(|other| **other == name).count() > 1 {
+            found.fault(span, "two folders have this name", "give each folder a name of its own");
+        }
+    }
+    names
+}
+
+fn folder(found: &mut Findings, text: &Text) {
+    let reserved = [INBOX, PRIVATE, OTHER_USERS, SHARED];
+    if let Err(why) = name::check(text.get_ref()) {
+        found.fault(text.span(), format!("the folder name {why}"), "choose another name");
+    } else if reserved.iter().any(|r| r.eq_ignore_ascii_case(text.get_ref())) {
+        let message = format!("{:?} has a meaning of its own", text.get_ref());
+        found.fault(text.span(), message, "choose another name");
+    }
+}
+
+fn imap(found: &mut Findings, written: Imap) -> Vec<String> {
+    let mut disabled = Vec::new();
+    for text in written.disable {
+        let capability = text.get_ref().to_ascii_uppercase();
+        if capability.is_empty() || !capability.bytes().all(|b| b.is_ascii_graphic()) {
+            let remedy = "write a name as CAPABILITY shows it: disable = [\"CONDSTORE\"]";
+            found.fault(text.span(), "this is not the name of a capability", remedy);
+        }
+        disabled.push(capability);
+    }
+    disabled
+}
+
+fn store(found: &mut Findings, written: Store) -> StoreEngine {
+    let engine = written.engine.as_ref().map_or("embedded", |text| text.get_ref());
+    let at = written.engine.as_ref().map_or(0..0, Spanned::span);
+    match engine {
+        "embedded" => {
+            for key in [written.url, written.blobs].into_iter().flatten() {
+                let remedy = "leave it out: the embedded store keeps everything in data_dir";
+                found.warn(key.span(), "this has no meaning for engine = \"embedded\"", remedy);
+            }
+        }
+        "postgres" => found.fault(
+            at,
+            "the engine \"postgres\" is not built into this version",
+            "write engine = \"embedded\"",
+        ),
+        other => found.fault(
+            at,
+            format!("there is no store engine {other:?}"),
+            "write engine = \"embedded\"",
+        ),
+    }
+    StoreEngine::Embedded
+}
+
+fn outbound(found: &mut Findings, written: Outbound) {
+    for key in [written.via, written.password].into_iter().flatten() {
+        found.warn(
+            key.span(),
+            "[outbound] is not used: this version sends no mail yet",
+            "nothing is to be done; the key is kept for a later version",
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! Layer 4: `postfach.toml`, from what is written (`written`) by a check (`meant`) to what is meant:
+//! `Config`, in which nothing is missing that the daemon needs. Faults are found here, at start, all at
+//! once, each with its place and what to do.
+
+mod meant;
+mod network;
+mod written;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use crate::directory::source::Fault;
+use crate::directory::source::Source;
+use crate::mail::account::FolderNames;
+
+/// The file that commands read without `--config`.
+pub const DEFAULT_PATH: &str = "/etc/postfach/postfach.toml";
+/// `data_dir` when the file does not say.
+pub const DEFAULT_DATA_DIR: &str = "/var/lib/postfach";
+/// `directory` when the file does not say; beside the file itself.
+pub const DEFAULT_DIRECTORY: &str = "directory.toml";
+/// `limits.message_bytes_max` when the file does not say: 50 MiB.
+pub const MESSAGE_BYTES_MAX: u64 = 50 * 1024 * 1024;
+
+/// What the operator means.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The name of this host, as it greets and as its certificate says.
+    pub hostname: String,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// `directory.toml`
+    pub directory_path: PathBuf,
+    /// Where the daemon listens.
+    pub listen: Listen,
+    /// Where the certificate comes from.
+    pub tls: Tls,
+    /// Whether a password may travel without TLS.
+    pub plaintext_without_tls: PlaintextLogin,
+    /// What is bounded by choice.
+    pub limits: Limits,
+    /// What the folders with a role are called.
+    pub folder_names: FolderNames,
+    /// IMAP capabilities that are switched off, in upper case.
+    pub imap_disable: Vec<String>,
+    /// Where mail is stored.
+    pub store: StoreEngine,
+    /// What is odd, or set but not built yet in this version; the daemon starts all the same.
+    pub warnings: Vec<Fault>,
+}
+
+/// The addresses of `[listen]`; an empty list is a listener that is off.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Listen {
+    /// Mail from other servers.
+    pub smtp: Vec<SocketAddr>,
+    /// Mail from users, with STARTTLS; not opened in this version.
+    pub submission: Vec<SocketAddr>,
+    /// Mail from users, with implicit TLS; not opened in this version.
+    pub submissions: Vec<SocketAddr>,
+    /// IMAP with STARTTLS.
+    pub imap: Vec<SocketAddr>,
+    /// IMAP with implicit TLS.
+    pub imaps: Vec<SocketAddr>,
+    /// Health and metrics; not opened in this version.
+    pub http: Vec<SocketAddr>,
+}
+
+/// Where the certificate comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Tls {
+    /// PEM files: the chain with the leaf first, and its key.
+    Files {
+        /// The chain.
+        certificate: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+    /// Made once by the daemon, in `data_dir/tls`.
+    SelfSigned,
+    /// There is none.
+    Off,
+}
+
+/// Whether a password may travel without TLS: `auth.plaintext_without_tls`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PlaintextLogin {
+    /// Never.
+    Never,
+    /// From this machine to itself only.
+    Loopback,
+}
+
+/// `[limits]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Longest message, by SMTP or APPEND.
+    pub message_bytes_max: u64,
+    /// Most open connections.
+    pub connections_max: usize,
+    /// Most connections of one address that have not logged in.
+    pub waiting_per_address_max: usize,
+    /// Most SMTP connections of one address.
+    pub smtp_per_address_max: usize,
+}
+
+/// `store.engine`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StoreEngine {
+    /// Files in `data_dir`.
+    Embedded,
+}
+
+/// Reads and checks a file.
+pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
+    let source = Source::open(path).map_err(|fault| vec![fault])?;
+    check(&source)
+}
+
+/// Reads and checks text that is at hand already; `path` is named in faults, and relative paths are
+/// relative to its folder.
+pub fn parse(text: &str, path: &Path) -> Result<Config, Vec<Fault>> {
+    check(&Source::new(path, text))
+}
+
+fn check(source: &Source) -> Result<Config, Vec<Fault>> {
+    let reading = source.read::<written::Written>();
+    match reading.written {
+        Some(written) => meant::check(source, written, (reading.faults, reading.damaged)),
+        None => Err(reading.faults),
+    }
+}
+
+#[cfg(test)]
+mod tests;

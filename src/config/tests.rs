@@ -1,0 +1,181 @@
+//! What `postfach.toml` may say and what it means.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn parsed(text: &str) -> Result<Config, Vec<Fault>> {
+    parse(text, Path::new("/etc/postfach/postfach.toml"))
+}
+
+fn faults(text: &str) -> Vec<String> {
+    match parsed(text) {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults.iter().map(Fault::to_string).collect(),
+    }
+}
+
+/// One fault, on this line, that says this.
+fn refused(text: &str, place: &str, words: &str) {
+    let faults = faults(text);
+    let place = format!("/etc/postfach/postfach.toml:{place}: ");
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].starts_with(&place) && faults[0].contains(words), "{faults:?}");
+}
+
+#[test]
+fn the_shortest_file_has_a_meaning() {
+    let config = parsed("hostname = \"Mail.Example.org\"\n").expect("valid");
+    assert_eq!(config.hostname, "mail.example.org");
+    assert_eq!(config.data_dir, Path::new("/var/lib/postfach"));
+    assert_eq!(config.directory_path, Path::new("/etc/postfach/directory.toml"));
+    assert_eq!(config.tls, Tls::Off);
+    assert_eq!(config.plaintext_without_tls, PlaintextLogin::Never);
+    assert_eq!(config.limits.message_bytes_max, 52_428_800);
+    assert_eq!(config.folder_names, FolderNames::default());
+    assert_eq!(config.warnings.len(), 1, "it listens nowhere: {:?}", config.warnings);
+}
+
+/// The keys of the contract, all set.
+const CONTRACT: &str = r#"
+hostname = "mail.example.org"
+data_dir = "data"
+directory = "d/directory.toml"
+[listen]
+smtp = ["[::]:25", "192.0.2.1:25"]
+submission = ["[::]:587"]
+submissions = ["[::]:465"]
+imap = ["[::]:143"]
+imaps = ["[::]:993"]
+http = ["127.0.0.1:8080"]
+[tls]
+certificate = "tls/fullchain.pem"
+key = "/tls/privkey.pem"
+[auth]
+plaintext_without_tls = "loopback"
+[limits]
+message_bytes_max = 1000000
+[store]
+engine = "embedded"
+[outbound]
+via = "smtp://user@smarthost:587"
+password = "file:secret"
+[folders]
+trash = "Papierkorb"
+[imap]
+disable = ["condstore"]
+"#;
+
+#[test]
+fn all_keys_of_the_contract_are_accepted() {
+    let config = parsed(CONTRACT).expect("valid");
+    assert_eq!(config.data_dir, Path::new("/etc/postfach/data"));
+    assert_eq!(config.directory_path, Path::new("/etc/postfach/d/directory.toml"));
+    assert_eq!(config.listen.smtp.len(), 2);
+    assert_eq!(config.listen.imaps, ["[::]:993".parse().expect("an address")]);
+    let files = Tls::Files {
+        certificate: "/etc/postfach/tls/fullchain.pem".into(),
+        key: "/tls/privkey.pem".into(),
+    };
+    assert_eq!(config.tls, files);
+    assert_eq!(config.plaintext_without_tls, PlaintextLogin::Loopback);
+    assert_eq!(config.limits.message_bytes_max, 1_000_000);
+    assert_eq!(config.folder_names.trash, "Papierkorb");
+    assert_eq!(config.folder_names.sent, "Sent");
+    assert_eq!(config.imap_disable, ["CONDSTORE"]);
+}
+
+#[test]
+fn what_is_set_but_not_built_yet_is_a_warning() {
+    let warnings = parsed(CONTRACT).expect("valid").warnings;
+    let told: Vec<String> = warnings.iter().map(Fault::to_string).collect();
+    for (line, words) in [
+        (7, "not opened: submission: this version has no submission yet"),
+        (8, "not opened: submissions: this version has no submission yet"),
+        (11, "not opened: http"),
+        (22, "[outbound] is not used"),
+        (23, "[outbound] is not used"),
+    ] {
+        let at = format!("postfach.toml:{line}:");
+        assert!(told.iter().any(|t| t.contains(&at) && t.contains(words)), "{words}: {told:?}");
+    }
+    assert_eq!(warnings.len(), 5, "{told:?}");
+}
+
+#[test]
+fn all_faults_are_told_at_once_in_the_order_of_the_file() {
+    let text = "hostname = \"a b\"\n[listen]\nsmtp = [\"25\"]\nimpas = []\n\
+                [store]\nengine = \"postgres\"\n[auth]\nplaintext_without_tls = true\n";
+    let faults = faults(text);
+    let lines: Vec<&str> = faults.iter().map(|f| f.split(':').nth(1).expect("a line")).collect();
+    assert_eq!(lines, ["1", "3", "4", "6", "8"], "{faults:?}");
+}
+
+#[test]
+fn each_fault_has_its_place_and_says_what_to_do() {
+    let with = |rest: &str| format!("hostname = \"m.example\"\n{rest}");
+    refused("", "1:1", "`hostname` is missing; write the full name");
+    refused("hostname = 5", "1:12", "integer `5`");
+    refused(&with("[store]\nengine = \"postgres\"\n"), "3:10", "not built into this version");
+    refused(&with("[store]\nengine = \"mysql\"\n"), "3:10", "no store engine \"mysql\"");
+    refused(&with("[listen]\nimaps = [\"[::]:993\"]\n"), "3:10", "imaps cannot be served");
+    refused(&with("[listen]\nsmtp = [\"[::]:25\"]\nimap = [\"[::]:25\"]"), "4:9", "taken twice");
+    refused(&with("[tls]\ncertificate = \"c\"\n"), "2:1", "`key` is missing");
+    refused(&with("[tls]\nkey = \"c\"\n"), "2:1", "`certificate` is missing");
+    refused(&with("[tls]\nself_signed = true\nkey = \"k\"\n"), "4:7", "keep either");
+    refused(&with("[auth]\nplaintext_without_tls = \"yes\"\n"), "3:25", "\"never\" or");
+    refused(&with("[limits]\nmessage_bytes_max = 65535\n"), "3:21", "from 65536 to");
+    refused(&with("[folders]\nsent = \"a/b\"\n"), "3:8", "separates folders");
+    refused(&with("[folders]\nsent = \"shared\"\n"), "3:8", "a meaning of its own");
+    refused(&with("[folders]\nsent = \"trash\"\n"), "3:8", "two folders have this name");
+    refused(&with("[imap]\ndisable = [\"\"]\n"), "3:12", "name of a capability");
+    refused(&with("data_dir = \"\"\n"), "2:12", "the path is empty");
+    refused("hostname = \"a\n", "1:14", "invalid basic string");
+}
+
+#[test]
+fn a_table_with_a_misspelt_key_is_not_blamed_for_what_it_lacks() {
+    refused("hostname = \"m\"\n[tls]\ncertificate = \"c\"\nkye = \"k\"\n", "4:1", "unknown key");
+    refused("hostnaem = \"m\"\n", "1:1", "unknown key `hostnaem`");
+}
+
+#[test]
+fn limits_hold_at_their_ends_and_not_beyond() {
+    let bytes = |n: i64| faults(&format!("hostname = \"m\"\n[limits]\nmessage_bytes_max = {n}\n"));
+    assert!(bytes(65_536).is_empty() && bytes(1_073_741_824).is_empty());
+    assert_eq!((bytes(65_535).len(), bytes(1_073_741_825).len()), (1, 1));
+    let count = |n: i64| faults(&format!("hostname = \"m\"\n[limits]\nconnections_max = {n}\n"));
+    assert!(count(1).is_empty() && count(1_000_000).is_empty());
+    assert_eq!((count(0).len(), count(1_000_001).len(), count(-1).len()), (1, 1, 1));
+    let smtp = |n: u16| {
+        let list: Vec<String> = (1..=n).map(|port| format!("\"[::]:{port}\"")).collect();
+        faults(&format!("hostname = \"m\"\n[listen]\nsmtp = [{}]\n", list.join(",")))
+    };
+    assert!(smtp(64).is_empty());
+    assert_eq!(smtp(65).len(), 1);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_fault() {
+    let faults = load(Path::new("/nonexistent/postfach.toml")).expect_err("it is not there");
+    assert_eq!(faults.len(), 1);
+    assert!(faults[0].to_string().starts_with("/nonexistent/postfach.toml: the file cannot be"));
+}
+
+proptest! {
+    #[test]
+    fn no_line_cut_out_of_the_contract_makes_the_check_panic(
+        cuts in proptest::collection::vec((0usize..700, 0usize..20), 0..5),
+        junk in "\\PC{0,10}",
+    ) {
+        let mut text: Vec<char> = CONTRACT.chars().collect();
+        for (at, length) in cuts {
+            let at = at.min(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, junk.chars());
+        }
+        let _ = parsed(&text.into_iter().collect::<String>());
+    }
+}

@@ -1,0 +1,99 @@
+//! `postfach.toml` as it is written: every key may be missing, none may be unknown. Knows no meaning.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// Text and where it stands.
+pub(super) type Text = Spanned<String>;
+
+/// The file.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Written {
+    pub(super) hostname: Option<Text>,
+    pub(super) data_dir: Option<Text>,
+    pub(super) directory: Option<Text>,
+    pub(super) listen: Listen,
+    pub(super) tls: Option<Spanned<Tls>>,
+    pub(super) auth: Auth,
+    pub(super) limits: Limits,
+    pub(super) store: Store,
+    pub(super) outbound: Outbound,
+    pub(super) folders: Folders,
+    pub(super) imap: Imap,
+}
+
+/// `[listen]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Listen {
+    pub(super) smtp: Vec<Text>,
+    pub(super) submission: Vec<Text>,
+    pub(super) submissions: Vec<Text>,
+    pub(super) imap: Vec<Text>,
+    pub(super) imaps: Vec<Text>,
+    pub(super) http: Vec<Text>,
+}
+
+/// `[tls]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tls {
+    pub(super) certificate: Option<Text>,
+    pub(super) key: Option<Text>,
+    pub(super) self_signed: Option<Spanned<bool>>,
+}
+
+/// `[auth]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Auth {
+    pub(super) plaintext_without_tls: Option<Text>,
+}
+
+/// `[limits]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) message_bytes_max: Option<Spanned<i64>>,
+    pub(super) connections_max: Option<Spanned<i64>>,
+    pub(super) waiting_per_address_max: Option<Spanned<i64>>,
+    pub(super) smtp_per_address_max: Option<Spanned<i64>>,
+}
+
+/// `[store]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Store {
+    pub(super) engine: Option<Text>,
+    pub(super) url: Option<Text>,
+    pub(super) blobs: Option<Text>,
+}
+
+/// `[outbound]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Outbound {
+    pub(super) via: Option<Text>,
+    pub(super) password: Option<Text>,
+}
+
+/// `[folders]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Folders {
+    pub(super) drafts: Option<Text>,
+    pub(super) sent: Option<Text>,
+    pub(super) junk: Option<Text>,
+    pub(super) trash: Option<Text>,
+    pub(super) archive: Option<Text>,
+    pub(super) done: Option<Text>,
+    pub(super) assigned: Option<Text>,
+}
+
+/// `[imap]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Imap {
+    pub(super) disable: Vec<Text>,
+}
