@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use toml::Spanned;
 
@@ -11,6 +12,9 @@ use super::{Listen, Tls};
 
 /// Most addresses in one list.
 pub(super) const ADDRESSES_MAX: usize = 64;
+
+/// Where systemd puts the unit's credentials, for a `check` by hand.
+const CREDENTIALS: &str = "/run/credentials/postfach.service";
 
 const LATER: &str = "nothing is to be done; it opens with a version that can serve it";
 
@@ -23,8 +27,8 @@ pub(super) fn tls(found: &mut Findings, written: Option<Spanned<WrittenTls>>) ->
     match (certificate, key, self_signed) {
         (None, None, Some(_)) => Tls::SelfSigned,
         (Some(certificate), Some(key), None) => Tls::Files {
-            certificate: found.path(certificate.get_ref()),
-            key: found.path(key.get_ref()),
+            certificate: reference(found, certificate.get_ref()),
+            key: reference(found, key.get_ref()),
         },
         (certificate, key, Some(on)) => {
             let at = certificate.or(key).map_or(on.span(), |text| text.span());
@@ -39,6 +43,13 @@ pub(super) fn tls(found: &mut Findings, written: Option<Spanned<WrittenTls>>) ->
             Tls::Off
         }
     }
+}
+
+/// A file, or with `credential:NAME` what systemd hands over by LoadCredential=.
+fn reference(found: &Findings, text: &str) -> PathBuf {
+    let Some(name) = text.strip_prefix("credential:") else { return found.path(text) };
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
+    folder.map_or_else(|| PathBuf::from(CREDENTIALS), PathBuf::from).join(name)
 }
 
 /// Where the daemon listens.

@@ -88,6 +88,15 @@ fn all_keys_of_the_contract_are_accepted() {
 }
 
 #[test]
+fn a_credential_is_looked_for_where_systemd_puts_it() {
+    let tls = "[tls]\ncertificate = \"credential:tls.crt\"\nkey = \"credential:tls.key\"\n";
+    let config = parsed(&format!("hostname = \"mail.example.org\"\n{tls}")).expect("valid");
+    let folder = Path::new("/run/credentials/postfach.service");
+    let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
+    assert_eq!(config.tls, Tls::Files { certificate, key });
+}
+
+#[test]
 fn what_is_set_but_not_built_yet_is_a_warning() {
     let warnings = parsed(CONTRACT).expect("valid").warnings;
     let told: Vec<String> = warnings.iter().map(Fault::to_string).collect();

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::config::Config;
 use crate::directory::Directory;
 use crate::store::Store;
 use crate::sys::Clock;
@@ -26,6 +27,8 @@ pub struct Shared {
     pub store: Arc<dyn Store>,
     /// What is declared at this moment, the store's grants included.
     pub directory: watch::Receiver<Arc<Directory>>,
+    /// What the operator means.
+    pub config: Arc<Config>,
     /// The certificate of this moment; `None` when TLS is off.
     pub tls: Option<Arc<tls::Certificates>>,
     /// True once the daemon stops: say goodbye and end.
