@@ -176,8 +176,7 @@ class Thunderbird:
     def command(self, name):
         """Runs a command of the main window on the selected message, as its menu does."""
         self.until(
-            """const c = window3.document.commandDispatcher; void c;
-               return pane.commandController.isCommandEnabled(args[0]);""",
+            "return pane.commandController.isCommandEnabled(args[0]);",
             name,
         )
         self.run("pane.commandController.doCommand(args[0]);", name)
