@@ -5,6 +5,7 @@
 pub mod capability;
 pub mod command;
 pub mod date;
+pub mod fetch;
 pub mod flags;
 pub mod names;
 pub mod output;

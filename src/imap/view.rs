@@ -201,6 +201,12 @@ impl View {
         known.map(|(uid, number)| if by == Numbering::Uid { uid } else { Uid(number) }).collect()
     }
 
+    /// Whether one of the selected messages has been expunged, and the client not told so.
+    pub fn has_lost(&self, selection: &Selection) -> bool {
+        !Arc::ptr_eq(&self.told, &self.believed)
+            && self.uids(selection).iter().any(|uid| self.told.position(uid).is_err())
+    }
+
     /// The sequence number of a message.
     fn number(&self, uid: Uid) -> Option<u32> {
         self.believed.position(uid).ok().map(|index| index as u32 + 1)

@@ -1,20 +1,30 @@
-//! CLOSE and UNSELECT: the session drops `Selected` behind an OK. (Signatures only: its engineer writes it.)
+//! CLOSE and UNSELECT: the session drops `Selected` behind an OK.
 
 use super::Call;
+use super::expunge::{self, Removal};
 use crate::imap::{Completion, Refusal, Selected};
 
-/// CLOSE and UNSELECT: the session drops `Selected` behind an OK.
+/// CLOSE: expunges without a word where the user may. RFC 3501 §6.4.2
 pub async fn close(
-    _call: &mut Call<'_, '_>,
-    _selected: &mut Selected,
+    call: &mut Call<'_, '_>,
+    selected: &mut Selected,
 ) -> Result<Completion, Refusal> {
-    Err(Refusal::Bad("not here yet".into()))
+    call.arguments.end()?;
+    let stays = Removal::of(call.context, selected) == Removal::NotAllowed;
+    if expunge::check(selected).is_ok() && !stays {
+        let uids = expunge::deleted(call, selected, None).await?;
+        if !uids.is_empty() {
+            expunge::remove(call, selected, uids).await?;
+        }
+    }
+    Ok(Completion::ok("Closed"))
 }
 
-/// UNSELECT. RFC 3691
+/// UNSELECT. RFC 3691 §2
 pub async fn unselect(
-    _call: &mut Call<'_, '_>,
+    call: &mut Call<'_, '_>,
     _selected: &mut Selected,
 ) -> Result<Completion, Refusal> {
-    Err(Refusal::Bad("not here yet".into()))
+    call.arguments.end()?;
+    Ok(Completion::ok("Unselected"))
 }

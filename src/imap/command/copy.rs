@@ -1,20 +1,152 @@
-//! COPY, UID COPY, MOVE and UID MOVE. (Signatures only: its engineer writes it.)
+//! COPY, UID COPY, MOVE and UID MOVE. A move out of an inbox leaves an instance in the team's Trash.
 
 use super::Call;
+use super::expunge::{self, Removal};
+use crate::imap::fetch::body::gone;
+use crate::imap::flags::{self, Changeable};
+use crate::imap::names::{Resolved, resolve};
+use crate::imap::view::SequenceSet;
+use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal, Selected};
+use crate::mail::flag::FlagList;
+use crate::mail::id::MailboxId;
+use crate::mail::uid_set::UidSet;
+use crate::store::change::{Actor, Change, FlagOperation, Outcome, Transaction, Transfer};
 
-/// COPY, UID COPY, MOVE and UID MOVE.
-pub async fn copy(
-    _call: &mut Call<'_, '_>,
-    _selected: &mut Selected,
-) -> Result<Completion, Refusal> {
-    Err(Refusal::Bad("not here yet".into()))
+/// COPY and UID COPY. RFC 3501 §6.4.7
+pub async fn copy(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
+    let request = Request::parse(call, selected)?;
+    if request.uids.is_empty() {
+        return Ok(Completion::ok("No messages to copy"));
+    }
+    let change = Change::Copied(request.transfer(call, selected));
+    let code = request.commit(call, vec![change]).await?;
+    Ok(Completion::with_code(code, "Copied"))
 }
 
 /// MOVE and UID MOVE. RFC 6851
 pub async fn r#move(
-    _call: &mut Call<'_, '_>,
-    _selected: &mut Selected,
+    call: &mut Call<'_, '_>,
+    selected: &mut Selected,
 ) -> Result<Completion, Refusal> {
-    Err(Refusal::Bad("not here yet".into()))
+    let request = Request::parse(call, selected)?;
+    expunge::check(selected)?;
+    if !selected.rights.has('t') {
+        return Err(Refusal::no_permission("You may not delete messages here"));
+    }
+    if request.uids.is_empty() {
+        return Ok(Completion::ok("No messages to move"));
+    }
+    let changes = request.moved(call, selected)?;
+    let code = request.commit(call, changes).await?;
+    // RFC 6851 §4.3: in front of the EXPUNGE responses, which follow before the tagged answer
+    call.out.line(format_args!("* OK [{code}] Moved"));
+    Ok(Completion::ok("Moved"))
+}
+
+/// What goes where.
+struct Request {
+    uids: UidSet,
+    target: Resolved,
+    to: MailboxId,
+}
+
+impl Request {
+    fn parse(call: &mut Call<'_, '_>, selected: &Selected) -> Result<Request, Refusal> {
+        let set = SequenceSet::parse(&mut call.arguments)?;
+        call.arguments.space()?;
+        let name = utf7::mailbox(&mut call.arguments)?;
+        call.arguments.end()?;
+        let selection = selected.view.select(&set, call.numbering)?;
+        let target = resolve(call.context, call.session, &name).ok_or_else(Refusal::try_create)?;
+        let to = target.mailbox.as_ref().map(|mailbox| mailbox.id);
+        let to = to.ok_or_else(Refusal::try_create)?;
+        if !target.rights.has('i') {
+            return Err(Refusal::no_permission("You may not add messages to that mailbox"));
+        }
+        Ok(Request { uids: selected.view.uids(&selection), target, to })
+    }
+
+    fn transfer(&self, call: &Call<'_, '_>, selected: &Selected) -> Transfer {
+        Transfer {
+            from: selected.mailbox.id,
+            from_seen: selected.seen,
+            uids: self.uids.clone(),
+            to: self.to,
+            to_seen: self.target.seen,
+            user: call.session.user.clone(),
+        }
+    }
+
+    /// Within an account messages just move, which restores them from its Trash too. To another
+    /// account they are copied, and a team keeps its instance in its Trash.
+    fn moved(&self, call: &Call<'_, '_>, selected: &Selected) -> Result<Vec<Change>, Refusal> {
+        let transfer = self.transfer(call, selected);
+        if self.target.account == selected.mailbox.account {
+            return Ok(vec![Change::Moved(transfer)]);
+        }
+        let removal = Removal::of(call.context, selected);
+        let mut changes = match &removal {
+            Removal::Final if !expunge::is_team(selected) => {
+                return Ok(vec![Change::Moved(transfer)]);
+            }
+            _ => vec![Change::Copied(transfer)],
+        };
+        match removal {
+            Removal::IntoTrash(_) => {
+                changes.extend(removal.changes(call, selected, self.uids.clone())?);
+            }
+            // out of the team's Trash: the instance stays there until its retention ends
+            Removal::Final | Removal::NotAllowed => (),
+            Removal::TrashMissing => return Err(expunge::trash_missing()),
+        }
+        Ok(changes)
+    }
+
+    /// Carries the changes out, of which the first makes the new instances; answers COPYUID.
+    /// RFC 4315 §3
+    async fn commit(&self, call: &Call<'_, '_>, changes: Vec<Change>) -> Result<String, Refusal> {
+        let actor = Actor::User(call.session.user.clone());
+        let receipt = call.context.store.commit(Transaction { actor, changes }).await;
+        let receipt = receipt.map_err(|error| match error {
+            // the target was deleted meanwhile
+            crate::store::StoreError::Gone => Refusal::try_create(),
+            other => other.into(),
+        })?;
+        let Some(Outcome::Copied { uid_validity, pairs }) = receipt.outcomes.into_iter().next()
+        else {
+            return Err(gone());
+        };
+        if pairs.is_empty() {
+            return Err(gone());
+        }
+        let old: UidSet = pairs.iter().map(|(old, _)| *old).collect();
+        let new: UidSet = pairs.iter().map(|(_, new)| *new).collect();
+        self.drop_flags(call, new.clone()).await?;
+        Ok(format!("COPYUID {} {old} {new}", uid_validity.0))
+    }
+
+    /// Takes away the flags which the user may not set in the target. RFC 4314 §4
+    async fn drop_flags(&self, call: &Call<'_, '_>, uids: UidSet) -> Result<(), Refusal> {
+        let changeable = Changeable::by(self.target.rights);
+        let store = &call.context.store;
+        if changeable.system == flags::ALL && changeable.keywords {
+            return Ok(());
+        }
+        let snapshot = store.snapshot(self.to).await?;
+        let names = snapshot.keywords.iter().map(|name| name.to_string());
+        let keywords = if changeable.keywords { Vec::new() } else { names.collect() };
+        let system = flags::ALL & !changeable.system;
+        let change = Change::FlagsSet {
+            mailbox: self.to,
+            uids,
+            operation: FlagOperation::Remove,
+            flags: FlagList { system, keywords },
+            unchanged_since: None,
+            viewer: None,
+        };
+        let actor = Actor::User(call.session.user.clone());
+        store.commit(Transaction { actor, changes: vec![change] }).await?;
+        Ok(())
+    }
 }

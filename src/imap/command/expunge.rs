@@ -1,12 +1,149 @@
-//! EXPUNGE and UID EXPUNGE. (Signatures only: its engineer writes it.)
+//! EXPUNGE and UID EXPUNGE, and what removal means: out of an inbox or channel it goes into the team's
+//! Trash, out of that Trash only a manager removes it for good.
 
 use super::Call;
-use crate::imap::{Completion, Refusal, Selected};
+use crate::imap::view::SequenceSet;
+use crate::imap::{Completion, Context, Numbering, Refusal, Selected};
+use crate::mail::account::{Account, Folder, FolderRole};
+use crate::mail::flag::{FlagList, SystemFlags};
+use crate::mail::id::MailboxId;
+use crate::mail::uid_set::UidSet;
+use crate::store::change::{Actor, Change, FlagOperation, Transaction, Transfer};
 
-/// EXPUNGE and UID EXPUNGE.
-pub async fn run(
-    _call: &mut Call<'_, '_>,
-    _selected: &mut Selected,
-) -> Result<Completion, Refusal> {
-    Err(Refusal::Bad("not here yet".into()))
+/// EXPUNGE and UID EXPUNGE. RFC 3501 §6.4.3, RFC 4315 §2.1
+pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
+    let set = match call.numbering {
+        Numbering::Uid => Some(SequenceSet::parse(&mut call.arguments)?),
+        Numbering::Sequence => None,
+    };
+    call.arguments.end()?;
+    check(selected)?;
+    let uids = deleted(call, selected, set.as_ref()).await?;
+    if !uids.is_empty() {
+        remove(call, selected, uids).await?;
+    }
+    Ok(Completion::ok("Expunged"))
+}
+
+/// Whether the user may expunge here.
+pub(super) fn check(selected: &Selected) -> Result<(), Refusal> {
+    if selected.examined {
+        return Err(Refusal::no("READ-ONLY", "The mailbox was opened with EXAMINE"));
+    }
+    if !selected.rights.has('e') {
+        return Err(Refusal::no_permission("You may not expunge messages here"));
+    }
+    Ok(())
+}
+
+/// The messages with \Deleted, now, among those that the client knows of.
+pub(super) async fn deleted(
+    call: &Call<'_, '_>,
+    selected: &Selected,
+    set: Option<&SequenceSet>,
+) -> Result<UidSet, Refusal> {
+    let present = call.context.store.snapshot(selected.mailbox.id).await?;
+    if present.totals().deleted == 0 {
+        return Ok(UidSet::new());
+    }
+    let marked = present.iter().filter(|entry| entry.flags.contains(SystemFlags::DELETED));
+    let marked: UidSet = marked.map(|entry| entry.uid).collect();
+    let known = match set {
+        Some(set) => selected.view.uids(&selected.view.select(set, Numbering::Uid)?),
+        None => selected.view.named(&marked, Numbering::Uid),
+    };
+    Ok(marked.iter().filter(|uid| known.contains(*uid)).collect())
+}
+
+/// Removes messages as this mailbox removes them.
+pub(super) async fn remove(
+    call: &Call<'_, '_>,
+    selected: &Selected,
+    uids: UidSet,
+) -> Result<(), Refusal> {
+    let changes = Removal::of(call.context, selected).changes(call, selected, uids)?;
+    let actor = Actor::User(call.session.user.clone());
+    call.context.store.commit(Transaction { actor, changes }).await?;
+    Ok(())
+}
+
+/// What becomes of a message that is removed from the selected mailbox.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Removal {
+    /// It is gone.
+    Final,
+    /// It moves into the team's Trash.
+    IntoTrash(MailboxId),
+    /// It stays: it is in the team's Trash already, and the user does not manage the inbox.
+    NotAllowed,
+    /// It should move into the team's Trash, and there is none.
+    TrashMissing,
+}
+
+impl Removal {
+    /// The rule of the selected mailbox for the user.
+    pub(super) fn of(context: &Context, selected: &Selected) -> Removal {
+        let mailbox = &selected.mailbox;
+        if !is_team(selected) {
+            return Removal::Final;
+        }
+        if mailbox.folder.is_role(FolderRole::Trash) {
+            let manages = selected.rights.has('x');
+            return if manages { Removal::Final } else { Removal::NotAllowed };
+        }
+        match context.store.find(&mailbox.account, &Folder::role(FolderRole::Trash)) {
+            Some(trash) => Removal::IntoTrash(trash.id),
+            None => Removal::TrashMissing,
+        }
+    }
+
+    /// The changes that remove `uids`.
+    pub(super) fn changes(
+        self,
+        call: &Call<'_, '_>,
+        selected: &Selected,
+        uids: UidSet,
+    ) -> Result<Vec<Change>, Refusal> {
+        let from = selected.mailbox.id;
+        match self {
+            Removal::Final => Ok(vec![Change::Expunged { mailbox: from, uids }]),
+            Removal::IntoTrash(to) => Ok(vec![
+                undelete(from, uids.clone()),
+                Change::Moved(Transfer {
+                    from,
+                    from_seen: selected.seen,
+                    uids,
+                    to,
+                    to_seen: selected.seen,
+                    user: call.session.user.clone(),
+                }),
+            ]),
+            Removal::NotAllowed => Err(Refusal::no_permission(
+                "The team's Trash is emptied after its retention; a super-admin can expunge it now",
+            )),
+            Removal::TrashMissing => Err(trash_missing()),
+        }
+    }
+}
+
+/// In the Trash a message is not marked for deletion: the next EXPUNGE there would end it.
+fn undelete(mailbox: MailboxId, uids: UidSet) -> Change {
+    Change::FlagsSet {
+        mailbox,
+        uids,
+        operation: FlagOperation::Remove,
+        flags: FlagList { system: SystemFlags::DELETED, keywords: Vec::new() },
+        unchanged_since: None,
+        viewer: None,
+    }
+}
+
+/// Whether the selected mailbox belongs to a team: an inbox or a channel.
+pub(super) fn is_team(selected: &Selected) -> bool {
+    !matches!(selected.mailbox.account, Account::User(_))
+}
+
+/// The daemon makes this folder at start, so this is a fault of the installation.
+pub(super) fn trash_missing() -> Refusal {
+    Refusal::no("SERVERBUG", "This inbox has no Trash, tell the administrator")
 }

@@ -13,8 +13,9 @@ pub mod store;
 pub mod table;
 
 use super::output::Output;
+use super::view::Condstore;
 use super::wire::lex::Cursor;
-use super::{Context, Numbering, Session};
+use super::{Context, Numbering, Selected, Session};
 
 /// One command on its way: who calls, with which arguments, and where the answer goes.
 pub struct Call<'c, 'o> {
@@ -30,4 +31,15 @@ pub struct Call<'c, 'o> {
     pub arguments: Cursor<'c>,
     /// Untagged responses go here; the tagged one is written by the caller.
     pub out: &'c mut Output<'o>,
+}
+
+/// The command is a CONDSTORE enabling one; at the first, the client is told where the mailbox stands.
+/// RFC 7162 §3.1
+pub fn enable_condstore(call: &mut Call<'_, '_>, selected: &mut Selected) {
+    call.session.condstore = true;
+    if selected.view.condstore() == Condstore::Off {
+        selected.view.enable_condstore();
+        let highest = selected.view.told().highest_modseq.0;
+        call.out.line(format_args!("* OK [HIGHESTMODSEQ {highest}] CONDSTORE is on"));
+    }
 }

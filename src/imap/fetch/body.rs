@@ -1,0 +1,308 @@
+//! Sections of one message: from an item to bytes on their way, in pieces, with exact lengths. What
+//! differs between recipients (the trace) stands in front of the stored bytes. Knows no view.
+
+use std::ops::Range;
+
+use super::item::{Section, Text};
+use super::write::literal_head;
+use crate::imap::Refusal;
+use crate::imap::output::Output;
+use crate::imap::wire::number;
+use crate::mail::id::BlobId;
+use crate::mail::message::{
+    Part, SectionText, are_cached, section, select_fields, select_fields_not,
+};
+use crate::store::snapshot::Entry;
+use crate::store::{Facts, Store, StoreError};
+
+/// Most bytes of a message that are in memory at once.
+pub const PIECE_BYTES_MAX: u64 = 256 * 1024;
+/// Header fields are chosen from so much of a header.
+pub const HEADER_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The fields that our trace consists of, and that a message may bring along as well.
+const TRACE_FIELDS: [&str; 3] = ["Return-Path", "Delivered-To", "Received"];
+
+/// One message whose sections are written.
+pub struct Source<'a> {
+    store: &'a dyn Store,
+    entry: &'a Entry,
+    facts: &'a Facts,
+}
+
+/// What a section consists of.
+enum Piece {
+    /// Bytes at hand.
+    Memory(Vec<u8>),
+    /// A range of the stored message.
+    Stored(Range<u64>),
+}
+
+impl Piece {
+    fn len(&self) -> u64 {
+        match self {
+            Piece::Memory(bytes) => bytes.len() as u64,
+            Piece::Stored(range) => range.end.saturating_sub(range.start),
+        }
+    }
+
+    /// Without its first `skip` bytes, and at most `count` of the others.
+    fn cut(self, skip: u64, count: u64) -> Piece {
+        let (skip, length) = (skip.min(self.len()), self.len());
+        let end = skip.saturating_add(count).min(length);
+        match self {
+            Piece::Memory(bytes) => Piece::Memory(bytes[skip as usize..end as usize].to_vec()),
+            Piece::Stored(range) => Piece::Stored(range.start + skip..range.start + end),
+        }
+    }
+}
+
+/// Whether a section of this kind can be cut out only with the structure at hand.
+pub fn needs_structure(section: &Section) -> bool {
+    match &section.text {
+        Text::Whole => !section.path.is_empty(),
+        Text::Fields(names) => !section.path.is_empty() || !are_cached(names),
+        _ => true,
+    }
+}
+
+/// Whether a section is answered from the stored fields.
+pub fn is_from_fields(section: &Section) -> bool {
+    matches!(&section.text, Text::Fields(names) if section.path.is_empty() && are_cached(names))
+}
+
+impl<'a> Source<'a> {
+    /// A message with the facts that its sections need.
+    pub fn new(store: &'a dyn Store, entry: &'a Entry, facts: &'a Facts) -> Source<'a> {
+        Source { store, entry, facts }
+    }
+
+    /// Writes `label value`. A section that does not exist is NIL. An error is the caller's to tell
+    /// as long as nothing of the value has left; behind that, the connection cannot go on.
+    pub async fn write(&self, wanted: &Section, out: &mut Output<'_>) -> Result<(), Refusal> {
+        let pieces = self.pieces(wanted).await;
+        out.push(&wanted.label);
+        if let Some((origin, _)) = wanted.partial {
+            out.push(b"<");
+            number::write(out.buffer(), origin);
+            out.push(b">");
+        }
+        let pieces = match pieces {
+            Ok(Some(pieces)) => cut(pieces, wanted.partial),
+            Ok(None) => {
+                out.push(b" NIL");
+                return Ok(());
+            }
+            Err(error) => {
+                out.push(b" NIL");
+                return Err(told(error));
+            }
+        };
+        // the first bytes are read before their number is promised
+        let first = match self.first_bytes(&pieces).await {
+            Ok(first) => first,
+            Err(error) => {
+                out.push(b" NIL");
+                return Err(told(error));
+            }
+        };
+        out.push(b" ");
+        literal_head(out.buffer(), pieces.iter().map(Piece::len).sum());
+        self.stream(pieces, first, out).await
+    }
+
+    /// Sends the pieces; `first` is what has been read of the first stored one.
+    async fn stream(
+        &self,
+        pieces: Vec<Piece>,
+        mut first: Option<Vec<u8>>,
+        out: &mut Output<'_>,
+    ) -> Result<(), Refusal> {
+        for piece in pieces {
+            let range = match piece {
+                Piece::Memory(bytes) => {
+                    out.push(&bytes);
+                    continue;
+                }
+                Piece::Stored(range) => range,
+            };
+            let mut at = range.start;
+            while at < range.end {
+                let bytes = match first.take() {
+                    Some(bytes) => bytes,
+                    None => read(self.store, self.entry.blob, at..range.end)
+                        .await
+                        .map_err(|_| Refusal::Disconnected)?,
+                };
+                at += bytes.len() as u64;
+                out.push(&bytes);
+                out.flush_if_full().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn first_bytes(&self, pieces: &[Piece]) -> Result<Option<Vec<u8>>, StoreError> {
+        let stored = pieces.iter().find_map(|piece| match piece {
+            Piece::Stored(range) if range.start < range.end => Some(range.clone()),
+            _ => None,
+        });
+        match stored {
+            Some(range) => Ok(Some(read(self.store, self.entry.blob, range).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn pieces(&self, wanted: &Section) -> Result<Option<Vec<Piece>>, StoreError> {
+        let is_message = wanted.path.is_empty();
+        let text = match &wanted.text {
+            Text::Whole if is_message => {
+                let stored = self.entry.size_bytes.saturating_sub(self.entry.trace_bytes);
+                return Ok(Some(vec![
+                    Piece::Memory(self.trace().await?),
+                    Piece::Stored(0..u64::from(stored)),
+                ]));
+            }
+            Text::Fields(_) if is_from_fields(wanted) => {
+                let header = self.cached_header(wanted).await?;
+                return Ok(Some(vec![Piece::Memory(chosen(&header, &wanted.text))]));
+            }
+            Text::Fields(_) | Text::FieldsNot(_) => {
+                let Some(header) = self.header(&wanted.path).await? else { return Ok(None) };
+                return Ok(Some(vec![Piece::Memory(chosen(&header, &wanted.text))]));
+            }
+            Text::Whole => SectionText::Body,
+            Text::Header => SectionText::Header,
+            Text::Text => SectionText::Text,
+            Text::Mime => SectionText::Mime,
+        };
+        let Some(range) = section(self.structure()?, &wanted.path, text) else { return Ok(None) };
+        let mut pieces = Vec::with_capacity(2);
+        if is_message && text == SectionText::Header {
+            pieces.push(Piece::Memory(self.trace().await?));
+        }
+        pieces.push(Piece::Stored(range));
+        Ok(Some(pieces))
+    }
+
+    /// The trace, if it can matter, and the stored fields.
+    async fn cached_header(&self, wanted: &Section) -> Result<Vec<u8>, StoreError> {
+        let is_trace = |name: &Vec<u8>| {
+            TRACE_FIELDS.iter().any(|trace| trace.as_bytes().eq_ignore_ascii_case(name))
+        };
+        let mut header = match &wanted.text {
+            Text::Fields(names) if names.iter().any(is_trace) => self.trace().await?,
+            _ => Vec::new(),
+        };
+        header.extend_from_slice(&self.facts.fields);
+        Ok(header)
+    }
+
+    /// The raw header of the message or of the message in a part.
+    async fn header(&self, path: &[u32]) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(range) = section(self.structure()?, path, SectionText::Header) else {
+            return Ok(None);
+        };
+        let mut header = if path.is_empty() { self.trace().await? } else { Vec::new() };
+        let end = range.end.min(range.start.saturating_add(HEADER_BYTES_MAX));
+        let mut at = range.start;
+        while at < end {
+            let bytes = read(self.store, self.entry.blob, at..end).await?;
+            at += bytes.len() as u64;
+            header.extend_from_slice(&bytes);
+        }
+        Ok(Some(header))
+    }
+
+    fn structure(&self) -> Result<&'a Part, StoreError> {
+        self.facts.structure.as_deref().ok_or(StoreError::Gone)
+    }
+
+    async fn trace(&self) -> Result<Vec<u8>, StoreError> {
+        if self.entry.trace_bytes == 0 {
+            return Ok(Vec::new());
+        }
+        self.store.trace(self.entry.trace).await
+    }
+}
+
+/// A message that is gone is not a mailbox that is gone. RFC 5530 §3 `EXPUNGEISSUED`
+fn told(error: StoreError) -> Refusal {
+    match error {
+        StoreError::Gone => gone(),
+        other => other.into(),
+    }
+}
+
+/// The answer for messages that cannot be read any more. RFC 5530 §3 `EXPUNGEISSUED`
+pub fn gone() -> Refusal {
+    Refusal::no("EXPUNGEISSUED", "Some of the messages have been expunged by another session")
+}
+
+/// At most one piece of `range`, at least one byte.
+async fn read(store: &dyn Store, blob: BlobId, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+    let end = range.end.min(range.start.saturating_add(PIECE_BYTES_MAX));
+    let mut bytes = store.body(blob, range.start..end).await?;
+    if bytes.is_empty() {
+        return Err(StoreError::Corrupt("a message is shorter than its size".into()));
+    }
+    bytes.truncate((end - range.start) as usize);
+    Ok(bytes)
+}
+
+/// The chosen fields and the empty line behind them. RFC 3501 §6.4.5
+fn chosen(header: &[u8], text: &Text) -> Vec<u8> {
+    let mut fields = Vec::new();
+    match text {
+        Text::FieldsNot(names) => select_fields_not(header, names, &mut fields),
+        Text::Fields(names) => select_fields(header, names, &mut fields),
+        _ => (),
+    }
+    fields.extend_from_slice(b"\r\n");
+    fields
+}
+
+/// The part of `pieces` that a partial FETCH asks for.
+fn cut(pieces: Vec<Piece>, partial: Option<(u64, u64)>) -> Vec<Piece> {
+    let Some((mut skip, mut count)) = partial else { return pieces };
+    let mut kept = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let length = piece.len();
+        let piece = piece.cut(skip, count);
+        skip = skip.saturating_sub(length);
+        count -= piece.len();
+        kept.push(piece);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut_text(partial: (u64, u64)) -> String {
+        let pieces = ["trace", "", "stored"].map(|t| Piece::Memory(t.as_bytes().to_vec()));
+        let kept = cut(pieces.into(), Some(partial));
+        let bytes = kept.into_iter().flat_map(|piece| match piece {
+            Piece::Memory(bytes) => bytes,
+            Piece::Stored(_) => Vec::new(),
+        });
+        String::from_utf8(bytes.collect()).expect("ASCII")
+    }
+
+    #[test]
+    fn a_partial_is_cut_across_trace_and_message() {
+        assert_eq!(cut_text((0, 100)), "tracestored");
+        assert_eq!(cut_text((3, 4)), "cest");
+        assert_eq!(cut_text((5, 1)), "s");
+        assert_eq!(cut_text((11, 5)), "");
+        assert_eq!(cut_text((u64::MAX, u64::MAX)), "");
+        assert_eq!(cut_text((2, 2)), "ac");
+    }
+
+    #[test]
+    fn a_stored_range_is_cut_without_reading_it() {
+        let Piece::Stored(range) = Piece::Stored(10..20).cut(3, 4) else { unreachable!() };
+        assert_eq!(range, 13..17);
+    }
+}

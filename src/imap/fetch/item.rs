@@ -1,0 +1,356 @@
+//! What a FETCH asks for: its items, as parsed, with the labels that its answer repeats. Knows no
+//! message. RFC 3501 §6.4.5
+
+use crate::imap::Refusal;
+use crate::imap::wire::lex::Cursor;
+use crate::mail::id::ModSeq;
+
+/// Most items in one FETCH.
+pub const ITEMS_MAX: usize = 64;
+/// Most header fields in one list.
+pub const FIELD_NAMES_MAX: usize = 256;
+/// Deepest part number: `1.2.3` has depth 3.
+pub const PART_DEPTH_MAX: usize = 64;
+
+/// The arguments of FETCH behind its sequence set.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Request {
+    /// In the order in which they are answered.
+    pub items: Vec<Item>,
+    /// Only messages changed after this. RFC 7162 §3.1.4.1
+    pub changed_since: Option<ModSeq>,
+}
+
+/// One data item. RFC 3501 §6.4.5
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Item {
+    /// FLAGS
+    Flags,
+    /// UID
+    Uid,
+    /// INTERNALDATE
+    InternalDate,
+    /// RFC822.SIZE
+    Size,
+    /// ENVELOPE
+    Envelope,
+    /// BODY: the structure without extension data.
+    Body,
+    /// BODYSTRUCTURE
+    BodyStructure,
+    /// MODSEQ. RFC 7162 §3.1.4.2
+    ModSeq,
+    /// BODY[…], RFC822 and the like.
+    Section(Section),
+}
+
+/// A part of a message as text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Section {
+    /// What the answer repeats: `BODY[HEADER]`, without the partial's origin.
+    pub label: Vec<u8>,
+    /// Part number; empty for the message itself.
+    pub path: Vec<u32>,
+    /// Which text of it.
+    pub text: Text,
+    /// First byte and length that are wanted.
+    pub partial: Option<(u64, u64)>,
+    /// Whether reading it sets \Seen.
+    pub reading: Reading,
+}
+
+/// Which text of a message or part.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Text {
+    /// All of the message, or the content of the part.
+    Whole,
+    /// HEADER
+    Header,
+    /// HEADER.FIELDS with its names.
+    Fields(Vec<Vec<u8>>),
+    /// HEADER.FIELDS.NOT with its names.
+    FieldsNot(Vec<Vec<u8>>),
+    /// TEXT
+    Text,
+    /// MIME: the header of a part.
+    Mime,
+}
+
+/// Whether an item sets \Seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reading {
+    /// It does.
+    MarksSeen,
+    /// It does not: BODY.PEEK.
+    Peeks,
+}
+
+impl Request {
+    /// Reads items and modifiers, to the end of the command.
+    pub fn parse(cursor: &mut Cursor<'_>) -> Result<Request, Refusal> {
+        let mut request = Request::default();
+        if cursor.take(b'(') {
+            loop {
+                request.add(item(cursor)?);
+                if request.items.len() > ITEMS_MAX {
+                    return Err(cursor.expected("at most 64 items"));
+                }
+                if cursor.take(b')') {
+                    break;
+                }
+                cursor.space()?;
+            }
+        } else if let Some(items) = macro_items(cursor) {
+            items.iter().for_each(|item| request.add(item.clone()));
+        } else {
+            request.add(item(cursor)?);
+        }
+        if cursor.peek() == Some(b' ') && cursor.rest().get(1) == Some(&b'(') {
+            cursor.space()?;
+            request.changed_since = Some(changed_since(cursor)?);
+            request.add(Item::ModSeq);
+        }
+        cursor.end()?;
+        Ok(request)
+    }
+
+    /// Adds an item once.
+    pub fn add(&mut self, item: Item) {
+        if !self.items.contains(&item) {
+            self.items.push(item);
+        }
+    }
+
+    /// Whether any item sets \Seen.
+    pub fn marks_seen(&self) -> bool {
+        let marks = |i: &Item| matches!(i, Item::Section(s) if s.reading == Reading::MarksSeen);
+        self.items.iter().any(marks)
+    }
+}
+
+/// ALL, FAST, FULL stand alone. RFC 3501 §6.4.5
+fn macro_items(cursor: &mut Cursor<'_>) -> Option<&'static [Item]> {
+    const FULL: [Item; 5] =
+        [Item::Flags, Item::InternalDate, Item::Size, Item::Envelope, Item::Body];
+    let mut ahead = cursor.clone();
+    let word = ahead.take_while("an item", is_item_char).ok()?;
+    let count = match word.to_ascii_uppercase().as_slice() {
+        b"FAST" => 3,
+        b"ALL" => 4,
+        b"FULL" => 5,
+        _ => return None,
+    };
+    *cursor = ahead;
+    const { &FULL }.get(..count)
+}
+
+fn item(cursor: &mut Cursor<'_>) -> Result<Item, Refusal> {
+    let start = cursor.clone();
+    let word = cursor.take_while("an item", is_item_char)?.to_ascii_uppercase();
+    let simple = match word.as_slice() {
+        b"FLAGS" => Item::Flags,
+        b"UID" => Item::Uid,
+        b"INTERNALDATE" => Item::InternalDate,
+        b"RFC822.SIZE" => Item::Size,
+        b"ENVELOPE" => Item::Envelope,
+        b"BODYSTRUCTURE" => Item::BodyStructure,
+        b"MODSEQ" => Item::ModSeq,
+        b"RFC822" => whole(&word, Text::Whole, Reading::MarksSeen),
+        b"RFC822.HEADER" => whole(&word, Text::Header, Reading::Peeks),
+        b"RFC822.TEXT" => whole(&word, Text::Text, Reading::MarksSeen),
+        b"BODY" if cursor.peek() != Some(b'[') => Item::Body,
+        b"BODY" => Item::Section(section(cursor, Reading::MarksSeen)?),
+        b"BODY.PEEK" => Item::Section(section(cursor, Reading::Peeks)?),
+        _ => return Err(start.expected("an item of RFC 3501 §6.4.5")),
+    };
+    Ok(simple)
+}
+
+fn is_item_char(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'.'
+}
+
+fn whole(label: &[u8], text: Text, reading: Reading) -> Item {
+    let label = label.to_vec();
+    Item::Section(Section { label, path: Vec::new(), text, partial: None, reading })
+}
+
+/// `section` and its partial. RFC 3501 §9
+fn section(cursor: &mut Cursor<'_>, reading: Reading) -> Result<Section, Refusal> {
+    let open = cursor.rest();
+    if !cursor.take(b'[') {
+        return Err(cursor.expected("["));
+    }
+    let mut path = Vec::new();
+    let mut dotted = true;
+    while dotted && cursor.peek().is_some_and(|b| b.is_ascii_digit()) {
+        path.push(cursor.nz_number()?);
+        dotted = cursor.take(b'.');
+    }
+    if path.len() > PART_DEPTH_MAX {
+        return Err(cursor.expected("a part number of at most 64 levels"));
+    }
+    let text = match (path.is_empty(), dotted) {
+        (true, _) if cursor.peek() == Some(b']') => Text::Whole,
+        (false, false) => Text::Whole,
+        (is_message, _) => section_text(cursor, is_message)?,
+    };
+    if !cursor.take(b']') {
+        return Err(cursor.expected("]"));
+    }
+    let mut label = b"BODY".to_vec();
+    label.extend_from_slice(&open[..open.len() - cursor.rest().len()]);
+    let partial = partial(cursor)?;
+    Ok(Section { label, path, text, partial, reading })
+}
+
+fn section_text(cursor: &mut Cursor<'_>, is_message: bool) -> Result<Text, Refusal> {
+    let start = cursor.clone();
+    let word = cursor.take_while("a section", is_item_char)?.to_ascii_uppercase();
+    match word.as_slice() {
+        b"HEADER" => Ok(Text::Header),
+        b"HEADER.FIELDS" => Ok(Text::Fields(field_names(cursor)?)),
+        b"HEADER.FIELDS.NOT" => Ok(Text::FieldsNot(field_names(cursor)?)),
+        b"TEXT" => Ok(Text::Text),
+        b"MIME" if !is_message => Ok(Text::Mime),
+        _ => Err(start.expected("a section of RFC 3501 §6.4.5")),
+    }
+}
+
+/// ` (From To)`; at least one.
+fn field_names(cursor: &mut Cursor<'_>) -> Result<Vec<Vec<u8>>, Refusal> {
+    cursor.space()?;
+    if !cursor.take(b'(') {
+        return Err(cursor.expected("a list of header fields"));
+    }
+    let mut names = Vec::new();
+    loop {
+        names.push(cursor.astring()?);
+        if names.len() > FIELD_NAMES_MAX {
+            return Err(cursor.expected("at most 256 header fields"));
+        }
+        if cursor.take(b')') {
+            return Ok(names);
+        }
+        cursor.space()?;
+    }
+}
+
+fn partial(cursor: &mut Cursor<'_>) -> Result<Option<(u64, u64)>, Refusal> {
+    if !cursor.take(b'<') {
+        return Ok(None);
+    }
+    let origin = cursor.number64()?;
+    if !cursor.take(b'.') {
+        return Err(cursor.expected("a dot"));
+    }
+    let start = cursor.clone();
+    let count = cursor.number64()?;
+    if count == 0 {
+        return Err(start.expected("a number above 0"));
+    }
+    if !cursor.take(b'>') {
+        return Err(cursor.expected(">"));
+    }
+    Ok(Some((origin, count)))
+}
+
+fn changed_since(cursor: &mut Cursor<'_>) -> Result<ModSeq, Refusal> {
+    if !cursor.take(b'(') || !cursor.take_word("CHANGEDSINCE") {
+        return Err(cursor.expected("CHANGEDSINCE"));
+    }
+    cursor.space()?;
+    let since = cursor.number64()?;
+    if !cursor.take(b')') {
+        return Err(cursor.expected("a closing parenthesis"));
+    }
+    Ok(ModSeq(since))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Request, Refusal> {
+        Request::parse(&mut Cursor::new(text.as_bytes()))
+    }
+
+    fn one_section(text: &str) -> Section {
+        match parsed(text).expect(text).items.remove(0) {
+            Item::Section(section) => section,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn macros_stand_for_their_items() {
+        assert_eq!(parsed("full").expect("a macro").items.len(), 5);
+        assert_eq!(parsed("FAST").expect("a macro").items.len(), 3);
+        assert_eq!(parsed("ALL ").expect("a macro").items.len(), 4);
+        assert!(parsed("(ALL)").is_err());
+    }
+
+    #[test]
+    fn sections_keep_what_the_answer_repeats() {
+        let section = one_section("(BODY.PEEK[1.2.HEADER.FIELDS (From \"X-Y\")]<10.20> UID)");
+        assert_eq!(section.label, b"BODY[1.2.HEADER.FIELDS (From \"X-Y\")]");
+        assert_eq!(section.path, [1, 2]);
+        assert_eq!(section.text, Text::Fields(vec![b"From".to_vec(), b"X-Y".to_vec()]));
+        assert_eq!(section.partial, Some((10, 20)));
+        assert_eq!(section.reading, Reading::Peeks);
+        assert_eq!(one_section("body[]").text, Text::Whole);
+        assert_eq!(one_section("BODY[3]").path, [3]);
+        assert_eq!(one_section("BODY[3.MIME]").text, Text::Mime);
+        assert_eq!(one_section("RFC822.HEADER").reading, Reading::Peeks);
+        assert_eq!(one_section("BODY[TEXT]").reading, Reading::MarksSeen);
+    }
+
+    #[test]
+    fn what_is_not_an_item_is_refused() {
+        for wrong in [
+            "",
+            "()",
+            "(FLAGS",
+            "FLAGS UID",
+            "BODY[",
+            "BODY[MIME]",
+            "BODY[0]",
+            "BODY[1.]",
+            "BODY[HEADER.FIELDS]",
+            "BODY[HEADER.FIELDS ()]",
+            "BODY[]<0>",
+            "BODY[]<0.0>",
+            "BODY.PEEK",
+            "FOO",
+            "(FLAGS  UID)",
+            "FLAGS (CHANGEDSINCE)",
+            "BODY[1.2x]",
+        ] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn changedsince_asks_for_the_mod_sequence_too() {
+        let request = parsed("(FLAGS) (CHANGEDSINCE 12)").expect("a request");
+        assert_eq!(request.changed_since, Some(ModSeq(12)));
+        assert_eq!(request.items, [Item::Flags, Item::ModSeq]);
+    }
+
+    #[test]
+    fn items_and_parts_are_limited() {
+        let sections = |n: u32| {
+            let items: Vec<String> = (1..=n).map(|n| format!("BODY[{n}]")).collect();
+            parsed(&format!("({})", items.join(" ")))
+        };
+        assert!(sections(ITEMS_MAX as u32).is_ok());
+        assert!(sections(ITEMS_MAX as u32 + 1).is_err());
+        let deep = |n: usize| parsed(&format!("BODY[{}]", vec!["1"; n].join(".")));
+        assert!(deep(PART_DEPTH_MAX).is_ok());
+        assert!(deep(PART_DEPTH_MAX + 1).is_err());
+        let fields =
+            |n: usize| parsed(&format!("BODY[HEADER.FIELDS ({})]", vec!["a"; n].join(" ")));
+        assert!(fields(FIELD_NAMES_MAX).is_ok());
+        assert!(fields(FIELD_NAMES_MAX + 1).is_err());
+    }
+}

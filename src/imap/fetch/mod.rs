@@ -1,0 +1,5 @@
+//! FETCH: what is asked for (`item`), and how it is answered (`write`, `body`).
+
+pub mod body;
+pub mod item;
+pub mod write;
