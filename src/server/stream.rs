@@ -80,3 +80,80 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::pki_types::ServerName;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+    use super::super::self_signed::AUTHORITY;
+    use super::super::tls::{Certificates, Source, provider, read_chain};
+    use super::*;
+
+    type Checked<T> = Result<T, Box<dyn std::error::Error>>;
+
+    /// Both ends of a loopback connection: ours, and the client's.
+    async fn connection() -> Checked<(TcpStream, TcpStream)> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let client = TcpStream::connect(listener.local_addr()?).await?;
+        Ok((listener.accept().await?.0, client))
+    }
+
+    fn connector(roots: RootCertStore) -> Checked<TlsConnector> {
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+
+    #[tokio::test]
+    async fn a_client_that_trusts_the_authority_connects_and_one_that_does_not_refuses()
+    -> Checked<()> {
+        let folder = std::env::temp_dir().join(format!("postfach-stream-{}", std::process::id()));
+        let source = Source::SelfSigned { folder: folder.clone(), hostname: "localhost".into() };
+        let acceptor = Certificates::load(&source)?.acceptor();
+        let mut trusting = RootCertStore::empty();
+        trusting.add_parsable_certificates(read_chain(&folder.join(AUTHORITY))?);
+        let name = ServerName::try_from("localhost")?;
+
+        let (ours, theirs) = connection().await?;
+        let client = connector(trusting)?;
+        let (ours, theirs) = tokio::join!(
+            Stream::Plain(ours).upgrade(&acceptor),
+            client.connect(name.clone(), theirs)
+        );
+        let (mut ours, mut theirs) = (ours?, theirs?);
+        assert!(ours.is_tls());
+        ours.write_all(b"* OK\r\n").await?;
+        ours.flush().await?;
+        let mut greeting = [0; 6];
+        theirs.read_exact(&mut greeting).await?;
+        assert_eq!(&greeting, b"* OK\r\n");
+
+        let (ours, theirs) = connection().await?;
+        let client = connector(RootCertStore::empty())?;
+        let (ours, theirs) =
+            tokio::join!(Stream::Plain(ours).upgrade(&acceptor), client.connect(name, theirs));
+        assert!(ours.is_err() && theirs.is_err());
+        std::fs::remove_dir_all(&folder)?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn what_is_not_tls_is_refused() -> Checked<()> {
+        let folder = std::env::temp_dir().join(format!("postfach-nottls-{}", std::process::id()));
+        let source = Source::SelfSigned { folder: folder.clone(), hostname: "localhost".into() };
+        let acceptor = Certificates::load(&source)?.acceptor();
+        let (ours, mut theirs) = connection().await?;
+        theirs.write_all(b"a1 LOGIN anna secret\r\n").await?;
+        assert!(Stream::Plain(ours).upgrade(&acceptor).await.is_err());
+        std::fs::remove_dir_all(&folder)?;
+        Ok(())
+    }
+}
