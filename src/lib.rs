@@ -14,17 +14,17 @@
 //!
 //! | folder | layer | what it is |
 //! |---|---|---|
-//! | `mail/` | 0 | words: identifiers, address, flag, account and folder, UID set, message structure |
+//! | `mail/` | 0 | words: identifiers, address, flag, account, folder, UID set, message |
 //! | `sys/` | 0 | the world as a parameter: clock, entropy |
-//! | `directory/` | 1 | users, teams, inboxes, channels; `rights()`, the one door for access; `view()` |
+//! | `directory/` | 1 | users, teams, inboxes; `rights()`, the one door for access; `view()` |
 //! | `store/` | 1 | trait Store; `Change`, the only way anything changes; snapshots; the engines |
 //! | `smtp/`, `imap/`, `sasl/` | 2 | the protocols, without sockets or timers |
 //! | `delivery/` | 3 | from an accepted message to one store transaction |
-//! | `config/`, `admin/`, `server/` | 4 | what the operator writes, the CLI's verbs, the only sockets |
+//! | `config/`, `admin/`, `server/` | 4 | config file, the CLI's verbs, the only sockets |
 //!
-//! Edges: mail, sys → nothing. directory, store → mail, sys. smtp, sasl → mail. imap → mail, and the
-//! traits and types of store and directory. delivery → everything below it. server, admin, config →
-//! everything. Nothing → server. `smtp` never sees `store`. A test enforces this.
+//! Edges: mail → nothing. sys → mail. directory, store → mail, sys. smtp, sasl → mail. imap → mail,
+//! sasl, and the traits and types of store and directory. delivery → everything below it. server,
+//! admin, config → everything. Nothing → server. `smtp` never sees `store`. A test enforces this.
 //!
 //! # Invariants
 //!
@@ -42,9 +42,10 @@
 //!
 //! # Where this differs from the first design, and why
 //!
-//! - imap-codec is the judge in tests only. It decodes about half of what we accept, its errors have
-//!   no position, it refuses the trailing space that phones send, and it buffers whole APPENDs: two
-//!   parsers with two error styles would be the price of calling it for the other half.
+//! - imap-codec is the judge in tests only. It decodes about half of what we accept, its errors
+//!   have no position, it refuses the trailing space that phones send, and it buffers whole
+//!   APPENDs: two parsers with two error styles would be the price of calling it for the other
+//!   half.
 //! - Both engines share `store/apply`, which decides on the state in memory; an engine loads and
 //!   persists rows. So the logic is written once, not only the SQL.
 

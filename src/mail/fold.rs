@@ -1,12 +1,12 @@
-//! Folding of text for SEARCH: what is stored and what is looked for go through the same function, so
-//! substring search on the results is search without regard to case. Knows no message.
+//! Folding of text for SEARCH: what is stored and what is looked for go through the same function,
+//! so substring search on the results is search without regard to case. Knows no message.
 
 use encoding_rs::Encoding;
 use unicode_normalization::UnicodeNormalization;
 
 /// Folds text as i;unicode-casemap does (RFC 5051 §2), with two differences that only find more:
-/// upper case is the full mapping (`ß` finds `SS`), and a run of white space is one space, so that line
-/// breaks of a folded field or a wrapped paragraph do not hide a phrase.
+/// upper case is the full mapping (`ß` finds `SS`), and a run of white space is one space, so that
+/// line breaks of a folded field or a wrapped paragraph do not hide a phrase.
 pub fn fold(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     fold_onto(&mut out, text, usize::MAX);
@@ -134,7 +134,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ascii_runs_fold_as_the_whole(text in "[a-c \u{300}\u{323}\u{df}\u{1f88}\u{ac00}A]{0,12}") {
+        fn ascii_runs_fold_as_the_whole(
+            text in "[a-c \u{300}\u{323}\u{df}\u{1f88}\u{ac00}A]{0,12}",
+        ) {
             let whole: String = text.nfkd().flat_map(char::to_uppercase).nfkd().collect();
             let whole = whole.split_inclusive(' ').filter(|run| *run != " ").collect::<String>();
             let runs = fold(&text);

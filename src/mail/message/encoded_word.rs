@@ -70,7 +70,8 @@ impl Text {
     }
 }
 
-/// The word that `bytes` starts with: charset (language removed, RFC 2231 §5), content, and the rest.
+/// The word that `bytes` starts with: charset (language removed, RFC 2231 §5), content, and the
+/// rest.
 fn word(bytes: &[u8]) -> Option<(&[u8], Vec<u8>, &[u8])> {
     let window = &bytes[..bytes.len().min(WORD_BYTES_MAX)];
     let mut parts = window.get(2..)?.splitn(3, |&byte| byte == b'?');

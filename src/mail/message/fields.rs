@@ -139,8 +139,8 @@ fn split(raw: &[u8]) -> Field<'_> {
     }
 }
 
-/// A value on one line, without the white space around it, at most `VALUE_BYTES_MAX` bytes. NUL, which
-/// no IMAP string can carry, is left out. RFC 5322 §2.2.3
+/// A value on one line, without the white space around it, at most `VALUE_BYTES_MAX` bytes. NUL,
+/// which no IMAP string can carry, is left out. RFC 5322 §2.2.3
 pub(super) fn unfold(value: &[u8]) -> Vec<u8> {
     let value = value.trim_ascii();
     let kept = value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0));
@@ -177,7 +177,8 @@ fn is_cached(name: &[u8]) -> bool {
     CACHED_FIELDS.iter().any(|cached| cached.as_bytes().eq_ignore_ascii_case(name))
 }
 
-/// The stored subset of a header block. A missing last line end is added, so that fields can follow.
+/// The stored subset of a header block. A missing last line end is added, so that fields can
+/// follow.
 pub(super) fn cached(header: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for field in fields(header).filter(|field| is_cached(field.name)) {

@@ -1,5 +1,5 @@
-//! What the header block of one part says about it: the `Content-*` fields. RFC 2045. Knows no other
-//! part but the kind of container it is in.
+//! What the header block of one part says about it: the `Content-*` fields. RFC 2045. Knows no
+//! other part but the kind of container it is in.
 
 use super::fields::{fields, unfold};
 use super::parameters::{Cursor, is_token, parameters};
@@ -79,8 +79,8 @@ pub(super) fn default_inside(part: &Part) -> DefaultType {
     if part.subtype == "DIGEST" { DefaultType::Message } else { DefaultType::Text }
 }
 
-/// text/plain in US-ASCII: what a part without a valid type is (RFC 2045 §5.2), and a multipart whose
-/// boundary never appears, so that its body can still be read as part 1.
+/// text/plain in US-ASCII: what a part without a valid type is (RFC 2045 §5.2), and a multipart
+/// whose boundary never appears, so that its body can still be read as part 1.
 pub(super) fn become_text(part: &mut Part) {
     retype(part, "TEXT", "PLAIN");
     part.parameters = vec![(String::from("CHARSET"), b"us-ascii".to_vec())];

@@ -1,9 +1,9 @@
-//! What is computed from a message once, when it arrives: structure, envelope, common header fields,
-//! text. Knows no store and no IMAP syntax.
+//! What is computed from a message once, when it arrives: structure, envelope, common header
+//! fields, text. Knows no store and no IMAP syntax.
 //!
-//! `parse` is the door: one linear pass finds the structure (`structure`), then single header blocks
-//! and single bounded text parts are read by the other files. mail-parser never sees a whole message,
-//! so nesting never reaches it.
+//! `parse` is the door: one linear pass finds the structure (`structure`), then single header
+//! blocks and single bounded text parts are read by the other files. mail-parser never sees a whole
+//! message, so nesting never reaches it.
 
 mod addresses;
 mod encoded_word;
@@ -30,8 +30,8 @@ pub struct Parsed {
     pub envelope: Envelope,
     /// The MIME tree; offsets count from the first byte of the stored message.
     pub structure: Part,
-    /// The raw header fields that mail programs list (`CACHED_FIELDS`), in their order, each with its
-    /// line end, without the empty line at the end.
+    /// The raw header fields that mail programs list (`CACHED_FIELDS`), in their order, each with
+    /// its line end, without the empty line at the end.
     pub fields: Vec<u8>,
     /// Decoded text of the header and of the text parts, folded for SEARCH; see `fold`.
     pub text: SearchText,
@@ -79,8 +79,8 @@ pub struct Envelope {
     pub references: Vec<String>,
 }
 
-/// One address of an envelope, or the start (`host` absent, `mailbox` the group's name) or end (both
-/// absent) of a group. RFC 3501 §7.4.2
+/// One address of an envelope, or the start (`host` absent, `mailbox` the group's name) or end
+/// (both absent) of a group. RFC 3501 §7.4.2
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct EnvelopeAddress {
     /// Display name, raw.

@@ -44,8 +44,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A quoted string without its quotes, or everything up to the next `;`: many programs forget the
-    /// quotes around names with spaces.
+    /// A quoted string without its quotes, or everything up to the next `;`: many programs forget
+    /// the quotes around names with spaces.
     fn value(&mut self) -> Vec<u8> {
         if self.take(b'"') {
             return self.quoted();

@@ -20,7 +20,8 @@ pub enum SectionText {
 /// The range of a section; `None` where the message has no such part.
 ///
 /// Offsets count from the first stored byte: of the whole message (empty path), what the instance
-/// has in front of its stored bytes belongs to `Body` and `Header` too, and the caller puts it there.
+/// has in front of its stored bytes belongs to `Body` and `Header` too, and the caller puts it
+/// there.
 pub fn section(top: &Part, path: &[u32], text: SectionText) -> Option<Range<u64>> {
     let Some(part) = part_at(top, path) else {
         return if path.is_empty() { of_message(top, text) } else { None };

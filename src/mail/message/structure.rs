@@ -1,5 +1,5 @@
-//! The MIME tree with its offsets, in one pass over the lines. Reads header blocks through `mime` and
-//! `envelope`; knows no transfer encoding and no charset.
+//! The MIME tree with its offsets, in one pass over the lines. Reads header blocks through `mime`
+//! and `envelope`; knows no transfer encoding and no charset.
 //!
 //! Limits: where parts are nested too deep or too many, the rest is a leaf. Each line that starts
 //! with `--` costs one or two hash lookups, however many boundaries are open.
@@ -123,8 +123,8 @@ impl<'a> Walk<'a> {
         Content::Message(Box::new(envelope::read(header, self.budget)), Box::new(top))
     }
 
-    /// Where a body ends that began at `body_start`, and how many line ends before `at` belong to the
-    /// delimiter.
+    /// Where a body ends that began at `body_start`, and how many line ends before `at` belong to
+    /// the delimiter.
     fn body_end(&self, body_start: usize) -> (usize, u64) {
         let body = &self.bytes[body_start..self.at];
         match self.stop {
@@ -214,8 +214,8 @@ impl Boundaries {
         self.by_name.is_empty()
     }
 
-    /// Whether a line is a delimiter of ours; white space may follow it. Deliberately not by prefix as
-    /// RFC 2046 §5.1.1 allows: boundaries that begin alike would be confused.
+    /// Whether a line is a delimiter of ours; white space may follow it. Deliberately not by prefix
+    /// as RFC 2046 §5.1.1 allows: boundaries that begin alike would be confused.
     fn delimiter(&self, line: &[u8]) -> Option<Stop> {
         let text = line.strip_prefix(b"--")?;
         let text = text.trim_ascii_end();

@@ -102,8 +102,8 @@ fn quoted_printable(body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Text in a named charset; without one, or with one that nobody knows, UTF-8 if it is that, otherwise
-/// windows-1252, in which no byte is wrong.
+/// Text in a named charset; without one, or with one that nobody knows, UTF-8 if it is that,
+/// otherwise windows-1252, in which no byte is wrong.
 pub(super) fn decode_charset<'a>(charset: Option<&[u8]>, bytes: &'a [u8]) -> Cow<'a, str> {
     let named = charset.map(<[u8]>::trim_ascii).filter(|name| !is_ascii_or_utf8(name));
     if let Some(decode) = named.and_then(charset_decoder) {
