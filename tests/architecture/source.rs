@@ -5,38 +5,38 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One source file.
-pub struct Source {
+pub(crate) struct Source {
     /// Relative to the repository, with `/`.
-    pub path: String,
+    pub(crate) path: String,
     /// As written.
-    pub text: String,
+    pub(crate) text: String,
     /// The same length, but comments, string and character literals are blank.
-    pub code: String,
+    pub(crate) code: String,
     /// The same length, but everything that is not in a comment is blank.
-    pub comments: String,
+    pub(crate) comments: String,
     /// Byte ranges of code under `#[cfg(test)]`; the whole file where its module is.
-    pub tests: Vec<(usize, usize)>,
+    pub(crate) tests: Vec<(usize, usize)>,
 }
 
 impl Source {
     /// The line that a byte is in, from 1.
-    pub fn line(&self, at: usize) -> usize {
+    pub(crate) fn line(&self, at: usize) -> usize {
         self.text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count() + 1
     }
 
     /// Whether a byte is in test code.
-    pub fn is_test(&self, at: usize) -> bool {
+    pub(crate) fn is_test(&self, at: usize) -> bool {
         self.path.starts_with("tests/")
             || self.tests.iter().any(|&(from, to)| from <= at && at < to)
     }
 
     /// `path:line`, for messages.
-    pub fn place(&self, at: usize) -> String {
+    pub(crate) fn place(&self, at: usize) -> String {
         format!("{}:{}", self.path, self.line(at))
     }
 
     /// Where `word` stands in the code and is not part of a longer word.
-    pub fn words<'a>(&'a self, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+    pub(crate) fn words<'a>(&'a self, word: &'a str) -> impl Iterator<Item = usize> + 'a {
         let inside =
             |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
         self.code.match_indices(word).map(|(at, _)| at).filter(move |&at| {
@@ -49,13 +49,16 @@ impl Source {
     }
 
     /// The same outside of test code.
-    pub fn words_outside_tests<'a>(&'a self, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+    pub(crate) fn words_outside_tests<'a>(
+        &'a self,
+        word: &'a str,
+    ) -> impl Iterator<Item = usize> + 'a {
         self.words(word).filter(|&at| !self.is_test(at))
     }
 }
 
 /// All sources below these folders of the repository.
-pub fn read_all(folders: &[&str]) -> Vec<Source> {
+pub(crate) fn read_all(folders: &[&str]) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = Vec::new();
     folders.iter().for_each(|folder| collect(&root.join(folder), &mut paths));
@@ -95,7 +98,7 @@ enum In {
 }
 
 /// Code and comments apart, each with the rest blanked out.
-pub fn split(text: &str) -> (String, String) {
+pub(crate) fn split(text: &str) -> (String, String) {
     let bytes = text.as_bytes();
     let (mut code, mut comments) = (blank(bytes), blank(bytes));
     let mut state = In::Code;
@@ -161,7 +164,7 @@ fn closes_raw(rest: &[u8], hashes: usize) -> bool {
 }
 
 /// Where the block ends whose `{` stands at `open`.
-pub fn block_end(code: &str, open: usize) -> usize {
+pub(crate) fn block_end(code: &str, open: usize) -> usize {
     let mut depth = 0_usize;
     for (at, byte) in code.bytes().enumerate().skip(open) {
         match byte {
@@ -209,7 +212,7 @@ fn mark_test_files(sources: &mut [Source]) {
 }
 
 /// The folder in which a file's child modules are.
-pub fn module_folder(path: &str) -> String {
+pub(crate) fn module_folder(path: &str) -> String {
     let stem = path.strip_suffix(".rs").unwrap_or(path);
     let owner = |name: &str| stem.strip_suffix(name).and_then(|folder| folder.strip_suffix('/'));
     let folder = owner("mod").or_else(|| owner("lib")).or_else(|| owner("main"));
