@@ -7,6 +7,7 @@ pub mod command;
 pub mod date;
 pub mod fetch;
 pub mod flags;
+pub mod hierarchy;
 pub mod names;
 pub mod output;
 pub mod view;

@@ -2,20 +2,39 @@
 //! is allowed. Knows no socket; what must happen outside (TLS, password check, streaming of an APPEND)
 //! is proposed by `session`.
 
+pub mod acl;
 pub mod append;
 pub mod close;
 pub mod copy;
+pub mod create;
+pub mod delete;
+pub mod enable;
 pub mod expunge;
 pub mod fetch;
+pub mod id;
+pub mod list;
+mod list_options;
+pub mod lsub;
+pub mod namespace;
+pub mod rename;
 pub mod search;
 pub mod select;
+pub mod set_acl;
+pub mod status;
 pub mod store;
+pub mod subscribe;
 pub mod table;
 
+use std::sync::Arc;
+
+use super::names::{self, Resolved};
 use super::output::Output;
 use super::view::Condstore;
 use super::wire::lex::Cursor;
-use super::{Context, Numbering, Selected, Session};
+use super::wire::utf7;
+use super::{Context, Numbering, Refusal, Selected, Session};
+use crate::store::Mailbox;
+use crate::store::change::{Actor, Change, Receipt, Transaction};
 
 /// One command on its way: who calls, with which arguments, and where the answer goes.
 pub struct Call<'c, 'o> {
@@ -41,5 +60,28 @@ pub fn enable_condstore(call: &mut Call<'_, '_>, selected: &mut Selected) {
         selected.view.enable_condstore();
         let highest = selected.view.told().highest_modseq.0;
         call.out.line(format_args!("* OK [HIGHESTMODSEQ {highest}] CONDSTORE is on"));
+    }
+}
+
+impl Call<'_, '_> {
+    /// The only argument left: a mailbox name.
+    fn last_mailbox_name(&mut self) -> Result<String, Refusal> {
+        let name = utf7::mailbox(&mut self.arguments)?;
+        self.arguments.end()?;
+        Ok(name)
+    }
+
+    /// The mailbox of that name. Forbidden and absent ones give the one refusal.
+    fn find(&self, name: &str) -> Result<(Resolved, Arc<Mailbox>), Refusal> {
+        let resolved = names::resolve(self.context, self.session, name);
+        let resolved = resolved.ok_or_else(Refusal::no_such_mailbox)?;
+        let mailbox = resolved.mailbox.clone().ok_or_else(Refusal::no_such_mailbox)?;
+        Ok((resolved, mailbox))
+    }
+
+    /// Makes `changes` on behalf of the user.
+    async fn commit(&self, changes: Vec<Change>) -> Result<Receipt, Refusal> {
+        let actor = Actor::User(self.session.user.clone());
+        Ok(self.context.store.commit(Transaction { actor, changes }).await?)
     }
 }

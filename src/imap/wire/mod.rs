@@ -3,4 +3,5 @@
 pub mod framing;
 pub mod lex;
 pub mod number;
+pub mod pattern;
 pub mod utf7;

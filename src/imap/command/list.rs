@@ -1,0 +1,113 @@
+//! LIST: the names that a user sees, with what is below them. RFC 3501 §6.3.8, RFC 5258, RFC 5819,
+//! RFC 6154
+
+use super::list_options::{self, Options};
+use super::{Call, status};
+use crate::imap::hierarchy::{self, Kind, Node};
+use crate::imap::names::{DELIMITER, OTHER_USERS, PRIVATE, SHARED};
+use crate::imap::wire::{pattern, utf7};
+use crate::imap::{Completion, Context, Refusal, seen_mode};
+
+/// LIST.
+pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
+    let options = list_options::parse(call.context, &mut call.arguments)?;
+    status::note_condstore(call, &options.return_status);
+    if !options.extended && options.patterns.iter().all(String::is_empty) {
+        tell_delimiter(call, &options.reference);
+        return Ok(Completion::ok("Listed"));
+    }
+    let nodes = hierarchy::nodes(call.context, call.session);
+    let matching: Vec<bool> = nodes.iter().map(|node| is_asked_for(&options, node)).collect();
+    for (_, node) in nodes.iter().enumerate().filter(|(index, _)| matching[*index]) {
+        let below = || below(&nodes, node).filter(|(_, child)| is_selected(&options, child));
+        let child_info = options.recursive_match && below().next().is_some();
+        let is_shown = is_selected(&options, node)
+            // a parent that is not selected itself tells of children that are not shown
+            || child_info && below().any(|(child, _)| !matching[child]);
+        if is_shown {
+            write_node(call, &options, node, child_info);
+            write_status(call, &options, node).await?;
+            call.out.flush_if_full().await?;
+        }
+    }
+    Ok(Completion::ok("Listed"))
+}
+
+/// An empty pattern asks for the delimiter and the root of the reference. RFC 3501 §6.3.8
+fn tell_delimiter(call: &mut Call<'_, '_>, reference: &str) {
+    let root = [PRIVATE, OTHER_USERS, SHARED].into_iter().find(|root| {
+        reference.strip_prefix(root).is_some_and(|below| below.starts_with(DELIMITER))
+    });
+    let root = root.map_or_else(String::new, |root| format!("{root}{DELIMITER}"));
+    call.out.line(format_args!("* LIST (\\Noselect) \"{DELIMITER}\" {}", utf7::quoted(&root)));
+}
+
+fn is_asked_for(options: &Options, node: &Node) -> bool {
+    let full = |p: &String| format!("{}{p}", options.reference);
+    let wanted = options.patterns.iter().filter(|p| !p.is_empty());
+    wanted.map(full).any(|pattern| pattern::matches(&pattern, &node.name))
+}
+
+/// Whether the selection options let a name pass; without any, all that is there.
+fn is_selected(options: &Options, node: &Node) -> bool {
+    let subscribed = !options.select_subscribed || node.subscribed;
+    let special = !options.select_special_use || node.special_use().is_some();
+    let is_there = options.select_subscribed || !matches!(node.kind, Kind::Gone);
+    subscribed && special && is_there
+}
+
+fn below<'n>(nodes: &'n [Node], node: &Node) -> impl Iterator<Item = (usize, &'n Node)> {
+    let above = format!("{}{DELIMITER}", node.name);
+    nodes.iter().enumerate().filter(move |(_, child)| child.name.starts_with(&above))
+}
+
+fn write_node(call: &mut Call<'_, '_>, options: &Options, node: &Node, child_info: bool) {
+    let attributes = attributes(call.context, options, node);
+    let name = utf7::written(&node.name);
+    let child_info = match (child_info, options.select_subscribed, options.select_special_use) {
+        (false, _, _) => "",
+        (true, true, false) => " (\"CHILDINFO\" (\"SUBSCRIBED\"))",
+        (true, false, _) => " (\"CHILDINFO\" (\"SPECIAL-USE\"))",
+        (true, true, true) => " (\"CHILDINFO\" (\"SUBSCRIBED\" \"SPECIAL-USE\"))",
+    };
+    call.out.line(format_args!("* LIST ({attributes}) \"{DELIMITER}\" {name}{child_info}"));
+}
+
+fn attributes(context: &Context, options: &Options, node: &Node) -> String {
+    let mut attributes = Vec::new();
+    if !matches!(node.kind, Kind::Mailbox(_)) {
+        if options.extended {
+            attributes.push("\\NonExistent");
+        }
+        attributes.push("\\Noselect");
+    }
+    if context.capabilities.has("CHILDREN") {
+        attributes.push(if node.has_children { "\\HasChildren" } else { "\\HasNoChildren" });
+    }
+    if context.capabilities.has("SPECIAL-USE") {
+        attributes.extend(node.special_use());
+    }
+    if node.subscribed && (options.select_subscribed || options.return_subscribed) {
+        attributes.push("\\Subscribed");
+    }
+    attributes.join(" ")
+}
+
+/// RFC 5819 §2: nothing is said about names that cannot be selected.
+async fn write_status(
+    call: &mut Call<'_, '_>,
+    options: &Options,
+    node: &Node,
+) -> Result<(), Refusal> {
+    let Kind::Mailbox(named) = &node.kind else { return Ok(()) };
+    if options.return_status.is_empty() || !named.rights.has('r') {
+        return Ok(());
+    }
+    let seen = seen_mode(&call.session.directory, &named.mailbox.account);
+    let status = call.context.store.status(named.mailbox.id, &call.session.user, seen).await;
+    // a mailbox deleted at this moment has no counts
+    let Ok(status) = status else { return Ok(()) };
+    let counts = status::written(&options.return_status, &status);
+    call.out.line(format_args!("* STATUS {} ({counts})", utf7::written(&node.name)));
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! RENAME: a mailbox and all below it; of INBOX, its messages. RFC 3501 §6.3.5
+
+use super::create::{cannot, check_may_stand, creations, missing_parents};
+use super::{Call, delete};
+use crate::imap::names::{self, DELIMITER, Resolved};
+use crate::imap::wire::utf7;
+use crate::imap::{Completion, Refusal};
+use crate::mail::account::{Account, Folder};
+use crate::mail::id::{MailboxId, Uid};
+use crate::mail::uid_set::UidSet;
+use crate::store::change::{Change, Outcome, Transfer};
+
+/// RENAME. Needs `x` on the old name and `k` above the new one. RFC 4314 §4
+pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
+    let old = utf7::mailbox(&mut call.arguments)?;
+    call.arguments.space()?;
+    let new = utf7::mailbox(&mut call.arguments)?;
+    call.arguments.end()?;
+    let source = names::resolve(call.context, call.session, &old);
+    let source = source.ok_or_else(Refusal::no_such_mailbox)?;
+    let has_children = delete::has_children(call, &source.account, &source.folder);
+    if source.mailbox.is_none() && !has_children {
+        return Err(Refusal::no_such_mailbox());
+    }
+    let new = new.strip_suffix(DELIMITER).unwrap_or(&new);
+    let target = check_target(call, &source, new)?;
+    if source.folder.is_root() {
+        rename_inbox(call, &source, &target).await?;
+    } else {
+        call.commit(renamings(call, &source, &target)?).await?;
+    }
+    Ok(Completion::ok("Renamed"))
+}
+
+fn check_target(call: &Call<'_, '_>, source: &Resolved, new: &str) -> Result<Resolved, Refusal> {
+    let is_inbox = source.folder.is_root() && matches!(source.account, Account::User(_));
+    if source.folder.has_role() || source.folder.is_root() && !is_inbox {
+        return Err(Refusal::no("CANNOT", "The server keeps this mailbox"));
+    }
+    if !source.rights.has('x') {
+        return Err(Refusal::no_permission("You may not rename this mailbox"));
+    }
+    // another account's names are refused as those of no account
+    let target = names::resolve(call.context, call.session, new)
+        .filter(|target| target.account == source.account)
+        .ok_or_else(cannot)?;
+    let below_itself = format!("{}{DELIMITER}", source.folder.path());
+    if !is_inbox && target.folder.path().starts_with(&below_itself) {
+        return Err(Refusal::no("CANNOT", "A mailbox cannot be moved below itself"));
+    }
+    if target.mailbox.is_some() || delete::has_children(call, &target.account, &target.folder) {
+        return Err(Refusal::no("ALREADYEXISTS", "A mailbox of that name exists"));
+    }
+    check_may_stand(&target)?;
+    Ok(target)
+}
+
+/// The mailbox, if it exists, and all below it get their new paths.
+fn renamings(
+    call: &Call<'_, '_>,
+    source: &Resolved,
+    target: &Resolved,
+) -> Result<Vec<Change>, Refusal> {
+    let (old, new) = (source.folder.path(), target.folder.path());
+    let mut changes = missing_parents(call, target);
+    for mailbox in call.context.store.mailboxes(&source.account) {
+        let Some(below) = mailbox.folder.path().strip_prefix(old) else { continue };
+        if !below.is_empty() && !below.starts_with(DELIMITER) {
+            continue;
+        }
+        let folder = Folder::new(&format!("{new}{below}"));
+        let name = names::name_of(call.context, call.session, &source.account, &folder);
+        if !name.is_some_and(|name| names::is_well_formed(&name)) {
+            return Err(Refusal::no("LIMIT", "A name below it would have too many levels"));
+        }
+        changes.push(Change::MailboxRenamed { mailbox: mailbox.id, folder });
+    }
+    Ok(changes)
+}
+
+/// The messages go to a new mailbox, INBOX stays, and so does what is below it. RFC 3501 §6.3.5
+async fn rename_inbox(
+    call: &Call<'_, '_>,
+    source: &Resolved,
+    target: &Resolved,
+) -> Result<(), Refusal> {
+    let Some(inbox) = &source.mailbox else { return Err(Refusal::no_such_mailbox()) };
+    let receipt = call.commit(creations(call, target)).await?;
+    let Some(Outcome::Created(to)) = receipt.outcomes.last() else { return Ok(()) };
+    call.commit(vec![all_of(call, source, (inbox.id, *to))]).await?;
+    Ok(())
+}
+
+fn all_of(call: &Call<'_, '_>, source: &Resolved, (from, to): (MailboxId, MailboxId)) -> Change {
+    let mut uids = UidSet::new();
+    uids.insert_range(Uid(1), Uid(u32::MAX));
+    let (from_seen, to_seen) = (source.seen, source.seen);
+    Change::Moved(Transfer { from, from_seen, uids, to, to_seen, user: call.session.user.clone() })
+}
