@@ -10,6 +10,7 @@ pub mod flags;
 pub mod hierarchy;
 pub mod names;
 pub mod output;
+pub mod search;
 pub mod view;
 pub mod wire;
 

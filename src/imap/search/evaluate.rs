@@ -1,0 +1,186 @@
+//! Tests of messages: first on what the snapshot says, then, for those that are left, on stored facts
+//! in batches. Knows no wire form.
+
+use super::key::Key;
+use crate::imap::date::Day;
+use crate::imap::flags::Recent;
+use crate::imap::view::{Message, Selection, View};
+use crate::mail::id::{BlobId, ModSeq};
+use crate::mail::message;
+use crate::store::{Facts, FactsWanted, Store, StoreError};
+
+/// So many messages' facts are asked for at once; the text of one can be a mebibyte.
+const FACTS_BATCH: usize = 64;
+
+/// The fields that our trace consists of.
+const TRACE_FIELDS: [&str; 3] = ["RETURN-PATH", "DELIVERED-TO", "RECEIVED"];
+
+/// A message that was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hit {
+    /// Its sequence number.
+    pub number: u32,
+    /// Its UID.
+    pub uid: u32,
+    /// Its mod-sequence, for this user.
+    pub modseq: ModSeq,
+}
+
+/// The messages that meet `key`, in the order of their numbers.
+pub async fn find(store: &dyn Store, view: &View, key: &Key) -> Result<Vec<Hit>, StoreError> {
+    let base = base(key, view);
+    let (mut hits, mut open) = (Vec::new(), Vec::with_capacity(FACTS_BATCH));
+    let wanted = wanted(key);
+    let mut messages = view.messages(&base);
+    loop {
+        let next = messages.next();
+        if open.len() == FACTS_BATCH || (next.is_none() && !open.is_empty()) {
+            test_open(store, &mut open, (key, wanted, &mut hits)).await?;
+        }
+        let Some(message) = next else { break };
+        match quick(key, &message) {
+            Some(true) => hits.push(Hit::of(&message)),
+            Some(false) => (),
+            None => open.push(message),
+        }
+    }
+    hits.sort_unstable_by_key(|hit| hit.number);
+    Ok(hits)
+}
+
+impl Hit {
+    fn of(message: &Message<'_>) -> Hit {
+        Hit { number: message.number, uid: message.entry.uid.0, modseq: message.modseq }
+    }
+}
+
+/// The messages among which all hits are.
+fn base(key: &Key, view: &View) -> Selection {
+    let named = |key: &Key| match key {
+        Key::Messages(selection) => Some(selection.clone()),
+        _ => None,
+    };
+    let found = match key {
+        Key::And(keys) => keys.iter().find_map(named),
+        key => named(key),
+    };
+    found.unwrap_or_else(|| Selection::all(view.exists()))
+}
+
+fn wanted(key: &Key) -> FactsWanted {
+    let text = |k: &Key| matches!(k, Key::Header { .. } | Key::Body(_) | Key::Text(_));
+    FactsWanted {
+        envelope: key.any(&|k| matches!(k, Key::Sent(..))),
+        text: key.any(&text),
+        ..FactsWanted::default()
+    }
+}
+
+/// Tests the messages that the snapshot could not decide, and empties the list.
+async fn test_open(
+    store: &dyn Store,
+    open: &mut Vec<Message<'_>>,
+    (key, wanted, hits): (&Key, FactsWanted, &mut Vec<Hit>),
+) -> Result<(), StoreError> {
+    let is_trace =
+        |k: &Key| matches!(k, Key::Header { name, .. } if TRACE_FIELDS.contains(&name.as_str()));
+    let reads_trace = key.any(&is_trace);
+    let blobs: Vec<BlobId> = open.iter().map(|message| message.entry.blob).collect();
+    let facts = store.facts(&blobs, wanted).await?;
+    for (message, facts) in open.drain(..).zip(&facts) {
+        let trace = match reads_trace && message.entry.trace_bytes > 0 {
+            true => trace_text(&store.trace(message.entry.trace).await?),
+            false => String::new(),
+        };
+        if full(key, &message, (facts, &trace)) {
+            hits.push(Hit::of(&message));
+        }
+    }
+    Ok(())
+}
+
+/// The trace as folded lines, like the stored ones.
+fn trace_text(trace: &[u8]) -> String {
+    message::parse(trace).text.header
+}
+
+/// What the snapshot says; `None` where it does not know.
+fn quick(key: &Key, m: &Message<'_>) -> Option<bool> {
+    match key {
+        Key::All => Some(true),
+        Key::Messages(selection) => Some(selection.contains(m.number)),
+        Key::Flags(flags) => Some(m.flags.contains(*flags)),
+        Key::Keyword(number) => Some(number.is_some_and(|n| m.entry.keywords.contains(n))),
+        Key::Recent => Some(m.recent == Recent::Yes),
+        Key::Internal(when, day) => Some(when.holds(Day::of(m.entry.internal_date), *day)),
+        Key::Larger(bytes) => Some(u64::from(m.entry.size_bytes) > *bytes),
+        Key::Smaller(bytes) => Some(u64::from(m.entry.size_bytes) < *bytes),
+        Key::ModSeq(since) => Some(m.modseq >= *since),
+        Key::Sent(..) | Key::Header { .. } | Key::Body(_) | Key::Text(_) => None,
+        Key::Not(key) => quick(key, m).map(|is| !is),
+        Key::Or(keys) => match (quick(&keys.0, m), quick(&keys.1, m)) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        },
+        Key::And(keys) => {
+            let mut all = Some(true);
+            for key in keys {
+                match quick(key, m) {
+                    Some(false) => return Some(false),
+                    Some(true) => (),
+                    None => all = None,
+                }
+            }
+            all
+        }
+    }
+}
+
+/// The whole answer, with the facts and the trace at hand.
+fn full(key: &Key, m: &Message<'_>, facts: (&Facts, &str)) -> bool {
+    let text = facts.0.text.as_deref();
+    match key {
+        Key::Sent(when, day) => {
+            let sent = facts.0.envelope.as_deref().and_then(|envelope| envelope.date_day);
+            sent.is_some_and(|sent| when.holds(Day(sent.into()), *day))
+        }
+        Key::Header { name, text: needle } => {
+            has_field(text.map_or("", |text| &text.header), name, needle)
+                || has_field(facts.1, name, needle)
+        }
+        Key::Body(needle) => text.is_some_and(|text| text.body.contains(needle.as_str())),
+        // deliberately not in the trace: it would find the inbox's address in every message
+        Key::Text(needle) => text.is_some_and(|text| {
+            text.body.contains(needle.as_str()) || text.header.contains(needle.as_str())
+        }),
+        Key::Not(key) => !full(key, m, facts),
+        Key::Or(keys) => full(&keys.0, m, facts) || full(&keys.1, m, facts),
+        Key::And(keys) => keys.iter().all(|key| full(key, m, facts)),
+        other => quick(other, m).unwrap_or(false),
+    }
+}
+
+/// Whether a folded line `NAME: value` has `needle` in its value.
+fn has_field(lines: &str, name: &str, needle: &str) -> bool {
+    let value = |line: &'_ str| -> Option<bool> {
+        let value = line.strip_prefix(name)?.strip_prefix(':')?;
+        Some(value.strip_prefix(' ').unwrap_or(value).contains(needle))
+    };
+    lines.lines().any(|line| value(line).unwrap_or(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let lines = "SUBJECT: HELLO WORLD\nX-SUBJECT: OTHER\nEMPTY:\n";
+        assert!(has_field(lines, "SUBJECT", "LO W"));
+        assert!(!has_field(lines, "SUBJECT", "OTHER"));
+        assert!(!has_field(lines, "SUBJ", "HELLO"));
+        assert!(has_field(lines, "EMPTY", ""));
+        assert!(!has_field(lines, "ABSENT", ""));
+    }
+}

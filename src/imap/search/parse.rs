@@ -1,0 +1,239 @@
+//! The arguments of SEARCH: what is to be returned, charset, keys. RFC 3501 §6.4.4, RFC 4731 §3.1
+
+use super::key::{DEPTH_MAX, KEYS_MAX, Key, When};
+use crate::imap::view::{SequenceSet, View};
+use crate::imap::wire::lex::Cursor;
+use crate::imap::{Numbering, Refusal, date, flags};
+use crate::mail::flag::SystemFlags;
+use crate::mail::fold::{decode_needle, fold, is_charset_known};
+use crate::mail::id::ModSeq;
+
+/// What SEARCH asks for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Request {
+    /// What ESEARCH returns; `None`: the old form.
+    pub returns: Option<Returns>,
+    /// What messages must meet.
+    pub key: Key,
+}
+
+/// RETURN options. RFC 4731 §3.1
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Returns {
+    /// MIN
+    pub min: bool,
+    /// MAX
+    pub max: bool,
+    /// ALL
+    pub all: bool,
+    /// COUNT
+    pub count: bool,
+}
+
+impl Request {
+    /// Reads all arguments; messages are named as `view` numbers them.
+    pub fn parse(cursor: &mut Cursor<'_>, view: &View) -> Result<Request, Refusal> {
+        let returns = match cursor.take_word("RETURN ") {
+            true => Some(returns(cursor)?),
+            false => None,
+        };
+        let mut charset = None;
+        if cursor.take_word("CHARSET ") {
+            let name = String::from_utf8_lossy(&cursor.astring()?).into_owned();
+            cursor.space()?;
+            if !name.eq_ignore_ascii_case("US-ASCII") && !is_charset_known(&name) {
+                return Err(Refusal::no(
+                    "BADCHARSET (US-ASCII UTF-8)",
+                    "This charset is not known here, use UTF-8",
+                ));
+            }
+            charset = Some(name);
+        }
+        let mut parser = Parser { cursor: cursor.clone(), view, charset, keys: 0 };
+        let key = parser.all(0)?;
+        parser.cursor.end()?;
+        Ok(Request { returns, key })
+    }
+}
+
+/// `(MIN COUNT) `; an empty list is ALL.
+fn returns(cursor: &mut Cursor<'_>) -> Result<Returns, Refusal> {
+    if !cursor.take(b'(') {
+        return Err(cursor.expected("a list of return options"));
+    }
+    let mut returns = Returns::default();
+    while !cursor.take(b')') {
+        let start = cursor.clone();
+        match cursor.atom()?.to_ascii_uppercase().as_str() {
+            "MIN" => returns.min = true,
+            "MAX" => returns.max = true,
+            "ALL" => returns.all = true,
+            "COUNT" => returns.count = true,
+            _ => return Err(start.expected("MIN, MAX, ALL or COUNT")),
+        }
+        if cursor.peek() != Some(b')') {
+            cursor.space()?;
+        }
+    }
+    cursor.space()?;
+    returns.all |= returns == Returns::default();
+    Ok(returns)
+}
+
+struct Parser<'a> {
+    cursor: Cursor<'a>,
+    view: &'a View,
+    charset: Option<String>,
+    keys: usize,
+}
+
+impl Parser<'_> {
+    /// One or more keys, up to a closing parenthesis or the end.
+    fn all(&mut self, depth: usize) -> Result<Key, Refusal> {
+        let mut keys = vec![self.key(depth)?];
+        while self.more() {
+            self.cursor.space()?;
+            keys.push(self.key(depth)?);
+        }
+        match keys.len() {
+            1 => Ok(keys.remove(0)),
+            _ => Ok(Key::And(keys)),
+        }
+    }
+
+    /// Whether a space and another key follow; some phones send a trailing space.
+    fn more(&self) -> bool {
+        let rest = self.cursor.rest();
+        rest.first() == Some(&b' ') && !rest.trim_ascii_start().is_empty()
+    }
+
+    fn key(&mut self, depth: usize) -> Result<Key, Refusal> {
+        self.keys += 1;
+        if self.keys > KEYS_MAX {
+            return Err(self.cursor.expected("at most 256 search keys"));
+        }
+        if depth > DEPTH_MAX {
+            return Err(self.cursor.expected("search keys at most 32 deep"));
+        }
+        if self.cursor.take(b'(') {
+            let key = self.all(depth + 1)?;
+            return match self.cursor.take(b')') {
+                true => Ok(key),
+                false => Err(self.cursor.expected("a closing parenthesis")),
+            };
+        }
+        if SequenceSet::is_next(&self.cursor) {
+            return self.messages(Numbering::Sequence);
+        }
+        let start = self.cursor.clone();
+        let word = self.cursor.take_while("a search key", |b| b.is_ascii_alphabetic())?;
+        let word = String::from_utf8_lossy(word).to_ascii_uppercase();
+        if let Some(key) = plain(&word) {
+            return Ok(key);
+        }
+        self.cursor.space().map_err(|_| start.expected("a search key"))?;
+        self.with_argument(&word, depth, &start)
+    }
+
+    fn with_argument(
+        &mut self,
+        word: &str,
+        depth: usize,
+        start: &Cursor<'_>,
+    ) -> Result<Key, Refusal> {
+        match word {
+            "NOT" => Ok(self.key(depth + 1)?.negated()),
+            "OR" => {
+                let first = self.key(depth + 1)?;
+                self.cursor.space()?;
+                Ok(Key::Or(Box::new((first, self.key(depth + 1)?))))
+            }
+            "UID" => self.messages(Numbering::Uid),
+            "KEYWORD" => self.keyword(),
+            "UNKEYWORD" => Ok(self.keyword()?.negated()),
+            "LARGER" => Ok(Key::Larger(self.cursor.number64()?)),
+            "SMALLER" => Ok(Key::Smaller(self.cursor.number64()?)),
+            "BEFORE" => Ok(Key::Internal(When::Before, date::date(&mut self.cursor)?)),
+            "ON" => Ok(Key::Internal(When::On, date::date(&mut self.cursor)?)),
+            "SINCE" => Ok(Key::Internal(When::Since, date::date(&mut self.cursor)?)),
+            "SENTBEFORE" => Ok(Key::Sent(When::Before, date::date(&mut self.cursor)?)),
+            "SENTON" => Ok(Key::Sent(When::On, date::date(&mut self.cursor)?)),
+            "SENTSINCE" => Ok(Key::Sent(When::Since, date::date(&mut self.cursor)?)),
+            "BCC" | "CC" | "FROM" | "SUBJECT" | "TO" => {
+                Ok(Key::Header { name: word.to_owned(), text: self.text()? })
+            }
+            "HEADER" => {
+                let name = fold(&String::from_utf8_lossy(&self.cursor.astring()?));
+                self.cursor.space()?;
+                Ok(Key::Header { name, text: self.text()? })
+            }
+            "BODY" => Ok(Key::Body(self.text()?)),
+            "TEXT" => Ok(Key::Text(self.text()?)),
+            "MODSEQ" => self.modseq(),
+            _ => Err(start.expected("a search key")),
+        }
+    }
+
+    fn messages(&mut self, by: Numbering) -> Result<Key, Refusal> {
+        let set = SequenceSet::parse(&mut self.cursor)?;
+        Ok(Key::Messages(self.view.select(&set, by)?))
+    }
+
+    fn keyword(&mut self) -> Result<Key, Refusal> {
+        let name = flags::keyword(&mut self.cursor)?;
+        let known = &self.view.told().keywords;
+        let number = known.iter().position(|k| k.eq_ignore_ascii_case(&name));
+        Ok(Key::Keyword(number.and_then(|n| u8::try_from(n).ok())))
+    }
+
+    /// Text to look for, folded as the stored text is.
+    fn text(&mut self) -> Result<String, Refusal> {
+        let start = self.cursor.clone();
+        let bytes = self.cursor.astring()?;
+        let text = match &self.charset {
+            Some(charset) => decode_needle(Some(charset), &bytes),
+            // what is not UTF-8 comes from programs that send what the terminal gave them
+            None => {
+                decode_needle(None, &bytes).or_else(|| decode_needle(Some("windows-1252"), &bytes))
+            }
+        };
+        Ok(fold(&text.ok_or_else(|| start.expected("text in the charset named"))?))
+    }
+
+    /// `MODSEQ ["/flags/\\Draft" all] 620162338`; all flags of a message share its mod-sequence.
+    fn modseq(&mut self) -> Result<Key, Refusal> {
+        if self.cursor.peek() == Some(b'"') {
+            self.cursor.quoted()?;
+            self.cursor.space()?;
+            let start = self.cursor.clone();
+            if !["all", "priv", "shared"].iter().any(|kind| self.cursor.take_word(kind)) {
+                return Err(start.expected("all, priv or shared"));
+            }
+            self.cursor.space()?;
+        }
+        Ok(Key::ModSeq(ModSeq(self.cursor.number64()?)))
+    }
+}
+
+/// The keys without an argument.
+fn plain(word: &str) -> Option<Key> {
+    let flag = |flag| Some(Key::Flags(flag));
+    let no_flag = |flag| Some(Key::Flags(flag).negated());
+    match word {
+        "ALL" => Some(Key::All),
+        "ANSWERED" => flag(SystemFlags::ANSWERED),
+        "DELETED" => flag(SystemFlags::DELETED),
+        "DRAFT" => flag(SystemFlags::DRAFT),
+        "FLAGGED" => flag(SystemFlags::FLAGGED),
+        "SEEN" => flag(SystemFlags::SEEN),
+        "UNANSWERED" => no_flag(SystemFlags::ANSWERED),
+        "UNDELETED" => no_flag(SystemFlags::DELETED),
+        "UNDRAFT" => no_flag(SystemFlags::DRAFT),
+        "UNFLAGGED" => no_flag(SystemFlags::FLAGGED),
+        "UNSEEN" => no_flag(SystemFlags::SEEN),
+        "RECENT" => Some(Key::Recent),
+        "OLD" => Some(Key::Recent.negated()),
+        "NEW" => Some(Key::And(vec![Key::Recent, Key::Flags(SystemFlags::SEEN).negated()])),
+        _ => None,
+    }
+}
