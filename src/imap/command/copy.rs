@@ -145,8 +145,7 @@ impl Request {
             unchanged_since: None,
             viewer: None,
         };
-        let actor = Actor::User(call.session.user.clone());
-        store.commit(Transaction { actor, changes: vec![change] }).await?;
+        call.commit(vec![change]).await?;
         Ok(())
     }
 }

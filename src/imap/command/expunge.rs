@@ -8,7 +8,7 @@ use crate::mail::account::{Account, Folder, FolderRole};
 use crate::mail::flag::{FlagList, SystemFlags};
 use crate::mail::id::MailboxId;
 use crate::mail::uid_set::UidSet;
-use crate::store::change::{Actor, Change, FlagOperation, Transaction, Transfer};
+use crate::store::change::{Change, FlagOperation, Transfer};
 
 /// EXPUNGE and UID EXPUNGE. RFC 3501 §6.4.3, RFC 4315 §2.1
 pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
@@ -62,8 +62,7 @@ pub(super) async fn remove(
     uids: UidSet,
 ) -> Result<(), Refusal> {
     let changes = Removal::of(call.context, selected).changes(call, selected, uids)?;
-    let actor = Actor::User(call.session.user.clone());
-    call.context.store.commit(Transaction { actor, changes }).await?;
+    call.commit(changes).await?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::imap::{Completion, Numbering, Refusal, Selected, flags};
 use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
 use crate::mail::id::{BlobId, Login};
 use crate::mail::uid_set::UidSet;
-use crate::store::change::{Actor, Change, FlagOperation, Transaction};
+use crate::store::change::{Change, FlagOperation};
 use crate::store::{Facts, FactsWanted};
 
 /// So many messages' facts are asked for at once.
@@ -88,9 +88,8 @@ async fn mark_seen(
     if uids.is_empty() {
         return Ok(uids);
     }
-    let actor = Actor::User(call.session.user.clone());
     let changes = vec![seen_change(selected, &call.session.user, uids.clone())];
-    if call.context.store.commit(Transaction { actor, changes }).await.is_err() {
+    if call.commit(changes).await.is_err() {
         // reading goes on when the disk is full
         return Ok(UidSet::new());
     }

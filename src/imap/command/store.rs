@@ -11,7 +11,7 @@ use crate::imap::{Completion, Numbering, Refusal, Selected};
 use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
 use crate::mail::id::{Login, ModSeq, Uid};
 use crate::mail::uid_set::UidSet;
-use crate::store::change::{Actor, Change, FlagOperation, Outcome, Transaction};
+use crate::store::change::{Change, FlagOperation, Outcome};
 
 /// STORE and UID STORE.
 pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
@@ -187,8 +187,7 @@ impl Steps {
         let change =
             |step: &Step| step.change((selected, user), uids.clone(), self.unchanged_since);
         let changes = self.steps.iter().map(change).collect();
-        let actor = Actor::User(user.clone());
-        let receipt = call.context.store.commit(Transaction { actor, changes }).await?;
+        let receipt = call.commit(changes).await?;
         for outcome in receipt.outcomes {
             if let Outcome::Flags { refused: some } = outcome {
                 some.ranges().iter().for_each(|r| refused.insert_range(Uid(r.0), Uid(r.1)));
