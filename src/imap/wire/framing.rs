@@ -149,7 +149,7 @@ impl Framer {
     pub fn next(&mut self, limits: &Limits) -> Option<Event> {
         loop {
             let event = match self.state {
-                State::Line => return self.in_line(limits),
+                State::Line => self.in_line(limits),
                 State::Literal(missing) => self.in_literal(missing),
                 State::Announced(..) | State::Message(_) | State::Closed => return None,
                 State::SkipLine(skipped) => self.skip_line(skipped),
@@ -219,38 +219,41 @@ impl Framer {
         Some(self.input.drain(..take).collect())
     }
 
-    fn in_line(&mut self, limits: &Limits) -> Option<Event> {
-        let length = match self.find_line(limits.line_bytes_max)? {
-            Line::Found(length) => length,
-            Line::TooLong => return Some(self.drop_command(limits.line_bytes_max)),
+    fn in_line(&mut self, limits: &Limits) -> Progress {
+        let length = match self.find_line(limits.line_bytes_max) {
+            None => return Progress::Stuck,
+            Some(Line::Found(length)) => length,
+            Some(Line::TooLong) => {
+                return Progress::Event(self.drop_command(limits.line_bytes_max));
+            }
         };
         self.command.extend_from_slice(&self.input[..length]);
         self.consume(length + 2);
         if self.command.len() > limits.command_bytes_max {
-            return Some(self.refuse_command("The command is too long"));
+            return Progress::Event(self.refuse_command("The command is too long"));
         }
         match announced(&self.command) {
-            None => Some(Event::Command(std::mem::take(&mut self.command))),
+            None => Progress::Event(Event::Command(std::mem::take(&mut self.command))),
             Some((bytes, literal)) => self.on_literal(bytes, literal, limits),
         }
     }
 
-    fn on_literal(&mut self, bytes: u64, literal: Literal, limits: &Limits) -> Option<Event> {
+    fn on_literal(&mut self, bytes: u64, literal: Literal, limits: &Limits) -> Progress {
         let head = without_mark(&self.command);
         if is_before_message(head) {
             let head = head.to_vec();
             self.command.clear();
             self.state = State::Announced(bytes, literal);
-            return Some(Event::Message { head, bytes, literal });
+            return Progress::Event(Event::Message { head, bytes, literal });
         }
         if bytes > limits.literal_bytes_max {
-            return Some(self.refuse_command("The literal is too long"));
+            return Progress::Event(self.refuse_command("The literal is too long"));
         }
         self.command.extend_from_slice(b"\r\n");
         self.state = State::Literal(bytes as usize);
         match literal {
-            Literal::Synchronizing => Some(Event::Invite),
-            Literal::NonSynchronizing => self.next(limits),
+            Literal::Synchronizing => Progress::Event(Event::Invite),
+            Literal::NonSynchronizing => Progress::On,
         }
     }
 

@@ -190,3 +190,13 @@ proptest! {
         prop_assert_eq!(events_of(&single, &limits), events_of(&[&input], &limits));
     }
 }
+
+#[test]
+fn literals_one_after_the_other_cost_no_stack() {
+    let literals = b"x {0+}\r\n".repeat(COMMAND_BYTES_MAX / 8);
+    let refused = refused("x", "The command is too long");
+    let events = events_of(&[&literals, b"\r\nb noop\r\n"], &Limits::AFTER_LOGIN);
+    assert!(events.len() <= 3 && matches!(events[0], Event::Command(_) | Event::Refused { .. }));
+    let more = b"x {0+}\r\n".repeat(COMMAND_BYTES_MAX / 8 + 2);
+    assert_eq!(events_of(&[&more], &Limits::AFTER_LOGIN)[0], refused);
+}
