@@ -61,9 +61,8 @@ impl Memory {
     fn commit_now(&self, transaction: Transaction) -> Result<Receipt, StoreError> {
         let now = self.clock.now();
         let inner = &mut *self.inner();
-        let mut changed = Changed::default();
         let base = Base { state: &inner.board.state, known: &inner.known, now };
-        let receipt = apply::apply(&base, &mut changed, transaction)?;
+        let (receipt, mut changed) = apply::apply(&base, &Changed::default(), transaction)?;
         inner.keep(std::mem::take(&mut changed.rows))?;
         inner.known.blobs.extend(changed.blobs.drain());
         inner.board.publish(changed);

@@ -7,10 +7,14 @@
 pub mod apply;
 mod board;
 pub mod change;
+#[cfg(test)]
+mod contract;
+pub mod embedded;
 pub mod memory;
 pub mod overlay;
 pub mod rows;
 pub mod snapshot;
+mod sql;
 pub mod state;
 
 use std::collections::BTreeMap;

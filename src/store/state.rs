@@ -83,6 +83,8 @@ pub struct Changed {
     pub mailboxes: HashMap<MailboxId, Option<Held>>,
     /// Names as they are now; `None` is free.
     pub names: HashMap<(Account, Folder), Option<MailboxId>>,
+    /// How many mailboxes an account has now.
+    pub counts: HashMap<Account, usize>,
     /// Users' choices as they are now.
     pub subscriptions: HashMap<Login, Arc<Subscriptions>>,
     /// All grants, if one changed.
@@ -100,6 +102,7 @@ impl Changed {
     pub fn absorb(&mut self, later: Changed) {
         self.mailboxes.extend(later.mailboxes);
         self.names.extend(later.names);
+        self.counts.extend(later.counts);
         self.subscriptions.extend(later.subscriptions);
         self.grants = later.grants.or(self.grants.take());
         self.counters = later.counters.or(self.counters);
@@ -184,13 +187,14 @@ impl State {
     }
 
     /// Puts a mailbox's messages in place, if they are of its present state; whether they are.
-    pub fn load_contents(&mut self, id: MailboxId, loaded: Loaded) -> bool {
+    pub fn load_contents(&mut self, id: MailboxId, mut loaded: Loaded) -> bool {
         let Some(held) = self.mailboxes.get_mut(&id) else { return false };
         let snapshot = &loaded.snapshot;
         if snapshot.highest_modseq != held.highest_modseq || snapshot.uid_next != held.uid_next {
             return false;
         }
         if matches!(held.contents, Contents::Absent { .. }) {
+            Arc::make_mut(&mut loaded.snapshot).keywords = held.keywords.clone();
             held.contents = Contents::Loaded(loaded);
         }
         true

@@ -1,6 +1,5 @@
 //! Changes of the tree: mailboxes, subscriptions, grants.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{
@@ -19,9 +18,11 @@ impl Draft<'_> {
         folder: Folder,
     ) -> Result<Outcome, StoreError> {
         self.check_free(&account, &folder)?;
-        if self.count(&account) >= MAILBOXES_PER_ACCOUNT_MAX {
+        let count = self.count(&account);
+        if *count >= MAILBOXES_PER_ACCOUNT_MAX {
             return Err(StoreError::Limit("mailboxes of an account"));
         }
+        *count += 1;
         let now = self.base.now;
         let id = self.counters().next_mailbox();
         let uid_validity = self.counters().next_uid_validity(now);
@@ -45,6 +46,7 @@ impl Draft<'_> {
         let (mailbox, loaded) = (held.mailbox.clone(), held.loaded()?.clone());
         loaded.snapshot.iter().for_each(|entry| self.own.rows.count(entry, -1));
         self.own.rows.deleted.push(id);
+        *self.count(&mailbox.account) -= 1;
         self.own.names.insert((mailbox.account.clone(), mailbox.folder.clone()), None);
         self.own.mailboxes.insert(id, None);
         Ok(Outcome::Done)
@@ -94,19 +96,11 @@ impl Draft<'_> {
         if taken { Err(StoreError::Exists) } else { Ok(()) }
     }
 
-    /// How many mailboxes `account` has now.
-    fn count(&self, account: &Account) -> usize {
-        let own = self.own.names.iter().chain(&self.group.names);
-        let mut seen = HashSet::new();
-        let change: isize = own
-            .filter(|((a, _), _)| a == account)
-            .filter(|((_, folder), _)| seen.insert(folder))
-            .map(|((_, folder), id)| {
-                let before = self.base.state.find(account, folder).is_some();
-                isize::from(id.is_some()) - isize::from(before)
-            })
-            .sum();
-        self.base.state.count(account).saturating_add_signed(change)
+    /// How many mailboxes `account` has now, to be changed.
+    fn count(&mut self, account: &Account) -> &mut usize {
+        let group = self.group.counts.get(account).copied();
+        let before = group.unwrap_or_else(|| self.base.state.count(account));
+        self.own.counts.entry(account.clone()).or_insert(before)
     }
 }
 

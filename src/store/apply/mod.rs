@@ -45,20 +45,19 @@ pub struct Base<'a> {
     pub now: Timestamp,
 }
 
-/// Applies one transaction on top of `group`, what earlier ones of the same group have changed.
-/// `group` stays as it is when the transaction fails.
+/// Applies one transaction on top of `group`, what earlier ones of the same group have changed. The
+/// caller lays what it yields over `group`, or drops it when it cannot be written.
 pub fn apply(
     base: &Base<'_>,
-    group: &mut Changed,
+    group: &Changed,
     transaction: Transaction,
-) -> Result<Receipt, StoreError> {
+) -> Result<(Receipt, Changed), StoreError> {
     let mut draft = Draft { base, group, own: Changed::default() };
     let changes = transaction.changes.into_iter();
     let outcomes = changes.map(|change| draft.change(change)).collect::<Result<_, _>>()?;
     let mut own = draft.own;
     own.mailboxes.values_mut().flatten().for_each(Held::settle);
-    group.absorb(own);
-    Ok(Receipt { outcomes })
+    Ok((Receipt { outcomes }, own))
 }
 
 /// The mailboxes whose contents `apply` will look at.

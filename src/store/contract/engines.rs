@@ -1,0 +1,128 @@
+//! Each behaviour of the contract, run on each engine.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+
+use super::{Bench, START};
+use crate::mail::id::Timestamp;
+use crate::store::StoreError;
+use crate::store::embedded::{self, Embedded, Options};
+use crate::store::memory::Memory;
+use crate::sys::ManualClock;
+
+pub(in crate::store) fn clock() -> Arc<ManualClock> {
+    let clock = Arc::new(ManualClock::default());
+    clock.set(Timestamp::from_seconds(START));
+    clock
+}
+
+/// A folder that is removed when the test ends.
+pub(in crate::store) struct Folder(PathBuf);
+
+impl Folder {
+    pub(in crate::store) fn new() -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("postfach-store-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a temporary folder");
+        Folder(path)
+    }
+
+    pub(in crate::store) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// An embedded store and its writer's thread.
+pub(in crate::store) struct Running {
+    pub(in crate::store) store: Embedded,
+    writer: JoinHandle<Result<(), StoreError>>,
+}
+
+impl Running {
+    pub(in crate::store) fn open(path: &Path, clock: &Arc<ManualClock>) -> Running {
+        let options = Options { readers: 2, ..Options::default() };
+        let (store, writer) = embedded::open(path, options, clock.clone()).expect("opens");
+        Running { store, writer: std::thread::spawn(|| writer.run()) }
+    }
+
+    pub(in crate::store) fn close(self) -> Result<(), StoreError> {
+        drop(self.store);
+        self.writer.join().expect("the writer does not panic")
+    }
+}
+
+macro_rules! contract {
+    ($($module:ident: $($behaviour:ident)*;)*) => {
+        mod memory {
+            use super::*;
+            $($(
+                #[tokio::test]
+                async fn $behaviour() {
+                    let clock = clock();
+                    let store = Arc::new(Memory::new(clock.clone()));
+                    super::super::$module::$behaviour(&Bench { store, clock }).await;
+                }
+            )*)*
+        }
+        mod on_disk {
+            use super::*;
+            $($(
+                #[tokio::test]
+                async fn $behaviour() {
+                    let (folder, clock) = (Folder::new(), clock());
+                    let running = Running::open(folder.path(), &clock);
+                    let bench = Bench { store: Arc::new(running.store.clone()), clock };
+                    super::super::$module::$behaviour(&bench).await;
+                    drop(bench);
+                    assert_eq!(running.close(), Ok(()));
+                }
+            )*)*
+        }
+    };
+}
+
+contract! {
+    contents:
+        a_transaction_is_applied_whole_or_not_at_all
+        a_later_change_sees_what_an_earlier_one_did
+        uids_ascend_and_are_never_used_twice
+        an_entry_says_what_was_delivered
+        equal_messages_are_stored_once
+        a_duplicate_key_suppresses_a_second_instance_for_a_day
+        facts_come_in_the_order_asked_for
+        a_body_is_read_by_ranges
+        message_bytes_may_come_from_a_file
+        traces_belong_to_the_instance
+        what_was_expunged_can_be_asked_for
+        copies_keep_flags_and_get_the_targets_keyword_numbers
+        a_move_is_a_copy_and_an_expunge_in_one
+        seen_goes_along_as_the_two_mailboxes_keep_it
+        recent_is_what_no_session_of_the_user_was_told_of
+        a_watch_fires_once_per_commit_and_touched_mailbox;
+    flags:
+        flags_are_added_removed_and_replaced
+        what_does_not_change_keeps_its_modseq
+        a_mailbox_knows_256_keywords_and_no_more
+        seen_is_each_users_own
+        an_append_can_be_seen_from_the_start
+        expunge_clears_what_users_had_of_the_message
+        unchanged_since_refuses_message_by_message
+        unchanged_since_ignores_what_the_same_transaction_did;
+    folders:
+        mailboxes_are_listed_by_account_and_path
+        a_recreated_mailbox_has_a_higher_uid_validity
+        a_rename_keeps_what_is_inside
+        an_account_has_a_limit_of_mailboxes_and_names_of_length
+        subscriptions_are_each_users_own_and_outlive_the_mailbox
+        grants_replace_each_other_and_are_watched;
+}

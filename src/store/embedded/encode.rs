@@ -1,0 +1,157 @@
+//! How values stand in the tables: as bytes, numbers and text, and back. Knows no query.
+
+use std::sync::Arc;
+
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
+
+use crate::mail::account::Account;
+use crate::mail::flag::{KeywordSet, SystemFlags};
+use crate::mail::id::{BlobId, Login, ModSeq, Timestamp, TraceId, Uid};
+use crate::mail::message::{Parsed, SearchText};
+use crate::store::StoreError;
+use crate::store::snapshot::Entry;
+
+/// Fast, and a quarter of the size; higher levels gain little on text of this length.
+const TEXT_ZSTD_LEVEL: i32 = 1;
+/// Most bytes of one message's folded text; what claims more is damaged.
+const TEXT_BYTES_MAX: usize = 1 << 30;
+
+/// A message's facts as they are stored. Made by the committer, not by the writer: it is the one
+/// part of a commit that costs time and needs no order.
+pub(super) struct Encoded {
+    pub(super) envelope: Vec<u8>,
+    pub(super) structure: Vec<u8>,
+    pub(super) fields: Vec<u8>,
+    pub(super) text: Vec<u8>,
+}
+
+impl Encoded {
+    pub(super) fn of(parsed: &Parsed) -> Result<Encoded, StoreError> {
+        Ok(Encoded {
+            envelope: to_bytes(&parsed.envelope)?,
+            structure: to_bytes(&parsed.structure)?,
+            fields: parsed.fields.clone(),
+            text: pack_text(&parsed.text)?,
+        })
+    }
+}
+
+/// A value in a form that `from_bytes` reads.
+pub(super) fn to_bytes<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+    postcard::to_stdvec(value).map_err(|e| StoreError::Unavailable(format!("encoding: {e}")))
+}
+
+/// Reads what `to_bytes` wrote.
+pub(super) fn from_bytes<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    postcard::from_bytes(bytes).map_err(|e| StoreError::Corrupt(format!("facts: {e}")))
+}
+
+/// Length before compression, then the zstd frame.
+fn pack_text(text: &SearchText) -> Result<Vec<u8>, StoreError> {
+    let plain = to_bytes(text)?;
+    let frame = zstd::bulk::compress(&plain, TEXT_ZSTD_LEVEL);
+    let frame = frame.map_err(|e| StoreError::Unavailable(format!("compressing: {e}")))?;
+    let mut packed = (plain.len() as u32).to_le_bytes().to_vec();
+    packed.extend(frame);
+    Ok(packed)
+}
+
+/// Reads folded texts, reusing what decompression needs.
+pub(super) struct TextReader(zstd::bulk::Decompressor<'static>);
+
+impl TextReader {
+    pub(super) fn new() -> Result<TextReader, StoreError> {
+        let made = zstd::bulk::Decompressor::new();
+        made.map(TextReader).map_err(|e| StoreError::Unavailable(e.to_string()))
+    }
+
+    pub(super) fn read(&mut self, packed: &[u8]) -> Result<SearchText, StoreError> {
+        let damaged = || StoreError::Corrupt("folded text".into());
+        let (length, frame) = packed.split_first_chunk::<4>().ok_or_else(damaged)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > TEXT_BYTES_MAX {
+            return Err(damaged());
+        }
+        let plain = self.0.decompress(frame, length).map_err(|_| damaged())?;
+        from_bytes(&plain)
+    }
+}
+
+/// An account as a kind and a name.
+pub(super) fn account_columns(account: &Account) -> (i64, &str) {
+    match account {
+        Account::User(login) => (0, login.as_str()),
+        Account::Inbox(name) => (1, name),
+        Account::Channel(name) => (2, name),
+    }
+}
+
+/// Reads what `account_columns` wrote, from columns `at` and `at + 1`.
+pub(super) fn read_account(row: &Row<'_>, at: usize) -> rusqlite::Result<Account> {
+    let name: Arc<str> = text(row, at + 1)?.into();
+    Ok(match row.get::<_, i64>(at)? {
+        0 => Account::User(Login::new(&name)),
+        1 => Account::Inbox(name),
+        _ => Account::Channel(name),
+    })
+}
+
+/// Text in place.
+pub(super) fn text<'r>(row: &'r Row<'_>, at: usize) -> rusqlite::Result<&'r str> {
+    Ok(row.get_ref(at)?.as_str()?)
+}
+
+/// Keywords as 32 bytes, or nothing.
+pub(super) fn keyword_bytes(keywords: &KeywordSet) -> Option<Vec<u8>> {
+    let bytes = || keywords.0.iter().flat_map(|word| word.to_le_bytes()).collect();
+    (!keywords.is_empty()).then(bytes)
+}
+
+/// Reads an instance in the order of `sql::INSTANCES`.
+pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let keywords = match row.get_ref(8)? {
+        ValueRef::Null => KeywordSet::default(),
+        value => read_keywords(value.as_blob()?),
+    };
+    Ok(Entry {
+        uid: Uid(row.get(0)?),
+        modseq: ModSeq(row.get::<_, i64>(1)?.unsigned_abs()),
+        blob: BlobId(row.get(2)?),
+        trace: TraceId(row.get(3)?),
+        size_bytes: row.get(4)?,
+        trace_bytes: row.get(5)?,
+        internal_date: Timestamp(row.get(6)?),
+        flags: SystemFlags(row.get(7)?),
+        keywords,
+    })
+}
+
+fn read_keywords(bytes: &[u8]) -> KeywordSet {
+    let mut keywords = KeywordSet::default();
+    for (word, bytes) in keywords.0.iter_mut().zip(bytes.chunks_exact(8)) {
+        *word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    }
+    keywords
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_keywords_come_back_as_they_were() {
+        let text = SearchText { header: "subject: äöü\n".repeat(40), body: String::new() };
+        let packed = pack_text(&text).expect("packs");
+        let mut reader = TextReader::new().expect("a reader");
+        assert_eq!(reader.read(&packed), Ok(text));
+        assert!(reader.read(&packed[..packed.len() - 1]).is_err());
+        assert!(reader.read(b"\xff\xff\xff\xff").is_err());
+
+        let mut keywords = KeywordSet::default();
+        [0, 63, 64, 255].into_iter().for_each(|n| keywords.insert(n));
+        let bytes = keyword_bytes(&keywords).expect("some");
+        assert_eq!(read_keywords(&bytes), keywords);
+        assert_eq!(keyword_bytes(&KeywordSet::default()), None);
+    }
+}

@@ -1,0 +1,172 @@
+//! From tables to the state in memory: all of it but contents when the store opens, and a mailbox's
+//! contents when somebody first asks. Changes nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::encode;
+use super::failure;
+use crate::mail::account::Folder;
+use crate::mail::id::{Login, MailboxId, ModSeq, Uid, UidValidity};
+use crate::store::change::Grant;
+use crate::store::overlay::{Block, Overlay};
+use crate::store::snapshot::Snapshot;
+use crate::store::state::{Contents, Counters, Held, Loaded, State};
+use crate::store::{Mailbox, StoreError, Subscriptions, sql};
+
+/// A pack as the database knows it.
+pub(super) struct PackRow {
+    pub(super) number: i64,
+    pub(super) committed_end: u64,
+    pub(super) dead: u64,
+}
+
+/// Everything but the contents of mailboxes.
+pub(super) fn state(connection: &Connection) -> rusqlite::Result<State> {
+    let mut state = State::default();
+    state.load(counters(connection)?, grants(connection)?);
+    let mut keywords = keywords(connection)?;
+    let mut statement = connection.prepare(sql::MAILBOXES)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let id = MailboxId(row.get(0)?);
+        let mailbox = Mailbox {
+            id,
+            account: encode::read_account(row, 1)?,
+            folder: Folder::new(encode::text(row, 3)?),
+            uid_validity: UidValidity(row.get(4)?),
+        };
+        let uid_next = Uid(row.get(5)?);
+        state.load_mailbox(Held {
+            mailbox: Arc::new(mailbox),
+            uid_next,
+            highest_modseq: ModSeq(row.get::<_, i64>(6)?.unsigned_abs()),
+            keywords: Arc::new(keywords.remove(&id).unwrap_or_default()),
+            recent_from: uid_next,
+            last_used: Arc::default(),
+            contents: Contents::Absent { pushed: Vec::new() },
+        });
+    }
+    for (user, choices) in subscriptions(connection)? {
+        state.load_subscriptions(user, choices);
+    }
+    Ok(state)
+}
+
+/// A mailbox's contents at one moment; `None` when there is no such mailbox.
+pub(super) fn contents(
+    connection: &mut Connection,
+    id: MailboxId,
+) -> Result<Option<Loaded>, StoreError> {
+    let read = connection.transaction().and_then(|transaction| loaded(&transaction, id));
+    match read.map_err(|e| failure(&e))? {
+        Some((snapshot, blocks)) => {
+            let overlays = Arc::new(overlays(blocks)?);
+            Ok(Some(Loaded { snapshot: Arc::new(snapshot), overlays }))
+        }
+        None => Ok(None),
+    }
+}
+
+/// The packs, ascending.
+pub(super) fn packs(connection: &Connection) -> rusqlite::Result<Vec<PackRow>> {
+    let mut statement = connection.prepare_cached(sql::PACKS)?;
+    let rows = statement.query_map([], |row| {
+        Ok(PackRow {
+            number: row.get(0)?,
+            committed_end: row.get::<_, i64>(1)?.unsigned_abs(),
+            dead: row.get::<_, i64>(2)?.unsigned_abs(),
+        })
+    })?;
+    rows.collect()
+}
+
+/// User, number, seen, runs.
+type BlockRow = (Login, u32, u64, Vec<u8>);
+
+fn loaded(
+    transaction: &Transaction<'_>,
+    id: MailboxId,
+) -> rusqlite::Result<Option<(Snapshot, Vec<BlockRow>)>> {
+    let mut header = transaction.prepare_cached(sql::MAILBOX)?;
+    let header = header.query_row(params![id.0], |row| {
+        let mut snapshot = Snapshot::empty(id, UidValidity(row.get(0)?));
+        snapshot.uid_next = Uid(row.get(1)?);
+        snapshot.highest_modseq = ModSeq(row.get::<_, i64>(2)?.unsigned_abs());
+        Ok(snapshot)
+    });
+    let Some(mut snapshot) = header.optional()? else { return Ok(None) };
+    let mut instances = transaction.prepare_cached(sql::INSTANCES)?;
+    let mut rows = instances.query(params![id.0])?;
+    while let Some(row) = rows.next()? {
+        snapshot.push(encode::read_entry(row)?);
+    }
+    let mut blocks = transaction.prepare_cached(sql::OVERLAYS)?;
+    let blocks = blocks.query_map(params![id.0], |row| {
+        let seen = row.get::<_, i64>(2)?.cast_unsigned();
+        Ok((Login::new(encode::text(row, 0)?), row.get(1)?, seen, row.get(3)?))
+    })?;
+    Ok(Some((snapshot, blocks.collect::<Result<_, _>>()?)))
+}
+
+fn overlays(rows: Vec<BlockRow>) -> Result<BTreeMap<Login, Arc<Overlay>>, StoreError> {
+    let mut overlays: BTreeMap<Login, Overlay> = BTreeMap::new();
+    for (user, number, seen, runs) in rows {
+        let block = Block { seen, runs: encode::from_bytes(&runs)? };
+        overlays.entry(user).or_default().load(number, block);
+    }
+    Ok(overlays.into_iter().map(|(user, overlay)| (user, Arc::new(overlay))).collect())
+}
+
+fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
+    let mut counters = Counters::default();
+    let mut statement = connection.prepare(sql::COUNTERS)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        match encode::text(row, 0)? {
+            "mailbox" => counters.mailbox = row.get(1)?,
+            "message" => counters.blob = row.get(1)?,
+            "trace" => counters.trace = row.get(1)?,
+            "uid_validity" => counters.uid_validity = row.get(1)?,
+            _ => {}
+        }
+    }
+    Ok(counters)
+}
+
+fn keywords(connection: &Connection) -> rusqlite::Result<HashMap<MailboxId, Vec<Arc<str>>>> {
+    let mut keywords: HashMap<MailboxId, Vec<Arc<str>>> = HashMap::new();
+    let mut statement = connection.prepare(sql::KEYWORDS)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let name = encode::text(row, 1)?.into();
+        keywords.entry(MailboxId(row.get(0)?)).or_default().push(name);
+    }
+    Ok(keywords)
+}
+
+fn grants(connection: &Connection) -> rusqlite::Result<Vec<Grant>> {
+    let mut statement = connection.prepare(sql::GRANTS)?;
+    let rows = statement.query_map([], |row| {
+        let account = encode::read_account(row, 0)?;
+        let user = Login::new(encode::text(row, 2)?);
+        Ok(Grant { account, user, rights: Some(row.get(3)?) })
+    })?;
+    let mut grants = rows.collect::<Result<Vec<_>, _>>()?;
+    grants.sort_by(|a, b| (&a.account, &a.user).cmp(&(&b.account, &b.user)));
+    Ok(grants)
+}
+
+fn subscriptions(connection: &Connection) -> rusqlite::Result<HashMap<Login, Subscriptions>> {
+    let mut all: HashMap<Login, Subscriptions> = HashMap::new();
+    let mut statement = connection.prepare(sql::SUBSCRIPTIONS)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let user = Login::new(encode::text(row, 0)?);
+        let name = (encode::read_account(row, 1)?, Folder::new(encode::text(row, 3)?));
+        all.entry(user).or_default().insert(name, row.get::<_, i64>(4)? == 1);
+    }
+    Ok(all)
+}

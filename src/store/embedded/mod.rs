@@ -1,0 +1,407 @@
+//! The default engine: SQLite for everything but message bytes, which go to append-only packs.
+//!
+//! One thread writes (`Writer::run`, which the caller puts on a thread of its own); `open` starts a
+//! few reader threads that end with the last handle. Order in a group of commits: bytes to the pack,
+//! sync; rows with the pack's new end, COMMIT (which syncs); show; answer. So what is acknowledged is
+//! durable, and what is in a pack beyond its recorded end never was. Knows no protocol.
+
+mod encode;
+mod load;
+mod pack;
+mod persist;
+mod readers;
+mod sweep;
+mod writer;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
+use std::time::Instant;
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{Mutex, Semaphore, oneshot, watch};
+
+use self::encode::Encoded;
+use self::pack::{PackReader, PackWriter};
+use self::readers::{Reader, Readers};
+use self::writer::{Commit, Job};
+use super::board::Board;
+use super::change::{Change, Grant, Receipt, Transaction};
+use super::overlay::Overlay;
+use super::snapshot::Snapshot;
+use super::state::{Contents, Loaded};
+use super::{Answer, Facts, FactsWanted, Mailbox, Status, Store, StoreError, Subscriptions, sql};
+use crate::mail::account::{Account, Folder};
+use crate::mail::flag::SeenMode;
+use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, Timestamp, TraceId, Uid};
+use crate::mail::uid_set::UidSet;
+use crate::sys::Clock;
+
+pub use self::writer::Writer;
+
+/// Most transactions that wait for the writer; who comes later waits before handing in.
+const COMMITS_WAITING_MAX: usize = 1024;
+/// Mailboxes are loaded by one reader each at a time; this many locks see to it.
+const LOADING_LOCKS: usize = 64;
+/// How often a reader tries to load a mailbox that changes meanwhile, before the writer does it.
+const LOAD_ATTEMPTS: usize = 3;
+/// What a mailbox in memory counts for beside its messages.
+const MAILBOX_COST: usize = 16;
+/// SQLite moves its log into the database after this many pages.
+const CHECKPOINT_PAGES: i64 = 4000;
+
+/// How much the engine may use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Threads that read.
+    pub readers: usize,
+    /// Messages in mailboxes held in memory that nobody has open; 100 bytes each.
+    pub cached_messages_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { readers: 3, cached_messages_max: 1_000_000 }
+    }
+}
+
+/// An open store. Cheap to clone; the last one that is dropped ends the writer.
+#[derive(Clone)]
+pub struct Embedded(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<Shared>,
+    jobs: mpsc::Sender<Job>,
+    permits: Arc<Semaphore>,
+    readers: Readers,
+    loading: [Mutex<()>; LOADING_LOCKS],
+}
+
+/// What the writer and the handles share.
+struct Shared {
+    board: RwLock<Board>,
+    clock: Arc<dyn Clock>,
+    packs: Arc<PackReader>,
+    /// Counts what is asked for, so that the mailbox unused for longest is known.
+    uses: AtomicU64,
+    options: Options,
+    /// Held as long as the store is open.
+    _lock: File,
+}
+
+/// Opens the store in `data_dir`, making it if there is none. Run the writer on a thread.
+pub fn open(
+    data_dir: &Path,
+    options: Options,
+    clock: Arc<dyn Clock>,
+) -> Result<(Embedded, Writer), StoreError> {
+    let pack_dir = data_dir.join("packs");
+    std::fs::create_dir_all(&pack_dir).map_err(disk)?;
+    let lock = lock(data_dir)?;
+    let database = data_dir.join("store.db");
+    let connection = open_database(&database)?;
+    File::open(data_dir).and_then(|directory| directory.sync_all()).map_err(disk)?;
+    let pack = open_packs(&connection, &pack_dir)?;
+    let state = load::state(&connection).map_err(|e| failure(&e))?;
+    let packs = Arc::new(PackReader::new(&pack_dir));
+    let reader = || Reader::new(open_read_only(&database)?, packs.clone());
+    let readers = (0..options.readers.max(1)).map(|_| reader()).collect::<Result<_, _>>()?;
+    let shared = Arc::new(Shared {
+        board: RwLock::new(Board::new(state)),
+        clock,
+        packs: packs.clone(),
+        uses: AtomicU64::new(0),
+        options,
+        _lock: lock,
+    });
+    let (jobs, waiting) = mpsc::channel();
+    let handle = Handle {
+        shared: shared.clone(),
+        jobs,
+        permits: Arc::new(Semaphore::new(COMMITS_WAITING_MAX)),
+        readers: Readers::start(readers)?,
+        loading: std::array::from_fn(|_| Mutex::new(())),
+    };
+    let last_sweep = Instant::now();
+    let writer = Writer { jobs: waiting, connection, pack, shared, last_sweep };
+    Ok((Embedded(Arc::new(handle)), writer))
+}
+
+impl Embedded {
+    /// Ends the writer after what was handed in before; later commits are refused.
+    pub fn stop(&self) {
+        // A writer that has ended already needs no telling.
+        let _ = self.0.jobs.send(Job::Stop);
+    }
+
+    async fn commit_grouped(&self, transaction: Transaction) -> Result<Receipt, StoreError> {
+        let (encoded, bytes) = encode_messages(&transaction)?;
+        let permit = self.0.permits.clone().acquire_owned().await.map_err(|_| stopped())?;
+        let (answer, receipt) = oneshot::channel();
+        let commit = Commit { transaction, encoded, bytes, answer, permit };
+        self.0.jobs.send(Job::Commit(Box::new(commit))).map_err(|_| stopped())?;
+        receipt.await.map_err(|_| stopped())?
+    }
+
+    /// Reads a mailbox's contents, loading them first if they are not in memory.
+    async fn with_loaded<T>(
+        &self,
+        id: MailboxId,
+        read: impl Fn(&Board, &Loaded) -> T,
+    ) -> Result<T, StoreError> {
+        for _ in 0..LOAD_ATTEMPTS {
+            if let Some(found) = self.if_loaded(id, &read)? {
+                return Ok(found);
+            }
+            let lock = &self.0.loading[id.0.unsigned_abs() as usize % LOADING_LOCKS];
+            let _one_at_a_time = lock.lock().await;
+            if let Some(found) = self.if_loaded(id, &read)? {
+                return Ok(found);
+            }
+            self.load(id).await?;
+        }
+        self.if_loaded(id, &read)?
+            .ok_or_else(|| StoreError::Unavailable("mailbox cannot be loaded".into()))
+    }
+
+    fn if_loaded<T>(
+        &self,
+        id: MailboxId,
+        read: impl Fn(&Board, &Loaded) -> T,
+    ) -> Result<Option<T>, StoreError> {
+        let shared = &self.0.shared;
+        let board = shared.board();
+        let held = board.state.held(id).ok_or(StoreError::Gone)?;
+        held.last_used.store(shared.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        match &held.contents {
+            Contents::Loaded(loaded) => Ok(Some(read(&board, loaded))),
+            Contents::Absent { .. } => Ok(None),
+        }
+    }
+
+    /// A mailbox that changes while it is read is read again; one that changes all the time is read
+    /// by the writer, between two groups.
+    async fn load(&self, id: MailboxId) -> Result<(), StoreError> {
+        for _ in 0..LOAD_ATTEMPTS {
+            let contents = move |reader: &mut Reader| load::contents(&mut reader.connection, id);
+            let Some(loaded) = self.0.readers.ask(contents).await? else { continue };
+            if self.0.shared.board_mut().state.load_contents(id, loaded) {
+                self.0.jobs.send(Job::Evict).ok();
+                return Ok(());
+            }
+        }
+        let (answer, done) = oneshot::channel();
+        self.0.jobs.send(Job::Load(id, answer)).map_err(|_| stopped())?;
+        done.await.map_err(|_| stopped())
+    }
+}
+
+impl Shared {
+    fn board(&self) -> RwLockReadGuard<'_, Board> {
+        self.board.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn board_mut(&self) -> RwLockWriteGuard<'_, Board> {
+        self.board.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the contents of mailboxes unused for longest, as long as there are too many and nobody
+    /// else holds them. The writer's to call, between groups: what a group needs must stay.
+    fn evict(&self) {
+        let mut board = self.board_mut();
+        let mut total = 0;
+        let mut unused = Vec::new();
+        for held in board.state.all() {
+            let Contents::Loaded(loaded) = &held.contents else { continue };
+            let cost = loaded.snapshot.len() + MAILBOX_COST;
+            total += cost;
+            if Arc::strong_count(&loaded.snapshot) == 1 {
+                unused.push((held.last_used.load(Ordering::Relaxed), held.mailbox.id, cost));
+            }
+        }
+        unused.sort_unstable();
+        for (_, id, cost) in unused {
+            if total <= self.options.cached_messages_max {
+                return;
+            }
+            board.state.unload(id);
+            total -= cost;
+        }
+    }
+}
+
+impl Store for Embedded {
+    fn commit(&self, transaction: Transaction) -> Answer<'_, Receipt> {
+        Box::pin(self.commit_grouped(transaction))
+    }
+
+    fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
+        self.0.shared.board().state.mailboxes(account)
+    }
+
+    fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>> {
+        self.0.shared.board().find(account, folder)
+    }
+
+    fn mailbox(&self, id: MailboxId) -> Option<Arc<Mailbox>> {
+        self.0.shared.board().mailbox(id)
+    }
+
+    fn status<'a>(&'a self, id: MailboxId, user: &'a Login, seen: SeenMode) -> Answer<'a, Status> {
+        Box::pin(
+            async move { self.with_loaded(id, |board, _| board.status(id, user, seen)).await? },
+        )
+    }
+
+    fn snapshot(&self, id: MailboxId) -> Answer<'_, Arc<Snapshot>> {
+        Box::pin(self.with_loaded(id, |_, loaded| loaded.snapshot.clone()))
+    }
+
+    fn overlay<'a>(&'a self, id: MailboxId, user: &'a Login) -> Answer<'a, Arc<Overlay>> {
+        Box::pin(self.with_loaded(id, |_, loaded| loaded.overlay(user)))
+    }
+
+    fn claim_recent(&self, id: MailboxId, user: &Login) -> Uid {
+        self.0.shared.board_mut().claim_recent(id, user)
+    }
+
+    fn expunged_since(&self, id: MailboxId, since: ModSeq) -> Answer<'_, UidSet> {
+        Box::pin(async move {
+            self.mailbox(id).ok_or(StoreError::Gone)?;
+            self.0.readers.ask(move |reader| reader.tombstones(id, since)).await
+        })
+    }
+
+    fn facts<'a>(&'a self, blobs: &'a [BlobId], wanted: FactsWanted) -> Answer<'a, Vec<Facts>> {
+        let blobs = blobs.to_vec();
+        Box::pin(self.0.readers.ask(move |reader| reader.facts(&blobs, wanted)))
+    }
+
+    fn trace(&self, id: TraceId) -> Answer<'_, Vec<u8>> {
+        if id == TraceId::NONE {
+            return Box::pin(std::future::ready(Ok(Vec::new())));
+        }
+        Box::pin(self.0.readers.ask(move |reader| reader.trace(id)))
+    }
+
+    fn body(&self, blob: BlobId, range: Range<u64>) -> Answer<'_, Vec<u8>> {
+        Box::pin(self.0.readers.ask(move |reader| reader.body(blob, range)))
+    }
+
+    fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
+        self.0.shared.board().subscriptions(user)
+    }
+
+    fn grants(&self) -> Arc<Vec<Grant>> {
+        self.0.shared.board().state.grants().clone()
+    }
+
+    fn watch(&self, id: MailboxId) -> watch::Receiver<ModSeq> {
+        self.0.shared.board_mut().watch(id)
+    }
+
+    fn watch_mailboxes(&self) -> watch::Receiver<u64> {
+        self.0.shared.board().watch_tree()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.shared.clock.now()
+    }
+}
+
+/// Each message's facts once, and how many bytes the group has to write for this transaction.
+fn encode_messages(
+    transaction: &Transaction,
+) -> Result<(HashMap<[u8; 32], Encoded>, u64), StoreError> {
+    let mut encoded = HashMap::new();
+    let mut bytes = 0;
+    for change in &transaction.changes {
+        let Change::Delivered(delivered) = change else { continue };
+        let message = &delivered.message;
+        if let Entry::Vacant(place) = encoded.entry(message.hash) {
+            place.insert(Encoded::of(&message.parsed)?);
+            bytes += message.bytes.len();
+        }
+    }
+    Ok((encoded, bytes))
+}
+
+/// Two daemons on one store would destroy it.
+fn lock(data_dir: &Path) -> Result<File, StoreError> {
+    let path = data_dir.join("store.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(disk)?;
+    let locked = file.try_lock();
+    locked.map_err(|e| StoreError::Unavailable(format!("{}: {e}", path.display())))?;
+    Ok(file)
+}
+
+fn open_database(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path).map_err(|e| failure(&e))?;
+    prepare_database(&connection).map_err(|e| failure(&e))?;
+    let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    match version.map_err(|e| failure(&e))? {
+        sql::SCHEMA_VERSION => Ok(connection),
+        other => {
+            let problem = format!("{} has layout {other}, not ours", path.display());
+            Err(StoreError::Unavailable(problem))
+        }
+    }
+}
+
+fn prepare_database(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "page_size", 8192)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", -32_768)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version == 0 {
+        let schema = sql::schema(&sql::SQLITE);
+        let version = sql::SCHEMA_VERSION;
+        let all = format!("BEGIN IMMEDIATE; {schema} PRAGMA user_version = {version}; COMMIT;");
+        connection.execute_batch(&all)?;
+    }
+    Ok(())
+}
+
+fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|e| failure(&e))?;
+    connection.pragma_update(None, "mmap_size", 1i64 << 30).map_err(|e| failure(&e))?;
+    Ok(connection)
+}
+
+fn open_packs(connection: &Connection, directory: &Path) -> Result<PackWriter, StoreError> {
+    let packs = load::packs(connection).map_err(|e| failure(&e))?;
+    let numbers: Vec<i64> = packs.iter().map(|pack| pack.number).collect();
+    pack::remove_unknown(directory, &numbers).map_err(disk)?;
+    let last = packs.last().map_or((1, 0), |pack| (pack.number, pack.committed_end));
+    PackWriter::open(directory, last.0, last.1).map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidData => StoreError::Corrupt(error.to_string()),
+        _ => disk(error),
+    })
+}
+
+fn disk(error: std::io::Error) -> StoreError {
+    StoreError::Unavailable(format!("data directory: {error}"))
+}
+
+fn failure(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+            StoreError::Corrupt(error.to_string())
+        }
+        _ => StoreError::Unavailable(format!("database: {error}")),
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unavailable("the store has stopped".into())
+}

@@ -1,0 +1,231 @@
+//! From rows to tables: what a group of transactions writes, inside one SQL transaction that the
+//! caller begins and commits. Decides nothing.
+
+use std::collections::HashMap;
+
+use rusqlite::{CachedStatement, Connection, params};
+
+use super::encode::{self, Encoded};
+use super::pack::Place;
+use crate::mail::account::Account;
+use crate::mail::id::{BlobId, Login, MailboxId, Timestamp};
+use crate::store::overlay::Block;
+use crate::store::rows::Rows;
+use crate::store::state::{Changed, Counters, Held};
+use crate::store::{StoreError, sql};
+
+/// A group on its way to the tables.
+pub(super) struct Group<'a> {
+    pub(super) changed: &'a Changed,
+    pub(super) places: &'a HashMap<BlobId, Place>,
+    pub(super) encoded: &'a HashMap<[u8; 32], Encoded>,
+    pub(super) now: Timestamp,
+}
+
+/// Writes all rows of a group.
+pub(super) fn write(connection: &Connection, group: &Group<'_>) -> rusqlite::Result<()> {
+    let rows = &group.changed.rows;
+    messages(connection, group)?;
+    traces(connection, group)?;
+    instances(connection, rows)?;
+    overlays(connection, rows)?;
+    mailboxes(connection, group.changed)?;
+    choices(connection, rows)
+}
+
+fn messages(connection: &Connection, group: &Group<'_>) -> rusqlite::Result<()> {
+    let mut references = group.changed.rows.blob_references.clone();
+    for (id, message) in &group.changed.rows.blobs {
+        let place = group.places.get(id).ok_or_else(incomplete)?;
+        let encoded = group.encoded.get(&message.hash).ok_or_else(incomplete)?;
+        let instances = references.remove(id).unwrap_or(0);
+        put_message(connection, (*id, &message.hash, place), (instances, group.now))
+            .and_then(|()| put_facts(connection, *id, encoded))?;
+    }
+    let mut count = connection.prepare_cached(sql::COUNT_MESSAGE)?;
+    for (id, delta) in references.iter().filter(|(_, delta)| **delta != 0) {
+        count.execute(params![delta, group.now.0, id.0])?;
+    }
+    Ok(())
+}
+
+/// A message without bytes or facts; the writer brings both.
+fn incomplete() -> rusqlite::Error {
+    let problem = StoreError::Unavailable("a message without bytes or facts".into());
+    rusqlite::Error::ToSqlConversionFailure(Box::new(problem))
+}
+
+fn put_message(
+    connection: &Connection,
+    (id, hash, place): (BlobId, &[u8; 32], &Place),
+    (instances, now): (i64, Timestamp),
+) -> rusqlite::Result<()> {
+    let freed = (instances == 0).then_some(now.0);
+    let (start, length) = (place.start.cast_signed(), place.length.cast_signed());
+    let mut put = connection.prepare_cached(sql::PUT_MESSAGE)?;
+    put.execute(params![id.0, hash.as_slice(), place.pack, start, length, instances, freed])?;
+    Ok(())
+}
+
+fn put_facts(connection: &Connection, id: BlobId, encoded: &Encoded) -> rusqlite::Result<()> {
+    let tables = [
+        (sql::PUT_ENVELOPE, &encoded.envelope),
+        (sql::PUT_STRUCTURE, &encoded.structure),
+        (sql::PUT_FIELDS, &encoded.fields),
+        (sql::PUT_TEXT, &encoded.text),
+    ];
+    for (query, data) in tables {
+        connection.prepare_cached(query)?.execute(params![id.0, data])?;
+    }
+    Ok(())
+}
+
+fn traces(connection: &Connection, group: &Group<'_>) -> rusqlite::Result<()> {
+    let mut references = group.changed.rows.trace_references.clone();
+    let mut put = connection.prepare_cached(sql::PUT_TRACE)?;
+    for (id, data) in &group.changed.rows.traces {
+        let instances = references.remove(id).unwrap_or(0);
+        let freed = (instances == 0).then_some(group.now.0);
+        put.execute(params![id.0, data, instances, freed])?;
+    }
+    let mut count = connection.prepare_cached(sql::COUNT_TRACE)?;
+    for (id, delta) in references.iter().filter(|(_, delta)| **delta != 0) {
+        count.execute(params![delta, group.now.0, id.0])?;
+    }
+    Ok(())
+}
+
+fn instances(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached(sql::PUT_INSTANCE)?;
+    let mut delete = connection.prepare_cached(sql::DELETE_INSTANCE)?;
+    for ((mailbox, uid), entry) in &rows.instances {
+        let Some(entry) = entry else {
+            delete.execute(params![mailbox.0, uid.0])?;
+            continue;
+        };
+        put.execute(params![
+            mailbox.0,
+            uid.0,
+            entry.modseq.0.cast_signed(),
+            entry.blob.0,
+            entry.trace.0,
+            entry.size_bytes,
+            entry.trace_bytes,
+            entry.internal_date.0,
+            entry.flags.0,
+            encode::keyword_bytes(&entry.keywords),
+        ])?;
+    }
+    let mut put = connection.prepare_cached(sql::PUT_TOMBSTONE)?;
+    for stone in &rows.tombstones {
+        let modseq = stone.modseq.0.cast_signed();
+        put.execute(params![stone.mailbox.0, modseq, stone.first.0, stone.last.0])?;
+    }
+    Ok(())
+}
+
+fn overlays(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached(sql::PUT_OVERLAY)?;
+    for ((mailbox, login, number), block) in &rows.blocks {
+        let (seen, runs) = (block.seen.cast_signed(), run_bytes(block)?);
+        let row = params![mailbox.0, login.as_str(), number, seen, runs];
+        put.execute(row)?;
+    }
+    Ok(())
+}
+
+fn run_bytes(block: &Block) -> rusqlite::Result<Vec<u8>> {
+    let bytes = encode::to_bytes(&block.runs);
+    bytes.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+fn mailboxes(connection: &Connection, changed: &Changed) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached(sql::PUT_MAILBOX)?;
+    for held in changed.mailboxes.values().flatten() {
+        put_mailbox(&mut put, held)?;
+    }
+    let mut put = connection.prepare_cached(sql::PUT_KEYWORD)?;
+    for (mailbox, number, name) in &changed.rows.keywords {
+        put.execute(params![mailbox.0, number, &**name])?;
+    }
+    for id in &changed.rows.deleted {
+        delete_mailbox(connection, *id)?;
+    }
+    match changed.counters {
+        Some(counters) => put_counters(connection, counters),
+        None => Ok(()),
+    }
+}
+
+fn put_mailbox(put: &mut CachedStatement<'_>, held: &Held) -> rusqlite::Result<()> {
+    let mailbox = &held.mailbox;
+    let (kind, account) = encode::account_columns(&mailbox.account);
+    put.execute(params![
+        mailbox.id.0,
+        kind,
+        account,
+        mailbox.folder.path(),
+        mailbox.uid_validity.0,
+        held.uid_next.0,
+        held.highest_modseq.0.cast_signed(),
+    ])?;
+    Ok(())
+}
+
+fn delete_mailbox(connection: &Connection, id: MailboxId) -> rusqlite::Result<()> {
+    for query in sql::DELETE_MAILBOX {
+        connection.prepare_cached(query)?.execute(params![id.0])?;
+    }
+    Ok(())
+}
+
+/// Numbers are never used twice, so the counters are stored and not taken from what is there.
+fn put_counters(connection: &Connection, counters: Counters) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached(sql::PUT_COUNTER)?;
+    let values = [
+        ("mailbox", counters.mailbox),
+        ("message", counters.blob),
+        ("trace", counters.trace),
+        ("uid_validity", i64::from(counters.uid_validity)),
+    ];
+    for (name, value) in values {
+        put.execute(params![name, value])?;
+    }
+    Ok(())
+}
+
+fn choices(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached(sql::PUT_SUBSCRIPTION)?;
+    for ((login, account, folder), subscribed) in &rows.subscriptions {
+        let (kind, account) = encode::account_columns(account);
+        let subscribed = i64::from(*subscribed);
+        put.execute(params![login.as_str(), kind, account, folder.path(), subscribed])?;
+    }
+    for (of, rights) in &rows.grants {
+        put_grant(connection, of, rights.as_deref())?;
+    }
+    let mut put = connection.prepare_cached(sql::PUT_DUPLICATE_KEY)?;
+    for (key, used) in &rows.duplicate_keys {
+        put.execute(params![key.as_slice(), used.0])?;
+    }
+    Ok(())
+}
+
+fn put_grant(
+    connection: &Connection,
+    (account, user): &(Account, Login),
+    rights: Option<&str>,
+) -> rusqlite::Result<()> {
+    let (kind, account) = encode::account_columns(account);
+    match rights {
+        Some(rights) => {
+            let mut put = connection.prepare_cached(sql::PUT_GRANT)?;
+            put.execute(params![kind, account, user.as_str(), rights])?;
+        }
+        None => {
+            let mut delete = connection.prepare_cached(sql::DELETE_GRANT)?;
+            delete.execute(params![kind, account, user.as_str()])?;
+        }
+    }
+    Ok(())
+}

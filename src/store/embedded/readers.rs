@@ -1,0 +1,199 @@
+//! Reading from the tables and packs: a few threads, each with its own connection, so that no query
+//! ever runs on the runtime. Changes nothing.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::encode::{self, TextReader};
+use super::failure;
+use super::pack::{PackReader, Place};
+use crate::mail::id::{BlobId, MailboxId, ModSeq, TraceId, Uid};
+use crate::mail::uid_set::UidSet;
+use crate::store::{Facts, FactsWanted, StoreError, sql};
+
+/// Most questions that wait for a reader; who comes later waits before asking.
+const QUESTIONS_MAX: usize = 1024;
+/// Missing ids that a scan steps over before a new one is cheaper.
+const SPAN_GAP_MAX: i64 = 16;
+
+type Question = Box<dyn FnOnce(&mut Reader) + Send>;
+
+/// The threads. They end when this is dropped.
+pub(super) struct Readers {
+    questions: mpsc::Sender<Question>,
+    permits: Semaphore,
+}
+
+/// What one thread reads with.
+pub(super) struct Reader {
+    pub(super) connection: Connection,
+    packs: Arc<PackReader>,
+    texts: TextReader,
+}
+
+impl Readers {
+    pub(super) fn start(readers: Vec<Reader>) -> Result<Readers, StoreError> {
+        let (questions, waiting) = mpsc::channel::<Question>();
+        let waiting = Arc::new(Mutex::new(waiting));
+        for mut reader in readers {
+            let waiting = waiting.clone();
+            let next = move || waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let thread = std::thread::Builder::new().name("store-reader".into());
+            let spawned = thread.spawn(move || {
+                while let Ok(question) = next() {
+                    question(&mut reader);
+                }
+            });
+            spawned.map_err(|e| StoreError::Unavailable(e.to_string()))?;
+        }
+        Ok(Readers { questions, permits: Semaphore::new(QUESTIONS_MAX) })
+    }
+
+    /// Runs `question` on one of the threads.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let stopped = || StoreError::Unavailable("the store's readers have stopped".into());
+        let _permit = self.permits.acquire().await.map_err(|_| stopped())?;
+        let (answer, wait) = oneshot::channel();
+        let question: Question = Box::new(move |reader| {
+            // Who asked may have gone away meanwhile.
+            if !answer.is_closed() {
+                let _ = answer.send(question(reader));
+            }
+        });
+        self.questions.send(question).map_err(|_| stopped())?;
+        wait.await.map_err(|_| stopped())?
+    }
+}
+
+impl Reader {
+    pub(super) fn new(
+        connection: Connection,
+        packs: Arc<PackReader>,
+    ) -> Result<Reader, StoreError> {
+        Ok(Reader { connection, packs, texts: TextReader::new()? })
+    }
+
+    pub(super) fn facts(
+        &mut self,
+        blobs: &[BlobId],
+        wanted: FactsWanted,
+    ) -> Result<Vec<Facts>, StoreError> {
+        let mut order: Vec<(i64, usize)> =
+            blobs.iter().enumerate().map(|(at, blob)| (blob.0, at)).collect();
+        order.sort_unstable();
+        let mut facts = vec![Facts::default(); blobs.len()];
+        if wanted.fields {
+            self.scan(sql::FIELDS, &order, |_, at, data| {
+                facts[at].fields = data.to_vec();
+                Ok(())
+            })?;
+        }
+        if wanted.envelope {
+            self.scan(sql::ENVELOPES, &order, |_, at, data| {
+                facts[at].envelope = Some(encode::from_bytes(data)?);
+                Ok(())
+            })?;
+        }
+        if wanted.structure {
+            self.scan(sql::STRUCTURES, &order, |_, at, data| {
+                facts[at].structure = Some(encode::from_bytes(data)?);
+                Ok(())
+            })?;
+        }
+        if wanted.text {
+            self.scan(sql::TEXTS, &order, |texts, at, data| {
+                facts[at].text = Some(Box::new(texts.read(data)?));
+                Ok(())
+            })?;
+        }
+        Ok(facts)
+    }
+
+    /// Walks one table in ranges; `order` is ascending.
+    fn scan(
+        &mut self,
+        query: &str,
+        order: &[(i64, usize)],
+        mut each: impl FnMut(&mut TextReader, usize, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached(query).map_err(|e| failure(&e))?;
+        for span in order.chunk_by(|a, b| b.0 - a.0 <= SPAN_GAP_MAX) {
+            let (Some(first), Some(last)) = (span.first(), span.last()) else { continue };
+            let mut rows = statement.query(params![first.0, last.0]).map_err(|e| failure(&e))?;
+            let mut asked = span.iter().peekable();
+            while let Some(row) = rows.next().map_err(|e| failure(&e))? {
+                let id: i64 = row.get(0).map_err(|e| failure(&e))?;
+                while asked.next_if(|(wanted, _)| *wanted < id).is_some() {}
+                while let Some((_, at)) = asked.next_if(|(wanted, _)| *wanted == id) {
+                    let data = row.get_ref(1).map_err(|e| failure(&e))?;
+                    let data = data.as_blob().map_err(|e| StoreError::Corrupt(e.to_string()))?;
+                    each(&mut self.texts, *at, data)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn trace(&mut self, id: TraceId) -> Result<Vec<u8>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql::TRACE).map_err(|e| failure(&e))?;
+        let found = statement.query_row(params![id.0], |row| row.get(0)).optional();
+        found.map_err(|e| failure(&e))?.ok_or(StoreError::Gone)
+    }
+
+    pub(super) fn tombstones(
+        &mut self,
+        id: MailboxId,
+        since: ModSeq,
+    ) -> Result<UidSet, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached(sql::TOMBSTONES).map_err(|e| failure(&e))?;
+        let since = i64::try_from(since.0).unwrap_or(i64::MAX);
+        let mut rows = statement.query(params![id.0, since]).map_err(|e| failure(&e))?;
+        let mut uids = UidSet::new();
+        while let Some(row) = rows.next().map_err(|e| failure(&e))? {
+            let first = row.get(0).map_err(|e| failure(&e))?;
+            uids.insert_range(Uid(first), Uid(row.get(1).map_err(|e| failure(&e))?));
+        }
+        Ok(uids)
+    }
+
+    /// A pack that was rewritten between the two looks is found at its new place at the second.
+    pub(super) fn body(&mut self, blob: BlobId, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        let mut tried = None;
+        loop {
+            let (place, hash) = self.place(blob)?;
+            match self.packs.read(&place, &range) {
+                Ok(bytes) => return check(bytes, &place, &hash),
+                Err(_) if tried != Some(place) => tried = Some(place),
+                Err(error) => {
+                    return Err(StoreError::Corrupt(format!("message {}: {error}", blob.0)));
+                }
+            }
+        }
+    }
+
+    fn place(&mut self, blob: BlobId) -> Result<(Place, Vec<u8>), StoreError> {
+        let mut statement = self.connection.prepare_cached(sql::PLACE).map_err(|e| failure(&e))?;
+        let found = statement.query_row(params![blob.0], |row| {
+            let start = row.get::<_, i64>(1)?.unsigned_abs();
+            let length = row.get::<_, i64>(2)?.unsigned_abs();
+            Ok((Place { pack: row.get(0)?, start, length }, row.get(3)?))
+        });
+        found.optional().map_err(|e| failure(&e))?.ok_or(StoreError::Gone)
+    }
+}
+
+/// The hash is over the whole message, so only a whole message can be checked.
+fn check(bytes: Vec<u8>, place: &Place, hash: &[u8]) -> Result<Vec<u8>, StoreError> {
+    if bytes.len() as u64 == place.length && blake3::hash(&bytes).as_bytes() != hash {
+        let place = format!("pack {} at {}", place.pack, place.start);
+        return Err(StoreError::Corrupt(format!("message in {place} differs from its hash")));
+    }
+    Ok(bytes)
+}
