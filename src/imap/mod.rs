@@ -11,6 +11,7 @@ pub mod hierarchy;
 pub mod names;
 pub mod output;
 pub mod search;
+pub mod session;
 pub mod view;
 pub mod wire;
 

@@ -60,7 +60,7 @@ fn parameters(call: &mut Call<'_, '_>) -> Result<(), Refusal> {
 }
 
 /// None of `i`, `e` and the rights to change flags that others see. RFC 4314 §5.2
-fn is_read_only(rights: Rights, seen: SeenMode) -> bool {
+pub(in crate::imap) fn is_read_only(rights: Rights, seen: SeenMode) -> bool {
     let letters: &[char] = match seen {
         SeenMode::PerUser => &['i', 'e', 'w', 't'],
         SeenMode::Shared => &['i', 'e', 'w', 't', 's'],

@@ -1,0 +1,293 @@
+//! One connection's protocol: from a framed command to its answer, and from state to state. Knows no
+//! socket, no timer and no password: those are proposed to the driver as `Next`. RFC 3501 §3
+
+mod authenticate;
+mod dispatch;
+mod message;
+mod present;
+
+use std::sync::Arc;
+
+pub use authenticate::{Attempt, Exchange, Verdict};
+pub use message::Incoming;
+
+use super::capability::{Passwords, Stage, StartTls};
+use super::command::table::{self, Allowed, Row, Verb};
+use super::output::Output;
+use super::view::{self, Condstore, Expunge};
+use super::wire::framing::{self, Limits};
+use super::wire::lex::Cursor;
+use super::{Completion, Context, Refusal, Selected, Session};
+use crate::mail::id::{Login, MailboxId};
+
+/// How many commands that are not understood a peer may send before it has logged in.
+pub const BAD_BEFORE_LOGIN_MAX: u32 = 20;
+
+/// What protects a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transport {
+    /// Whether TLS can be begun.
+    pub tls: StartTls,
+    /// Whether a password may be sent.
+    pub passwords: Passwords,
+}
+
+impl Transport {
+    /// TLS is active.
+    pub const TLS: Transport = Transport { tls: StartTls::Absent, passwords: Passwords::Taken };
+}
+
+/// How far a connection is. RFC 3501 §3
+enum State {
+    /// Nobody has logged in.
+    NotAuthenticated,
+    /// Somebody has.
+    Authenticated(Session),
+    /// And has selected a mailbox.
+    Selected(Session, Box<Selected>),
+    /// Nothing more is understood.
+    Logout,
+}
+
+/// What the driver does next.
+#[must_use]
+pub enum Next {
+    /// Reads the next command.
+    Command,
+    /// Reads a line, for `Dialogue::respond`; `+` has been written.
+    Line(Exchange),
+    /// Checks a password, for `Dialogue::verified`.
+    Verify(Attempt),
+    /// Begins TLS, then calls `Dialogue::tls_started`.
+    StartTls,
+    /// Waits for DONE, calling `Dialogue::wake` whenever something may be new.
+    Idle(Idle),
+    /// Takes the announced message, for `Dialogue::message_arrived`.
+    Message(Box<Incoming>),
+    /// Says what is in the buffer and closes.
+    Close,
+}
+
+/// An IDLE that waits for DONE.
+pub struct Idle {
+    tag: String,
+}
+
+/// The protocol of one connection.
+pub struct Dialogue {
+    context: Arc<Context>,
+    transport: Transport,
+    state: State,
+    bad_count: u32,
+}
+
+/// What became of a command.
+enum Done {
+    /// It is carried out.
+    Completed(Completion),
+    /// The driver has to do something first.
+    Proposed(Next),
+}
+
+/// A command taken apart as far as all commands are alike.
+struct Command<'c> {
+    tag: String,
+    row: &'static Row,
+    /// Behind the name and its space.
+    arguments: Cursor<'c>,
+}
+
+impl Dialogue {
+    /// Before the greeting.
+    pub fn new(context: Arc<Context>, transport: Transport) -> Dialogue {
+        Dialogue { context, transport, state: State::NotAuthenticated, bad_count: 0 }
+    }
+
+    /// The first line. RFC 3501 §7.1.1
+    pub fn greeting(&self, out: &mut Output<'_>) {
+        let capabilities = self.capabilities();
+        out.line(format_args!("* OK [CAPABILITY {capabilities}] Postfach ready"));
+    }
+
+    /// What may be sent at this stage.
+    pub fn limits(&self) -> Limits {
+        match self.state {
+            State::NotAuthenticated | State::Logout => Limits::BEFORE_LOGIN,
+            State::Authenticated(_) | State::Selected(..) => Limits::AFTER_LOGIN,
+        }
+    }
+
+    /// Who has logged in.
+    pub fn user(&self) -> Option<&Login> {
+        match &self.state {
+            State::Authenticated(session) | State::Selected(session, _) => Some(&session.user),
+            State::NotAuthenticated | State::Logout => None,
+        }
+    }
+
+    /// The selected mailbox, to be watched.
+    pub fn mailbox(&self) -> Option<MailboxId> {
+        match &self.state {
+            State::Selected(_, selected) => Some(selected.mailbox.id),
+            _ => None,
+        }
+    }
+
+    /// Carries out a whole command.
+    pub async fn command(&mut self, command: &[u8], out: &mut Output<'_>) -> Next {
+        let command = match self.take_apart(command) {
+            Ok(command) => command,
+            Err((tag, why)) => return self.bad(&tag, &why, out),
+        };
+        self.check_selected(out);
+        let result = self.run(&command, out).await;
+        self.answer(&command.tag, command.row, result, out).await
+    }
+
+    /// Answers a command that the framing dropped.
+    pub fn refused(&mut self, tag: &str, why: &str, out: &mut Output<'_>) -> Next {
+        self.bad(tag, why, out)
+    }
+
+    /// Something may be new in the selected mailbox, during IDLE. RFC 2177 §3
+    pub async fn wake(&mut self, out: &mut Output<'_>) -> Next {
+        self.check_selected(out);
+        match self.updates(out, Expunge::Allowed).await {
+            Err(Refusal::Disconnected) => Next::Close,
+            // the store will answer again, or the next command says that it does not
+            Err(_) | Ok(()) => Next::Command,
+        }
+    }
+
+    /// The line that ends an IDLE.
+    pub async fn idle_ended(
+        &mut self,
+        idle: Idle,
+        line: Option<Vec<u8>>,
+        out: &mut Output<'_>,
+    ) -> Next {
+        if !line.is_some_and(|line| line.trim_ascii_end().eq_ignore_ascii_case(b"DONE")) {
+            return self.bad(&idle.tag, "expected DONE", out);
+        }
+        let next = self.wake(out).await;
+        out.line(format_args!("{} OK Idle ended", idle.tag));
+        next
+    }
+
+    fn capabilities(&self) -> String {
+        let Transport { tls, passwords: login } = self.transport;
+        self.context.capabilities.line(match self.user() {
+            Some(_) => Stage::AfterLogin,
+            None => Stage::BeforeLogin { tls, login },
+        })
+    }
+
+    /// Tag, name and state; the error is for a tagged BAD.
+    fn take_apart<'c>(&self, command: &'c [u8]) -> Result<Command<'c>, (String, String)> {
+        let tag = framing::tag_of(command);
+        if tag == "*" {
+            return Err((tag, "expected a tag".to_owned()));
+        }
+        let mut arguments = Cursor::new(command);
+        let name = name(&mut arguments, &tag);
+        let unknown = "unknown command, or one that is switched off";
+        let row = name.ok().and_then(|name| table::find(&name)).filter(|row| {
+            row.capability.is_none_or(|capability| self.context.capabilities.has(capability))
+        });
+        let row = row.ok_or_else(|| (tag.clone(), unknown.to_owned()))?;
+        match self.is_allowed(row.allowed) {
+            Ok(()) => Ok(Command { tag, row, arguments }),
+            Err(why) => Err((tag, why.to_owned())),
+        }
+    }
+
+    fn is_allowed(&self, allowed: Allowed) -> Result<(), &'static str> {
+        match (allowed, &self.state) {
+            (_, State::Logout) => Err("the connection is closing"),
+            (Allowed::Any, _) | (Allowed::NotAuthenticated, State::NotAuthenticated) => Ok(()),
+            (Allowed::NotAuthenticated, _) => Err("somebody has logged in already"),
+            (_, State::NotAuthenticated) => Err("log in first"),
+            (Allowed::Authenticated, _) | (Allowed::Selected, State::Selected(..)) => Ok(()),
+            (Allowed::Selected, State::Authenticated(_)) => Err("select a mailbox first"),
+        }
+    }
+
+    /// Untagged updates where they may go, then the tagged answer.
+    async fn answer(
+        &mut self,
+        tag: &str,
+        row: &Row,
+        result: Result<Done, Refusal>,
+        out: &mut Output<'_>,
+    ) -> Next {
+        match &result {
+            Ok(Done::Completed(_)) | Err(Refusal::No { .. }) => {
+                // SELECT has just told everything
+                let is_new = matches!(row.verb, Verb::Select | Verb::Examine);
+                if !is_new && self.updates(out, row.expunge).await == Err(Refusal::Disconnected) {
+                    return Next::Close;
+                }
+            }
+            _ => {}
+        }
+        match result {
+            Ok(Done::Proposed(next)) => return next,
+            Err(Refusal::Bad(why)) => return self.bad(tag, &why, out),
+            Err(Refusal::Disconnected) => return Next::Close,
+            Ok(Done::Completed(Completion { code: Some(code), text })) => {
+                out.line(format_args!("{tag} OK [{code}] {text}"));
+            }
+            Ok(Done::Completed(Completion { code: None, text })) => {
+                out.line(format_args!("{tag} OK {text}"));
+            }
+            Err(Refusal::No { code: Some(code), text }) => {
+                out.line(format_args!("{tag} NO [{code}] {text}"));
+            }
+            Err(Refusal::No { code: None, text }) => out.line(format_args!("{tag} NO {text}")),
+        }
+        if matches!(self.state, State::Logout) { Next::Close } else { Next::Command }
+    }
+
+    fn bad(&mut self, tag: &str, why: &str, out: &mut Output<'_>) -> Next {
+        out.line(format_args!("{tag} BAD {why}"));
+        if matches!(self.state, State::NotAuthenticated) {
+            self.bad_count += 1;
+            if self.bad_count >= BAD_BEFORE_LOGIN_MAX {
+                return self.bye("Too many commands that are not understood", out);
+            }
+        }
+        Next::Command
+    }
+
+    /// Ends the connection. RFC 3501 §7.1.5
+    pub fn bye(&mut self, why: &str, out: &mut Output<'_>) -> Next {
+        self.state = State::Logout;
+        out.line(format_args!("* BYE {why}"));
+        Next::Close
+    }
+
+    /// Tells what is new in the selected mailbox.
+    async fn updates(&mut self, out: &mut Output<'_>, expunge: Expunge) -> Result<(), Refusal> {
+        let State::Selected(session, selected) = &mut self.state else { return Ok(()) };
+        if session.condstore && selected.view.condstore() == Condstore::Off {
+            selected.view.enable_condstore();
+            let highest = selected.view.told().highest_modseq.0;
+            out.line(format_args!("* OK [HIGHESTMODSEQ {highest}] CONDSTORE is on"));
+        }
+        view::updates(&self.context, selected, out, expunge).await?;
+        Ok(out.flush_if_full().await?)
+    }
+}
+
+/// The command's name; `UID` belongs to it. Steps over the space behind it.
+fn name(arguments: &mut Cursor<'_>, tag: &str) -> Result<String, Refusal> {
+    arguments.take_word(tag);
+    arguments.space()?;
+    let mut name = arguments.atom()?.to_owned();
+    if name.eq_ignore_ascii_case("UID") {
+        arguments.space()?;
+        name = format!("UID {}", arguments.atom()?);
+    }
+    arguments.take(b' ');
+    Ok(name)
+}

@@ -1,0 +1,87 @@
+//! What changes around a session while it is open: the directory, and the selected mailbox itself.
+
+use std::sync::Arc;
+
+use super::{Dialogue, Next, State};
+use crate::directory::{Directory, rights};
+use crate::imap::command::select::is_read_only;
+use crate::imap::output::Output;
+use crate::imap::{Selected, flags, seen_mode};
+
+/// Whether the selected mailbox stays so.
+#[derive(PartialEq, Eq)]
+enum Access {
+    Kept,
+    Lost,
+}
+
+impl Dialogue {
+    /// Other rights hold from now on. A mailbox that may no longer be read is closed; a user who is
+    /// gone is sent away.
+    pub fn directory_changed(&mut self, directory: Arc<Directory>, out: &mut Output<'_>) -> Next {
+        let access = match &mut self.state {
+            State::NotAuthenticated | State::Logout => return Next::Command,
+            State::Authenticated(session) | State::Selected(session, _)
+                if !directory.users.contains_key(&session.user) =>
+            {
+                return self.bye("Your account is no longer here", out);
+            }
+            State::Authenticated(session) => {
+                session.directory = directory;
+                return Next::Command;
+            }
+            State::Selected(session, selected) => {
+                session.directory = directory;
+                let account = &selected.mailbox.account;
+                let now = rights(&session.directory, &session.user, account);
+                let same_seen = seen_mode(&session.directory, account) == selected.seen;
+                if now.has('l') && now.has('r') && same_seen {
+                    let before = std::mem::replace(&mut selected.rights, now);
+                    if before != now {
+                        tell_rights(selected, before, out);
+                    }
+                    Access::Kept
+                } else {
+                    Access::Lost
+                }
+            }
+        };
+        if access == Access::Lost {
+            self.close_selected(out);
+        }
+        Next::Command
+    }
+
+    /// Another session may have deleted or renamed the selected mailbox.
+    pub(super) fn check_selected(&mut self, out: &mut Output<'_>) {
+        let State::Selected(_, selected) = &mut self.state else { return };
+        match self.context.store.mailbox(selected.mailbox.id) {
+            Some(mailbox) => selected.mailbox = mailbox,
+            None => self.close_selected(out),
+        }
+    }
+
+    /// From here on the mailbox is as absent. RFC 7162 §3.2.11
+    fn close_selected(&mut self, out: &mut Output<'_>) {
+        if let State::Selected(session, _) = &self.state {
+            self.state = State::Authenticated(session.clone());
+            out.line(format_args!("* OK [CLOSED] The mailbox is no longer there"));
+        }
+    }
+}
+
+/// RFC 3501 §7.1: the access to a selected mailbox may change between read-only and read-write.
+fn tell_rights(selected: &Selected, before: crate::directory::Rights, out: &mut Output<'_>) {
+    if selected.examined {
+        return;
+    }
+    flags::write_permanent(out.buffer(), selected.changeable(), &selected.view.told().keywords);
+    let is_read_only_now = is_read_only(selected.rights, selected.seen);
+    if is_read_only_now != is_read_only(before, selected.seen) {
+        let (code, what) = match is_read_only_now {
+            true => ("READ-ONLY", "read-only"),
+            false => ("READ-WRITE", "read-write"),
+        };
+        out.line(format_args!("* OK [{code}] The mailbox is {what} now"));
+    }
+}
