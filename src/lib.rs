@@ -53,6 +53,7 @@ pub mod config;
 pub mod directory;
 pub mod imap;
 pub mod mail;
+pub mod sasl;
 pub mod server;
 pub mod store;
 pub mod sys;

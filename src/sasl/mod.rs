@@ -1,0 +1,305 @@
+//! Layer 2: SASL as pure exchanges. Lines of the client go in as they come off the wire (base64),
+//! challenges come out ready for the wire; in the end there are credentials or a failure. Knows no
+//! user, no protocol and no socket. RFC 4422
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// Longest login in bytes. RFC 4616 §2
+pub const LOGIN_BYTES_MAX: usize = 255;
+/// Longest password in bytes.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+/// Longest response in bytes, decoded: PLAIN's three parts and two NULs.
+pub const RESPONSE_BYTES_MAX: usize = 2 * LOGIN_BYTES_MAX + PASSWORD_BYTES_MAX + 2;
+/// Longest line of a response in bytes, without its CRLF.
+pub const LINE_BYTES_MAX: usize = RESPONSE_BYTES_MAX.div_ceil(3) * 4;
+
+/// What LOGIN asks for; clients compare these texts.
+const USERNAME: &[u8] = b"Username:";
+const PASSWORD: &[u8] = b"Password:";
+
+/// A mechanism that is offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mechanism {
+    /// Login and password in one response. RFC 4616
+    Plain,
+    /// Login, then password: not standard, but Outlook knows nothing else. draft-murchison-sasl-login
+    Login,
+}
+
+impl Mechanism {
+    /// All, in the order in which they are offered.
+    pub const ALL: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
+
+    /// The name that is advertised.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mechanism::Plain => "PLAIN",
+            Mechanism::Login => "LOGIN",
+        }
+    }
+
+    /// The mechanism with this name, in any case.
+    pub fn parse(name: &str) -> Option<Mechanism> {
+        Mechanism::ALL.into_iter().find(|m| m.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// A password on its way to be verified; without Debug, so that it cannot get into a log.
+pub struct Password(pub Vec<u8>);
+
+/// What comes next in an exchange.
+#[must_use]
+pub enum Step {
+    /// To be sent in a continuation or 334 line: base64, perhaps empty.
+    Challenge(Vec<u8>),
+    /// What the client claims; the exchange is over.
+    Credentials {
+        /// Who they say they are.
+        login: String,
+        /// What they know.
+        password: Password,
+    },
+    /// The exchange is over without credentials.
+    Failed(Failure),
+}
+
+/// Why an exchange failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// The client sent `*`. RFC 3501 §6.2.2, RFC 4954 §4
+    Cancelled,
+    /// Not base64, too long, or not what the mechanism asks for.
+    Malformed,
+    /// The client wants to act as somebody else than it logs in as. RFC 4616 §2
+    NotAuthorized,
+}
+
+/// One exchange. After `Credentials` or `Failed` it is over, and any further response fails.
+pub struct Exchange(State);
+
+enum State {
+    Plain,
+    LoginName,
+    LoginPassword { login: String },
+    Over,
+}
+
+impl Exchange {
+    /// Begins an exchange. `initial` is the client's initial response as it came off the wire (`=`
+    /// stands for an empty one). RFC 4959 §3, RFC 4954 §4
+    pub fn new(mechanism: Mechanism, initial: Option<&[u8]>) -> (Exchange, Step) {
+        let (state, challenge) = match mechanism {
+            Mechanism::Plain => (State::Plain, &b""[..]),
+            Mechanism::Login => (State::LoginName, USERNAME),
+        };
+        let mut exchange = Exchange(state);
+        let step = match initial {
+            None => challenge_of(challenge),
+            Some(b"=") => exchange.decoded(&[]),
+            // `*` cancels only where there is a challenge to answer
+            Some(b"*") => exchange.over(Failure::Malformed),
+            Some(line) => exchange.step(line),
+        };
+        (exchange, step)
+    }
+
+    /// Takes the client's next line, without its CRLF.
+    pub fn step(&mut self, line: &[u8]) -> Step {
+        if line == b"*" {
+            return self.over(Failure::Cancelled);
+        }
+        if line.len() > LINE_BYTES_MAX {
+            return self.over(Failure::Malformed);
+        }
+        match STANDARD.decode(line) {
+            Ok(response) => self.decoded(&response),
+            Err(_) => self.over(Failure::Malformed),
+        }
+    }
+
+    fn decoded(&mut self, response: &[u8]) -> Step {
+        match std::mem::replace(&mut self.0, State::Over) {
+            State::Plain => plain(response),
+            State::LoginName => match name(response) {
+                Some(login) => {
+                    self.0 = State::LoginPassword { login };
+                    challenge_of(PASSWORD)
+                }
+                None => Step::Failed(Failure::Malformed),
+            },
+            State::LoginPassword { login } => credentials(login, response),
+            State::Over => Step::Failed(Failure::Malformed),
+        }
+    }
+
+    fn over(&mut self, failure: Failure) -> Step {
+        self.0 = State::Over;
+        Step::Failed(failure)
+    }
+}
+
+fn challenge_of(text: &[u8]) -> Step {
+    Step::Challenge(STANDARD.encode(text).into_bytes())
+}
+
+/// `[authzid] NUL authcid NUL passwd`. RFC 4616 §2
+fn plain(response: &[u8]) -> Step {
+    let mut parts = response.split(|b| *b == 0);
+    let (Some(authzid), Some(authcid), Some(password), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Step::Failed(Failure::Malformed);
+    };
+    let Some(login) = name(authcid) else { return Step::Failed(Failure::Malformed) };
+    if !authzid.is_empty() && authzid != authcid {
+        return Step::Failed(Failure::NotAuthorized);
+    }
+    credentials(login, password)
+}
+
+fn name(bytes: &[u8]) -> Option<String> {
+    let fits = (1..=LOGIN_BYTES_MAX).contains(&bytes.len()) && !bytes.contains(&0);
+    std::str::from_utf8(bytes).ok().filter(|_| fits).map(str::to_owned)
+}
+
+fn credentials(login: String, password: &[u8]) -> Step {
+    let fits = (1..=PASSWORD_BYTES_MAX).contains(&password.len()) && !password.contains(&0);
+    if !fits {
+        return Step::Failed(Failure::Malformed);
+    }
+    Step::Credentials { login, password: Password(password.to_vec()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The outcome as text: `+ challenge`, `login/password`, or the failure.
+    fn told(step: Step) -> String {
+        match step {
+            Step::Challenge(text) => format!("+ {}", String::from_utf8_lossy(&text)),
+            Step::Credentials { login, password } => {
+                format!("{login}/{}", String::from_utf8_lossy(&password.0))
+            }
+            Step::Failed(why) => format!("{why:?}"),
+        }
+    }
+
+    fn encoded(text: &[u8]) -> Vec<u8> {
+        STANDARD.encode(text).into_bytes()
+    }
+
+    fn plain(response: &[u8]) -> String {
+        told(Exchange::new(Mechanism::Plain, Some(&encoded(response))).1)
+    }
+
+    #[test]
+    fn plain_takes_login_and_password_in_the_initial_response() {
+        // the example of RFC 4616 §4
+        assert_eq!(plain(b"\0tim\0tanstaaftanstaaf"), "tim/tanstaaftanstaaf");
+        assert_eq!(plain("\0größe\0ß".as_bytes()), "größe/ß");
+    }
+
+    #[test]
+    fn plain_asks_with_an_empty_challenge() {
+        let (mut exchange, step) = Exchange::new(Mechanism::Plain, None);
+        assert_eq!(told(step), "+ ");
+        assert_eq!(told(exchange.step(&encoded(b"\0tim\0secret"))), "tim/secret");
+        assert_eq!(told(exchange.step(&encoded(b"\0tim\0secret"))), "Malformed", "it is over");
+    }
+
+    #[test]
+    fn plain_lets_nobody_act_as_somebody_else() {
+        assert_eq!(plain(b"tim\0tim\0secret"), "tim/secret");
+        assert_eq!(plain(b"ursel\0kurt\0xipj3plmq"), "NotAuthorized");
+        assert_eq!(plain(b"Tim\0tim\0secret"), "NotAuthorized", "compared exactly");
+    }
+
+    #[test]
+    fn plain_refuses_what_is_not_three_parts_of_utf_8() {
+        let bad: [&[u8]; 8] =
+            [b"", b"\0", b"\0tim", b"\0\0secret", b"\0tim\0", b"\0tim\0a\0b", b"\0\xff\0a", b"tim"];
+        for response in bad {
+            assert_eq!(plain(response), "Malformed", "{response:?}");
+        }
+    }
+
+    #[test]
+    fn login_asks_for_the_name_and_then_for_the_password() {
+        let (mut exchange, step) = Exchange::new(Mechanism::Login, None);
+        assert_eq!(told(step), "+ VXNlcm5hbWU6");
+        assert_eq!(told(exchange.step(b"dGlt")), "+ UGFzc3dvcmQ6");
+        assert_eq!(told(exchange.step(b"c2VjcmV0")), "tim/secret");
+    }
+
+    #[test]
+    fn login_takes_the_name_as_an_initial_response() {
+        let (mut exchange, step) = Exchange::new(Mechanism::Login, Some(b"dGlt"));
+        assert_eq!(told(step), "+ UGFzc3dvcmQ6");
+        assert_eq!(told(exchange.step(b"c2VjcmV0")), "tim/secret");
+    }
+
+    #[test]
+    fn a_star_cancels_an_exchange_that_has_begun() {
+        for mechanism in Mechanism::ALL {
+            let (mut exchange, _) = Exchange::new(mechanism, None);
+            assert_eq!(told(exchange.step(b"*")), "Cancelled");
+            assert_eq!(told(exchange.step(b"dGlt")), "Malformed", "it is over");
+            assert_eq!(told(Exchange::new(mechanism, Some(b"*")).1), "Malformed");
+        }
+    }
+
+    #[test]
+    fn an_equals_sign_is_an_empty_initial_response_and_nothing_later() {
+        assert_eq!(told(Exchange::new(Mechanism::Plain, Some(b"=")).1), "Malformed");
+        let (mut exchange, _) = Exchange::new(Mechanism::Login, None);
+        assert_eq!(told(exchange.step(b"=")), "Malformed");
+    }
+
+    #[test]
+    fn what_is_not_base64_is_malformed() {
+        for line in [&b"AHRpbQBzZWNyZXQ"[..], b"AHRp bQ==", b"%%%", b"AHRpbQ==\r", b"====", b"\xff"]
+        {
+            assert_eq!(told(Exchange::new(Mechanism::Plain, Some(line)).1), "Malformed");
+        }
+    }
+
+    #[test]
+    fn login_and_password_have_their_longest() {
+        let response = |login, password| {
+            [b"\0", "a".repeat(login).as_bytes(), b"\0", "b".repeat(password).as_bytes()].concat()
+        };
+        assert!(plain(&response(LOGIN_BYTES_MAX, PASSWORD_BYTES_MAX)).starts_with("aaa"));
+        assert_eq!(plain(&response(LOGIN_BYTES_MAX + 1, 1)), "Malformed");
+        assert_eq!(plain(&response(1, PASSWORD_BYTES_MAX + 1)), "Malformed");
+        let longest = "a".repeat(LOGIN_BYTES_MAX);
+        let whole = [longest.as_bytes(), &response(LOGIN_BYTES_MAX, PASSWORD_BYTES_MAX)].concat();
+        assert_eq!(encoded(&whole).len(), LINE_BYTES_MAX);
+        assert!(plain(&whole).starts_with("aaa"));
+    }
+
+    #[test]
+    fn mechanisms_are_named_in_any_case() {
+        assert_eq!(Mechanism::parse("plain"), Some(Mechanism::Plain));
+        assert_eq!(Mechanism::parse("Login"), Some(Mechanism::Login));
+        assert_eq!(Mechanism::parse("SCRAM-SHA-256"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_lines_make_an_exchange_panic(
+            mechanism in prop_oneof![Just(Mechanism::Plain), Just(Mechanism::Login)],
+            initial in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
+            lines in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..4),
+        ) {
+            let (mut exchange, _) = Exchange::new(mechanism, initial.as_deref());
+            for line in lines {
+                let _ = exchange.step(&line);
+                let _ = exchange.step(&encoded(&line));
+            }
+        }
+    }
+}
