@@ -1,7 +1,7 @@
 //! From `postfach.toml` as it is written to what is meant. Decides defaults; touches no disk.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml::Spanned;
 
@@ -11,6 +11,7 @@ use super::written::{
 };
 use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine};
 use super::{DEFAULT_DATA_DIR, DEFAULT_DIRECTORY};
+use crate::directory::findings::Findings;
 use crate::directory::name;
 use crate::directory::source::{Fault, Source};
 use crate::imap::names::{INBOX, OTHER_USERS, PRIVATE, SHARED};
@@ -24,45 +25,13 @@ const MESSAGE_BYTES_MOST: i64 = 1024 * 1024 * 1024;
 /// Largest count that `[limits]` takes.
 const COUNT_MOST: i64 = 1_000_000;
 
-/// What a check has found so far.
-pub(super) struct Findings<'a> {
-    source: &'a Source,
-    damaged: Vec<Range<usize>>,
-    faults: Vec<Fault>,
-    warnings: Vec<Fault>,
-}
-
-impl Findings<'_> {
-    /// Something that must be mended.
-    pub(super) fn fault(&mut self, at: Range<usize>, message: impl Into<String>, remedy: &str) {
-        self.faults.push(self.source.fault(at, message, remedy));
-    }
-
-    /// Something that the operator should know.
-    pub(super) fn warn(&mut self, at: Range<usize>, message: impl Into<String>, remedy: &str) {
-        self.warnings.push(self.source.fault(at, message, remedy));
-    }
-
-    /// A key that is needed in the table at `table`; silent when a faulty key was taken out there.
-    pub(super) fn missing(&mut self, table: Range<usize>, key: &str, remedy: &str) {
-        if !self.damaged.contains(&table) {
-            self.fault(table, format!("`{key}` is missing"), remedy);
-        }
-    }
-
-    /// A path, relative to the folder of the file.
-    pub(super) fn path(&self, path: &str) -> PathBuf {
-        self.source.file().parent().unwrap_or(Path::new("")).join(path)
-    }
-}
-
 /// Turns the file into its meaning, or into all its faults.
 pub(super) fn check(
     source: &Source,
     written: Written,
     (faults, damaged): (Vec<Fault>, Vec<Range<usize>>),
 ) -> Result<Config, Vec<Fault>> {
-    let mut found = Findings { source, damaged, faults, warnings: Vec::new() };
+    let mut found = Findings::new(source, faults, damaged);
     let tls = network::tls(&mut found, written.tls);
     outbound(&mut found, written.outbound);
     let config = Config {
@@ -78,9 +47,7 @@ pub(super) fn check(
         store: store(&mut found, written.store),
         warnings: Vec::new(),
     };
-    let Findings { mut faults, warnings, .. } = found;
-    faults.sort_by_key(|fault| (fault.line, fault.column));
-    if faults.is_empty() { Ok(Config { warnings, ..config }) } else { Err(faults) }
+    found.finish().map(|warnings| Config { warnings, ..config })
 }
 
 fn hostname(found: &mut Findings, written: Option<Text>) -> String {

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use toml::Spanned;
 
-use super::meant::Findings;
 use super::written::{Listen as WrittenListen, Text, Tls as WrittenTls};
 use super::{Listen, Tls};
+use crate::directory::findings::Findings;
 
 /// Most addresses in one list.
 pub(super) const ADDRESSES_MAX: usize = 64;

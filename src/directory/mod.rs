@@ -1,10 +1,16 @@
 //! Layer 1: who there is and what belongs to whom. Immutable once read: a reload makes a new one.
 //! Knows no store and no protocol.
 
+mod check;
+pub mod file;
+pub mod findings;
 pub mod name;
+pub mod password;
 pub mod rights;
+mod route;
 pub mod source;
 pub mod view;
+mod written;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +21,8 @@ use crate::mail::address::Address;
 use crate::mail::flag::SeenMode;
 use crate::mail::id::Login;
 pub use rights::{Rights, rights};
+pub use route::AddressIndex;
+use source::Fault;
 pub use view::{Place, Visible, view};
 
 /// Everything declared in `directory.toml`, checked; and the grants made by SETACL.
@@ -32,6 +40,36 @@ pub struct Directory {
     pub domains: BTreeMap<String, Domain>,
     /// What SETACL said, over the declared rights.
     pub grants: BTreeMap<(Account, Login), Rights>,
+    /// What is odd in the file, or declared but not built yet in this version.
+    pub warnings: Vec<Fault>,
+    /// Who has which address; made from the above when it is first asked for.
+    pub index: AddressIndex,
+}
+
+impl Directory {
+    /// This directory with the rights that SETACL gave: on which account, to whom, which letters
+    /// (none at all takes every declared right away; `None` lets the declaration decide again).
+    pub fn with_grants<'a>(
+        &self,
+        grants: impl IntoIterator<Item = (&'a Account, &'a Login, Option<&'a str>)>,
+    ) -> Directory {
+        let mut directory = self.clone();
+        for (account, user, letters) in grants {
+            let key = (account.clone(), user.clone());
+            match letters {
+                Some(letters) => directory.grants.insert(key, Rights::letters(letters)),
+                None => directory.grants.remove(&key),
+            };
+        }
+        directory
+    }
+
+    /// The users who work in an account: an inbox has an `Assigned` folder for each. Who may work there
+    /// only because of being super-admin is not one of them.
+    pub fn members_at_work(&self, account: &Account) -> Vec<Login> {
+        let works = |user: &&Login| rights::declared(self, user, account).has('i');
+        self.users.keys().filter(works).cloned().collect()
+    }
 }
 
 /// A domain that mail is accepted for.

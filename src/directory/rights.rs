@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Access, Directory, Level, Role};
+use super::{Access, Channel, Directory, Level, Role};
 use crate::mail::account::Account;
 use crate::mail::id::Login;
 
@@ -73,38 +73,65 @@ impl fmt::Display for Rights {
 /// What `user` may do with the mailboxes of `account`. A user or account that is not declared has
 /// no rights; forbidden and absent are the same answer.
 pub fn rights(directory: &Directory, user: &Login, account: &Account) -> Rights {
-    let Some(declared) = directory.users.get(user) else { return Rights::NONE };
-    let (access, works) = match account {
+    by_role(directory, user, account).union(declared(directory, user, account))
+}
+
+/// What the user's role alone gives: reading or managing every inbox and channel that exists.
+pub(super) fn by_role(directory: &Directory, user: &Login, account: &Account) -> Rights {
+    let exists = match account {
+        Account::User(_) => false,
+        Account::Inbox(name) => directory.inboxes.contains_key(name),
+        Account::Channel(name) => directory.channels.contains_key(name),
+    };
+    match directory.users.get(user).map(|user| user.role) {
+        Some(Role::Admin) if exists => Rights::read(),
+        Some(Role::SuperAdmin) if exists => Rights::manage(),
+        _ => Rights::NONE,
+    }
+}
+
+/// What everything but the user's role gives: ownership, routing, access by name or team, a grant.
+pub(super) fn declared(directory: &Directory, user: &Login, account: &Account) -> Rights {
+    if !directory.users.contains_key(user) {
+        return Rights::NONE;
+    }
+    let given = match account {
         Account::User(owner) if owner == user => return Rights::manage(),
         Account::User(_) => return Rights::NONE,
         Account::Inbox(name) => match directory.inboxes.get(name) {
-            Some(inbox) => (&inbox.access, false),
+            Some(inbox) => of_access(directory, user, &inbox.access),
             None => return Rights::NONE,
         },
         Account::Channel(name) => match directory.channels.get(name) {
-            Some(c) => (&c.access, c.owner == *user || c.routed_to.contains(user)),
+            Some(channel) => of_channel(directory, user, channel),
             None => return Rights::NONE,
         },
     };
-    let by_role = match declared.role {
-        Role::Member => Rights::NONE,
-        Role::Admin => Rights::read(),
-        Role::SuperAdmin => Rights::manage(),
-    };
-    let routed = if works { Rights::work() } else { Rights::NONE };
+    // a grant replaces what is declared; the role above it stays
     let granted = directory.grants.get(&(account.clone(), user.clone()));
-    let by_access =
-        granted.copied().unwrap_or_else(|| routed.union(of_access(directory, user, access)));
-    by_role.union(by_access)
+    granted.copied().unwrap_or(given)
+}
+
+/// The owner works in a channel, and so does whom it is routed to, unless a level is given by name.
+fn of_channel(directory: &Directory, user: &Login, channel: &Channel) -> Rights {
+    let by_access = of_access(directory, user, &channel.access);
+    let routed = channel.routed_to.contains(user) && named(&channel.access, user).is_none();
+    let works = channel.owner == *user || routed;
+    if works { Rights::work().union(by_access) } else { by_access }
 }
 
 /// What the declared access gives, the highest level that applies.
 fn of_access(directory: &Directory, user: &Login, access: &Access) -> Rights {
-    let Access::Limited { teams, users } = access else { return Rights::work() };
+    let Access::Limited { teams, .. } = access else { return Rights::work() };
     let in_team = |team: &String| directory.teams.get(team).is_some_and(|m| m.contains(user));
     let by_team = teams.iter().filter(|(team, _)| in_team(team)).map(|(_, level)| *level);
-    let by_name = users.iter().filter(|(login, _)| login == user).map(|(_, level)| *level);
     // deliberately: a level given by name replaces that of the team, so that a member can be limited
-    let level = by_name.max().or_else(|| by_team.max());
+    let level = named(access, user).or_else(|| by_team.max());
     level.map_or(Rights::NONE, Rights::of)
+}
+
+/// The level given to the user by name.
+pub(super) fn named(access: &Access, user: &Login) -> Option<Level> {
+    let Access::Limited { users, .. } = access else { return None };
+    users.iter().filter(|(login, _)| login == user).map(|(_, level)| *level).max()
 }

@@ -34,9 +34,10 @@ impl Address {
         &self.domain
     }
 
-    /// The form for look-ups: all of it in lower case.
+    /// The form for look-ups: all of it in ASCII lower case. Deliberately not Unicode's: it would fold
+    /// look-alikes (KELVIN SIGN) into ASCII letters.
     pub fn key(&self) -> String {
-        format!("{}@{}", self.local.to_lowercase(), self.domain)
+        format!("{}@{}", self.local.to_ascii_lowercase(), self.domain)
     }
 }
 

@@ -1,0 +1,272 @@
+//! What `[[inbox]]` and `[[channel]]` mean, and who may access them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+
+use super::addresses::{Holder, Meant, Taken, addresses};
+use super::people::{named_user, user};
+use super::{Names, choice};
+use crate::directory::findings::Findings;
+use crate::directory::written::{
+    Access as WrittenAccess, Channel as WrittenChannel, Inbox as WrittenInbox, Lists, Text,
+};
+use crate::directory::{Access, Channel, Directory, Inbox, Level, Policy};
+use crate::mail::flag::SeenMode;
+use crate::mail::id::Login;
+
+/// `retention_days` when the file does not say.
+const RETENTION_DAYS: u32 = 30;
+/// Longest `retention_days`: a hundred years.
+const RETENTION_DAYS_MAX: i64 = 36_500;
+
+/// `teams` and `users`, as they are written.
+type WrittenLists<'a> = (&'a Option<Vec<Text>>, &'a Option<Vec<Text>>);
+
+const SEEN: [(&str, SeenMode); 2] = [("per-user", SeenMode::PerUser), ("shared", SeenMode::Shared)];
+
+/// Reads all inboxes.
+pub(super) fn inboxes(
+    found: &mut Findings,
+    directory: &mut Directory,
+    (written, taken): (&[Spanned<WrittenInbox>], &mut Taken),
+) {
+    let mut names = Names::default();
+    for entry in written {
+        let inbox = entry.get_ref();
+        let seen = choice(found, &inbox.seen, &SEEN);
+        let policy = policy(found, inbox.into());
+        let lists = (&inbox.teams, &inbox.users);
+        let access = match lists {
+            (None, None) => Access::Everyone,
+            _ => limited(found, directory, (lists, entry.span())),
+        };
+        let addresses = addresses(found, directory, &inbox.addresses);
+        let name = names.take(found, ("inbox", "name"), (&inbox.name, entry.span()));
+        let Some(name) = name else { continue };
+        taken.add(Holder::Inbox(name.clone()), &addresses, &inbox.addresses);
+        let name: Arc<str> = name.into();
+        let inbox = Inbox { name: name.clone(), addresses, access, seen, policy };
+        directory.inboxes.insert(name, inbox);
+    }
+}
+
+/// Reads all channels.
+pub(super) fn channels(
+    found: &mut Findings,
+    directory: &mut Directory,
+    (written, taken): (&[Spanned<WrittenChannel>], &mut Taken),
+) {
+    let mut names = Names::default();
+    for entry in written {
+        let channel = entry.get_ref();
+        let seen = choice(found, &channel.seen, &SEEN);
+        let policy = policy(found, channel.into());
+        let owner = match &channel.owner {
+            Some(owner) => user(found, directory, owner),
+            None => {
+                found.missing(entry.span(), "owner", "write whose channel it is: owner = \"anna\"");
+                None
+            }
+        };
+        let (routed_to, levels) = routed(found, directory, &channel.routed_to);
+        let access = access(found, directory, (channel, levels));
+        let addresses = addresses(found, directory, &channel.addresses);
+        let name = names.take(found, ("channel", "name"), (&channel.name, entry.span()));
+        let (Some(name), Some(owner)) = (name, owner) else { continue };
+        let meant = if channel.personal { Meant::Yes } else { Meant::Unsaid };
+        taken.add(Holder::Channel(name.clone(), meant), &addresses, &channel.addresses);
+        let personal = channel.personal;
+        let name: Arc<str> = name.into();
+        let channel = Channel {
+            name: name.clone(),
+            owner,
+            addresses,
+            routed_to,
+            access,
+            seen,
+            policy,
+            personal,
+        };
+        directory.channels.insert(name, channel);
+    }
+}
+
+/// Who works in a channel beside its owner; a level, where one is given, replaces `work`.
+fn routed(
+    found: &mut Findings,
+    directory: &Directory,
+    written: &[Text],
+) -> (Vec<Login>, Vec<(Login, Level)>) {
+    let (mut routed_to, mut levels) = (Vec::new(), Vec::new());
+    for text in written {
+        let Some((login, level)) = with_level(found, text) else { continue };
+        let Some(login) = named_user(found, directory, (login, text)) else { continue };
+        if text.get_ref().contains(':') {
+            levels.push((login.clone(), level));
+        }
+        if routed_to.contains(&login) {
+            found.fault(text.span(), format!("{login} stands there twice"), "write it once");
+        }
+        routed_to.push(login);
+    }
+    (routed_to, levels)
+}
+
+fn access(
+    found: &mut Findings,
+    directory: &Directory,
+    (channel, levels): (&WrittenChannel, Vec<(Login, Level)>),
+) -> Access {
+    let mut access = match channel.access.as_ref().map(|a| (a.get_ref(), a.span())) {
+        None => Access::Limited { teams: Vec::new(), users: Vec::new() },
+        Some((WrittenAccess::Lists(Lists { teams, users }), at)) => {
+            limited(found, directory, ((teams, users), at))
+        }
+        Some((WrittenAccess::Word(word), at)) => match word.as_str() {
+            "everyone" => Access::Everyone,
+            "owner" => Access::Limited { teams: Vec::new(), users: Vec::new() },
+            other => {
+                let remedy = "write \"owner\", \"everyone\" or { teams = […], users = […] }";
+                found.fault(at, format!("{other:?} is not an access"), remedy);
+                Access::Limited { teams: Vec::new(), users: Vec::new() }
+            }
+        },
+    };
+    if let Access::Limited { users, .. } = &mut access {
+        users.extend(levels);
+    }
+    access
+}
+
+/// Access for the teams and users in the lists. An empty list would let nobody in; taken for "not
+/// there" it would let everybody in: so it is a fault.
+fn limited(
+    found: &mut Findings,
+    directory: &Directory,
+    ((teams, users), at): (WrittenLists, Range<usize>),
+) -> Access {
+    let teams = teams.as_deref().unwrap_or_default();
+    let users = users.as_deref().unwrap_or_default();
+    if teams.is_empty() && users.is_empty() {
+        let remedy = "name at least one team or user, or leave `teams` and `users` out";
+        found.lacking(at, "the lists of who has access are empty", remedy);
+    }
+    let mut named_teams: Vec<(String, Level)> = Vec::new();
+    for text in teams {
+        let Some((name, level)) = with_level(found, text) else { continue };
+        let same = |team: &&String| team.to_lowercase() == name.to_lowercase();
+        let Some(team) = directory.teams.keys().find(same) else {
+            let message = format!("there is no team {name:?}");
+            found.fault(text.span(), message, "correct the name, or declare it in [[team]]");
+            continue;
+        };
+        twice(found, text, named_teams.iter().any(|(known, _)| known == team).then_some(team));
+        named_teams.push((team.clone(), level));
+    }
+    let mut named_users: Vec<(Login, Level)> = Vec::new();
+    for text in users {
+        let Some((login, level)) = with_level(found, text) else { continue };
+        let Some(login) = named_user(found, directory, (login, text)) else { continue };
+        let again = named_users.iter().any(|(known, _)| *known == login);
+        twice(found, text, again.then_some(login.as_str()));
+        named_users.push((login, level));
+    }
+    Access::Limited { teams: named_teams, users: named_users }
+}
+
+fn twice(found: &mut Findings, text: &Text, again: Option<impl std::fmt::Display>) {
+    if let Some(name) = again {
+        found.fault(text.span(), format!("{name} stands there twice"), "write it once");
+    }
+}
+
+/// `dora:read` → dora, to read; without a level: to work.
+fn with_level<'t>(found: &mut Findings, text: &'t Text) -> Option<(&'t str, Level)> {
+    let Some((name, level)) = text.get_ref().rsplit_once(':') else {
+        return Some((text.get_ref(), Level::Work));
+    };
+    let level = match level {
+        "read" => Level::Read,
+        "work" => Level::Work,
+        "manage" => Level::Manage,
+        other => {
+            let remedy = "write \"name:read\", \"name:work\" or \"name:manage\"";
+            found.fault(text.span(), format!("there is no level {other:?}"), remedy);
+            return None;
+        }
+    };
+    Some((name, level))
+}
+
+/// The switches that inboxes and channels share.
+struct Switches<'a> {
+    collision: &'a Option<Text>,
+    identity: &'a Option<Text>,
+    answering_assigns: &'a Option<Spanned<bool>>,
+    retention_days: &'a Option<Spanned<i64>>,
+}
+
+impl<'a> From<&'a WrittenInbox> for Switches<'a> {
+    fn from(inbox: &'a WrittenInbox) -> Switches<'a> {
+        Switches {
+            collision: &inbox.collision,
+            identity: &inbox.identity,
+            answering_assigns: &inbox.answering_assigns,
+            retention_days: &inbox.retention_days,
+        }
+    }
+}
+
+impl<'a> From<&'a WrittenChannel> for Switches<'a> {
+    fn from(channel: &'a WrittenChannel) -> Switches<'a> {
+        Switches {
+            collision: &channel.collision,
+            identity: &channel.identity,
+            answering_assigns: &channel.answering_assigns,
+            retention_days: &channel.retention_days,
+        }
+    }
+}
+
+fn policy(found: &mut Findings, written: Switches<'_>) -> Policy {
+    let collision = [("warn", "warn"), ("off", "off"), ("reject", "reject")];
+    let identity = [("reject", "reject"), ("off", "off"), ("rewrite", "rewrite")];
+    let collision = choice(found, written.collision, &collision).to_owned();
+    let identity = choice(found, written.identity, &identity).to_owned();
+    let answering_assigns = written.answering_assigns.as_ref().is_none_or(|on| *on.get_ref());
+    let days = written.retention_days.as_ref();
+    if let Some(days) = days.filter(|days| !(1..=RETENTION_DAYS_MAX).contains(days.get_ref())) {
+        found.fault(days.span(), "retention_days is out of range", "write 1 to 36500 days");
+    }
+    let retention_days =
+        days.and_then(|days| u32::try_from(*days.get_ref()).ok()).unwrap_or(RETENTION_DAYS);
+    Policy { collision, identity, answering_assigns, retention_days }
+}
+
+/// Says once for each switch that it is kept for a later version.
+pub(super) fn not_built_yet(
+    found: &mut Findings,
+    inboxes: &[Spanned<WrittenInbox>],
+    channels: &[Spanned<WrittenChannel>],
+) {
+    let all = inboxes.iter().map(|inbox| places(inbox.get_ref().into()));
+    let all: Vec<_> = all.chain(channels.iter().map(|c| places(c.get_ref().into()))).collect();
+    let keys = ["collision", "identity", "answering_assigns", "retention_days"];
+    for (n, key) in keys.into_iter().enumerate() {
+        if let Some(at) = all.iter().find_map(|places| places[n].clone()) {
+            let message = format!("`{key}` is not used yet in this version");
+            found.warn(at, message, "nothing is to be done; it is kept for a later version");
+        }
+    }
+}
+
+fn places(written: Switches<'_>) -> [Option<Range<usize>>; 4] {
+    [
+        written.collision.as_ref().map(Spanned::span),
+        written.identity.as_ref().map(Spanned::span),
+        written.answering_assigns.as_ref().map(Spanned::span),
+        written.retention_days.as_ref().map(Spanned::span),
+    ]
+}
