@@ -55,5 +55,6 @@ pub mod imap;
 pub mod mail;
 pub mod sasl;
 pub mod server;
+pub mod smtp;
 pub mod store;
 pub mod sys;

@@ -1,0 +1,437 @@
+//! One connection's conversation: what is allowed now, and what happens next. RFC 5321 §4.1.4
+//!
+//! Pure: the driver brings bytes and the time, and performs the steps. Whether a recipient is ours and
+//! what becomes of a message is the driver's to find out (`Step::Recipient`, `Step::Deliver`); until it
+//! has answered, no further byte is taken. Knows no socket, store or directory.
+
+mod receive;
+
+use std::collections::VecDeque;
+
+use crate::mail::id::Timestamp;
+use crate::smtp::command::Command;
+use crate::smtp::content::{Content, LineCheck};
+use crate::smtp::data::DataReceiver;
+use crate::smtp::framing::Framer;
+use crate::smtp::parameters::{MailParameters, RcptParameters};
+use crate::smtp::path::Path;
+use crate::smtp::reply::{Refusal, Reply};
+use crate::smtp::transaction::{Recipient, Transaction};
+use crate::smtp::{
+    COMMAND_TIMEOUT_SECS, ERRORS_MAX, IDLE_COMMANDS_MAX, RECIPIENTS_MAX, RECIPIENTS_REFUSED_MAX,
+    TRANSACTIONS_MAX, extension,
+};
+
+/// What a session has to know of its surroundings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Our name.
+    pub hostname: String,
+    /// Largest message.
+    pub message_bytes_max: u64,
+    /// Whether the bytes are protected at the start.
+    pub tls: Tls,
+}
+
+/// Whether the bytes are protected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tls {
+    /// They are not, and cannot be.
+    Unavailable,
+    /// They are not; STARTTLS is offered.
+    Available,
+    /// They are.
+    Active,
+}
+
+/// How the client introduced itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Client {
+    /// The name that it gave.
+    pub name: String,
+    /// Whether it said EHLO.
+    pub extended: bool,
+}
+
+/// What the driver has to do.
+#[must_use]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Write all replies so far, then bring bytes.
+    NeedInput,
+    /// Send this; it may be written together with those that follow. RFC 2920 §3.2
+    Reply(Reply),
+    /// Say by `recipient` whether this one is ours.
+    Recipient(Path),
+    /// Keep these bytes of the message.
+    Content(Vec<u8>),
+    /// Throw away what was kept of the message.
+    Discard,
+    /// The message is complete: say by `delivered` what has become of it.
+    Deliver(Box<Transaction>),
+    /// Write all replies, throw away all bytes that have come, do the handshake, call `tls_started`.
+    StartTls,
+    /// Write all replies and close the connection.
+    Close,
+}
+
+/// Whether a recipient is ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Its mail is accepted.
+    Accepted,
+    /// The domain is ours, but nobody has the address.
+    Unknown,
+    /// The domain is not ours.
+    Foreign,
+}
+
+/// A connection's conversation.
+#[derive(Debug)]
+pub struct Session {
+    settings: Settings,
+    client: Option<Client>,
+    framer: Framer,
+    phase: Phase,
+    mail: Mail,
+    counts: Counts,
+    pace: Pace,
+    queue: VecDeque<Step>,
+}
+
+/// What the next byte belongs to.
+#[derive(Debug)]
+enum Phase {
+    Command,
+    Data(DataReceiver, Content),
+    Chunk(Chunk),
+    /// The driver is asked about a recipient.
+    Recipient(Box<Recipient>),
+    /// The driver is asked to deliver.
+    Delivery,
+    /// The driver does the handshake.
+    Handshake,
+    Closed,
+}
+
+/// The transaction.
+#[derive(Debug)]
+enum Mail {
+    None,
+    Open(Box<Transaction>),
+    /// Chunks have come.
+    Chunks(Box<Transaction>, Content, LineCheck),
+}
+
+/// The chunk that comes in.
+#[derive(Clone, Copy, Debug)]
+struct Chunk {
+    left: u64,
+    bytes: u64,
+    last: bool,
+    /// Its octets are thrown away, and this is the answer.
+    refused: Option<Refusal>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    errors: usize,
+    refused_recipients: usize,
+    transactions: usize,
+    idle_commands: usize,
+}
+
+/// Until when what is awaited must have come.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    deadline: Timestamp,
+    window_bytes: usize,
+}
+
+impl Session {
+    /// A new connection; the greeting is the first step.
+    pub fn new(settings: Settings, now: Timestamp) -> Session {
+        let greeting = Reply::basic(220, vec![format!("{} ESMTP", settings.hostname).into()]);
+        Session {
+            settings,
+            client: None,
+            framer: Framer::default(),
+            phase: Phase::Command,
+            mail: Mail::None,
+            counts: Counts::default(),
+            pace: Pace { deadline: after(now, COMMAND_TIMEOUT_SECS), window_bytes: 0 },
+            queue: VecDeque::from([Step::Reply(greeting)]),
+        }
+    }
+
+    /// Takes bytes from the start of `input`; says how many, and what to do. To be called until it
+    /// answers `NeedInput` or `Close`.
+    pub fn step(&mut self, input: &[u8], now: Timestamp) -> (usize, Step) {
+        let mut used = 0;
+        loop {
+            if let Some(step) = self.queue.pop_front() {
+                return (used, step);
+            }
+            let rest = &input[used..];
+            used += match self.phase {
+                Phase::Closed => return (input.len(), Step::Close),
+                Phase::Recipient(_) | Phase::Delivery | Phase::Handshake => {
+                    return (used, Step::NeedInput);
+                }
+                _ if rest.is_empty() => return (used, Step::NeedInput),
+                Phase::Command => self.take_line(rest, now),
+                Phase::Data(..) => self.take_data(rest, now),
+                Phase::Chunk(chunk) => self.take_chunk(chunk, rest, now),
+            };
+        }
+    }
+
+    /// The answer to `Step::Recipient`. RFC 5321 §4.1.1.3
+    pub fn recipient(&mut self, verdict: Verdict, now: Timestamp) {
+        let Phase::Recipient(recipient) = self.enter(Phase::Command) else { return };
+        self.await_command(now);
+        match verdict {
+            Verdict::Accepted => {
+                if let Mail::Open(transaction) = &mut self.mail {
+                    transaction.recipients.push(*recipient);
+                }
+                self.reply(Reply::new(250, "2.1.5", "OK"));
+            }
+            Verdict::Unknown => self.refuse_recipient(Refusal::UnknownRecipient),
+            Verdict::Foreign => self.refuse_recipient(Refusal::ForeignRecipient),
+        }
+    }
+
+    /// The answer to `Step::Deliver`: what the client is told.
+    pub fn delivered(&mut self, reply: Reply, now: Timestamp) {
+        self.enter(Phase::Command);
+        self.await_command(now);
+        self.reply(reply);
+    }
+
+    /// The handshake is done: everything the client said before it is forgotten. RFC 3207 §4.2
+    pub fn tls_started(&mut self, now: Timestamp) {
+        self.enter(Phase::Command);
+        self.settings.tls = Tls::Active;
+        self.client = None;
+        self.framer = Framer::default();
+        self.mail = Mail::None;
+        self.await_command(now);
+    }
+
+    /// When `expire` is due, unless bytes come before.
+    pub fn deadline(&self) -> Timestamp {
+        self.pace.deadline
+    }
+
+    /// The deadline has passed: the connection ends.
+    pub fn expire(&mut self) {
+        self.end(Refusal::Timeout);
+    }
+
+    /// The daemon stops: the connection ends.
+    pub fn shut_down(&mut self) {
+        self.end(Refusal::ShuttingDown);
+    }
+
+    /// Whether ending the connection now would cost the client nothing.
+    pub fn is_idle(&self) -> bool {
+        matches!((&self.phase, &self.mail), (Phase::Command, Mail::None))
+            && self.framer.is_empty()
+            && self.queue.is_empty()
+    }
+
+    /// Whether content is coming in.
+    pub fn is_receiving(&self) -> bool {
+        matches!(self.phase, Phase::Data(..) | Phase::Chunk(_))
+    }
+
+    /// How the client introduced itself.
+    pub fn client(&self) -> Option<&Client> {
+        self.client.as_ref()
+    }
+
+    /// Whether the bytes are protected.
+    pub fn tls(&self) -> Tls {
+        self.settings.tls
+    }
+
+    fn take_line(&mut self, input: &[u8], now: Timestamp) -> usize {
+        let (used, line) = self.framer.feed(input);
+        let Some(line) = line else { return used };
+        self.await_command(now);
+        match line.and_then(|line| Command::parse(&line)) {
+            Ok(Command::StartTls) => self.start_tls(&input[used..]),
+            Ok(command) => self.command(command, now),
+            Err(Refusal::ChunkSize) => self.end(Refusal::ChunkSize),
+            Err(refusal) => self.refuse(refusal),
+        }
+        used
+    }
+
+    fn command(&mut self, command: Command, now: Timestamp) {
+        match command {
+            Command::Helo(name) => self.helo(name),
+            Command::Ehlo(name) => self.ehlo(name),
+            Command::Mail(path, parameters) => self.mail(path, parameters),
+            Command::Rcpt(path, parameters) => self.rcpt(path, parameters),
+            Command::Data => self.data(),
+            Command::Bdat { bytes, last } => self.bdat(bytes, last, now),
+            Command::Rset => {
+                self.abort();
+                self.idle_reply(Reply::new(250, "2.0.0", "OK"));
+            }
+            Command::Noop => self.idle_reply(Reply::new(250, "2.0.0", "OK")),
+            // Nobody is told which addresses exist. RFC 5321 §7.3
+            Command::Vrfy => {
+                self.idle_reply(Reply::new(252, "2.5.2", "Send mail to it and you will see"));
+            }
+            Command::Help => self.idle_reply(Reply::new(214, "2.0.0", "See RFC 5321")),
+            Command::Quit => {
+                self.reply(Reply::new(221, "2.0.0", "Bye"));
+                self.enter(Phase::Closed);
+            }
+            Command::StartTls => self.refuse(Refusal::TlsPipelined),
+        }
+    }
+
+    /// RFC 5321 §4.1.1.1
+    fn helo(&mut self, name: String) {
+        self.abort();
+        self.client = Some(Client { name, extended: false });
+        self.idle_reply(Reply::basic(250, vec![self.settings.hostname.clone().into()]));
+    }
+
+    /// RFC 5321 §4.1.1.1
+    fn ehlo(&mut self, name: String) {
+        self.abort();
+        self.client = Some(Client { name, extended: true });
+        let Settings { hostname, message_bytes_max, tls } = &self.settings;
+        let lines = extension::lines(hostname, *message_bytes_max, *tls);
+        self.idle_reply(Reply::basic(250, lines));
+    }
+
+    /// RFC 5321 §4.1.1.2, RFC 1870 §6.1
+    fn mail(&mut self, path: Path, parameters: MailParameters) {
+        let refused = match self.mail {
+            _ if self.client.is_none() => Some(Refusal::GreetingFirst),
+            Mail::Open(_) => Some(Refusal::NestedMail),
+            Mail::Chunks(..) => Some(Refusal::ChunksStarted),
+            Mail::None if !path.is_ascii() && !parameters.smtputf8 => Some(Refusal::NeedsUtf8),
+            Mail::None if parameters.size.is_some_and(|n| n > self.settings.message_bytes_max) => {
+                Some(Refusal::TooLarge)
+            }
+            Mail::None => None,
+        };
+        if let Some(refusal) = refused {
+            return self.refuse(refusal);
+        }
+        if self.counts.transactions >= TRANSACTIONS_MAX {
+            return self.end(Refusal::TooManyTransactions);
+        }
+        self.counts.transactions += 1;
+        self.mail = Mail::Open(Box::new(Transaction::new(path, parameters)));
+        self.reply(Reply::new(250, "2.1.0", "OK"));
+    }
+
+    /// RFC 5321 §4.1.1.3
+    fn rcpt(&mut self, path: Path, parameters: RcptParameters) {
+        let refused = match &self.mail {
+            Mail::None => Some(Refusal::MailFirst),
+            Mail::Chunks(..) => Some(Refusal::ChunksStarted),
+            Mail::Open(t) if t.recipients.len() >= RECIPIENTS_MAX => {
+                return self.reply(Refusal::TooManyRecipients.into());
+            }
+            Mail::Open(t) if !path.is_ascii() && !t.parameters.smtputf8 => Some(Refusal::NeedsUtf8),
+            Mail::Open(_) => None,
+        };
+        if let Some(refusal) = refused {
+            return self.refuse(refusal);
+        }
+        self.enter(Phase::Recipient(Box::new(Recipient { path: path.clone(), parameters })));
+        self.queue.push_back(Step::Recipient(path));
+    }
+
+    /// RFC 5321 §4.1.1.4
+    fn data(&mut self) {
+        match &self.mail {
+            Mail::None => self.refuse(Refusal::MailFirst),
+            Mail::Chunks(..) => self.refuse(Refusal::ChunksStarted),
+            Mail::Open(t) if t.recipients.is_empty() => self.refuse(Refusal::NoRecipient),
+            Mail::Open(_) => {
+                let content = Content::new(self.settings.message_bytes_max);
+                self.enter(Phase::Data(DataReceiver::default(), content));
+                self.reply(Reply::basic(354, vec!["End with a line that has only a dot".into()]));
+            }
+        }
+    }
+
+    /// RFC 3207 §4
+    fn start_tls(&mut self, behind: &[u8]) {
+        match self.settings.tls {
+            Tls::Unavailable => self.refuse(Refusal::TlsUnavailable),
+            Tls::Active => self.refuse(Refusal::TlsActive),
+            Tls::Available if !behind.is_empty() => self.end(Refusal::TlsPipelined),
+            Tls::Available => {
+                self.abort();
+                self.enter(Phase::Handshake);
+                self.reply(Reply::new(220, "2.0.0", "Ready to start TLS"));
+                self.queue.push_back(Step::StartTls);
+            }
+        }
+    }
+
+    /// Ends the transaction without a message.
+    fn abort(&mut self) {
+        if let Mail::Chunks(..) = std::mem::replace(&mut self.mail, Mail::None) {
+            self.queue.push_back(Step::Discard);
+        }
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        self.queue.push_back(Step::Reply(reply));
+    }
+
+    /// Answers a command that brings no message nearer.
+    fn idle_reply(&mut self, reply: Reply) {
+        self.counts.idle_commands += 1;
+        if self.counts.idle_commands > IDLE_COMMANDS_MAX {
+            return self.end(Refusal::TooManyIdleCommands);
+        }
+        self.reply(reply);
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.counts.errors += 1;
+        if self.counts.errors > ERRORS_MAX {
+            return self.end(Refusal::TooManyErrors);
+        }
+        self.reply(refusal.into());
+    }
+
+    fn refuse_recipient(&mut self, refusal: Refusal) {
+        self.counts.refused_recipients += 1;
+        if self.counts.refused_recipients > RECIPIENTS_REFUSED_MAX {
+            return self.end(Refusal::TooManyErrors);
+        }
+        self.reply(refusal.into());
+    }
+
+    /// Says why, and closes.
+    fn end(&mut self, refusal: Refusal) {
+        self.reply(refusal.into());
+        self.enter(Phase::Closed);
+    }
+
+    fn enter(&mut self, phase: Phase) -> Phase {
+        std::mem::replace(&mut self.phase, phase)
+    }
+
+    fn await_command(&mut self, now: Timestamp) {
+        self.pace = Pace { deadline: after(now, COMMAND_TIMEOUT_SECS), window_bytes: 0 };
+    }
+}
+
+fn after(now: Timestamp, seconds: i64) -> Timestamp {
+    Timestamp(now.0.saturating_add(seconds * 1_000_000))
+}
