@@ -5,13 +5,10 @@ use std::borrow::Cow;
 use super::session::Tls;
 use super::{RECIPIENTS_MAX, TRANSACTIONS_MAX};
 
-/// A row: keyword, what stands behind it, and the standard that it promises.
+/// A row: keyword, and what stands behind it.
 struct Extension {
     keyword: &'static str,
     argument: Argument,
-    /// For who reads the table.
-    #[allow(dead_code)]
-    rfc: &'static str,
 }
 
 enum Argument {
@@ -25,15 +22,24 @@ enum Argument {
 }
 
 const EXTENSIONS: [Extension; 9] = [
-    Extension { keyword: "PIPELINING", argument: Argument::None, rfc: "RFC 2920" },
-    Extension { keyword: "SIZE", argument: Argument::MessageBytesMax, rfc: "RFC 1870" },
-    Extension { keyword: "8BITMIME", argument: Argument::None, rfc: "RFC 6152" },
-    Extension { keyword: "SMTPUTF8", argument: Argument::None, rfc: "RFC 6531" },
-    Extension { keyword: "CHUNKING", argument: Argument::None, rfc: "RFC 3030" },
-    Extension { keyword: "ENHANCEDSTATUSCODES", argument: Argument::None, rfc: "RFC 2034" },
-    Extension { keyword: "DSN", argument: Argument::None, rfc: "RFC 3461" },
-    Extension { keyword: "STARTTLS", argument: Argument::StartTls, rfc: "RFC 3207" },
-    Extension { keyword: "LIMITS", argument: Argument::Limits, rfc: "RFC 9422" },
+    // RFC 2920
+    Extension { keyword: "PIPELINING", argument: Argument::None },
+    // RFC 1870
+    Extension { keyword: "SIZE", argument: Argument::MessageBytesMax },
+    // RFC 6152
+    Extension { keyword: "8BITMIME", argument: Argument::None },
+    // RFC 6531
+    Extension { keyword: "SMTPUTF8", argument: Argument::None },
+    // RFC 3030
+    Extension { keyword: "CHUNKING", argument: Argument::None },
+    // RFC 2034
+    Extension { keyword: "ENHANCEDSTATUSCODES", argument: Argument::None },
+    // RFC 3461
+    Extension { keyword: "DSN", argument: Argument::None },
+    // RFC 3207
+    Extension { keyword: "STARTTLS", argument: Argument::StartTls },
+    // RFC 9422
+    Extension { keyword: "LIMITS", argument: Argument::Limits },
 ];
 
 /// The lines of the answer to EHLO, the host's name first.
