@@ -186,9 +186,7 @@ fn orcpt(value: Option<&str>) -> Option<String> {
 /// RFC 3461 §4 `xtext`: `+` is followed by two hexadecimal digits.
 fn is_xtext(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let hex = |at: usize| {
-        bytes.get(at).is_some_and(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F' | b'a'..=b'f'))
-    };
+    let hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
     bytes.iter().enumerate().all(|(at, byte)| match byte {
         b'+' => hex(at + 1) && hex(at + 2),
         b'=' => false,
