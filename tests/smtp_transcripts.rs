@@ -59,7 +59,7 @@ fn play(text: &str) -> String {
     let mut greeted = false;
     for line in text.lines() {
         let bytes = match line.get(..3) {
-            Some("C: ") => [line[3..].as_bytes(), b"\r\n"].concat(),
+            Some("C: ") => [&line.as_bytes()[3..], b"\r\n"].concat(),
             Some("C> ") => unescape(&line[3..]),
             Some("S: " | "D: ") => continue,
             _ if line == "C:" => b"\r\n".to_vec(),
