@@ -5,6 +5,7 @@ pub mod connections;
 pub mod folders;
 pub mod listener;
 pub mod ports;
+pub mod retention;
 pub mod self_signed;
 pub mod signals;
 pub mod stream;

@@ -27,6 +27,8 @@ pub struct Entry {
     pub trace_bytes: u32,
     /// INTERNALDATE
     pub internal_date: Timestamp,
+    /// When it entered this mailbox. RFC 8514 §3
+    pub saved: Timestamp,
     /// Flags; \Seen only where it is shared.
     pub flags: SystemFlags,
     /// Keywords, numbered by the mailbox.
@@ -304,6 +306,7 @@ mod tests {
             size_bytes: 10,
             trace_bytes: 0,
             internal_date: Timestamp(0),
+            saved: Timestamp(0),
             flags: SystemFlags::NONE,
             keywords: KeywordSet::default(),
         }

@@ -48,6 +48,7 @@ impl Draft<'_> {
             size_bytes,
             trace_bytes: trace_bytes as u32,
             internal_date: delivered.internal_date,
+            saved: self.base.now,
             flags: delivered.flags.system,
             keywords,
         };

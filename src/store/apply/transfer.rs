@@ -31,7 +31,8 @@ impl Draft<'_> {
                 pairs.push((entry.uid, uid));
                 let flags = flags_there(transfer, entry, &own);
                 let keywords = translate(&entry.keywords, &numbers);
-                let copy = Entry { uid, modseq, flags, keywords, ..(*entry).clone() };
+                let saved = self.base.now;
+                let copy = Entry { uid, modseq, saved, flags, keywords, ..(*entry).clone() };
                 self.insert(transfer.to, copy)?;
             }
             self.carry_seen(transfer, &source, (&pairs, modseq))?;

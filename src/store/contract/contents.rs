@@ -61,6 +61,7 @@ pub(super) async fn an_entry_says_what_was_delivered(bench: &Bench) {
     let entry = bench.entry(mailbox, uid.0).await;
     assert_eq!((entry.trace_bytes, entry.size_bytes), (trace, trace + bytes));
     assert_eq!((entry.flags, entry.internal_date), (SystemFlags::FLAGGED, Timestamp(1_234_567)));
+    assert_eq!(entry.saved, Timestamp::from_seconds(START));
     assert_eq!(entry.keywords.iter().collect::<Vec<_>>(), [0]);
     assert_eq!(&*bench.snapshot(mailbox).await.keywords[0], "$Label1");
 }

@@ -110,7 +110,7 @@ pub(super) fn keyword_bytes(keywords: &KeywordSet) -> Option<Vec<u8>> {
 
 /// Reads an instance in the order of `sql::INSTANCES`.
 pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let keywords = match row.get_ref(8)? {
+    let keywords = match row.get_ref(9)? {
         ValueRef::Null => KeywordSet::default(),
         value => read_keywords(value.as_blob()?),
     };
@@ -122,7 +122,8 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         size_bytes: row.get(4)?,
         trace_bytes: row.get(5)?,
         internal_date: Timestamp(row.get(6)?),
-        flags: SystemFlags(row.get(7)?),
+        saved: Timestamp(row.get(7)?),
+        flags: SystemFlags(row.get(8)?),
         keywords,
     })
 }

@@ -112,6 +112,7 @@ fn instances(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
             entry.size_bytes,
             entry.trace_bytes,
             entry.internal_date.0,
+            entry.saved.0,
             entry.flags.0,
             encode::keyword_bytes(&entry.keywords),
         ])?;

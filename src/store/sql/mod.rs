@@ -40,7 +40,7 @@ CREATE TABLE keyword (
 CREATE TABLE instance (
   mailbox BIGINT NOT NULL, uid BIGINT NOT NULL, modseq BIGINT NOT NULL, blob BIGINT NOT NULL,
   trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL, trace_bytes BIGINT NOT NULL,
-  internal_date BIGINT NOT NULL, flags BIGINT NOT NULL, keywords {bytes},
+  internal_date BIGINT NOT NULL, saved BIGINT NOT NULL, flags BIGINT NOT NULL, keywords {bytes},
   PRIMARY KEY (mailbox, uid)){clustered};
 CREATE TABLE tombstone (
   mailbox BIGINT NOT NULL, modseq BIGINT NOT NULL, first BIGINT NOT NULL, last BIGINT NOT NULL,
@@ -85,7 +85,7 @@ pub(super) const PACKS: &str = "SELECT number, committed_end, dead FROM pack ORD
 pub(super) const MAILBOX: &str =
     "SELECT uid_validity, uid_next, highest_modseq FROM mailbox WHERE id = $1";
 pub(super) const INSTANCES: &str = "SELECT uid, modseq, blob, trace, size_bytes, trace_bytes,
-  internal_date, flags, keywords FROM instance WHERE mailbox = $1 ORDER BY uid";
+  internal_date, saved, flags, keywords FROM instance WHERE mailbox = $1 ORDER BY uid";
 pub(super) const OVERLAYS: &str =
     "SELECT login, block, seen, runs FROM overlay WHERE mailbox = $1 ORDER BY login, block";
 
@@ -103,8 +103,8 @@ pub(super) const PUT_MAILBOX: &str = "INSERT INTO mailbox
 pub(super) const PUT_KEYWORD: &str =
     "INSERT INTO keyword (mailbox, number, name) VALUES ($1, $2, $3)";
 pub(super) const PUT_INSTANCE: &str = "INSERT INTO instance (mailbox, uid, modseq, blob, trace,
-  size_bytes, trace_bytes, internal_date, flags, keywords)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (mailbox, uid) DO UPDATE SET
+  size_bytes, trace_bytes, internal_date, saved, flags, keywords)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (mailbox, uid) DO UPDATE SET
   modseq = excluded.modseq, flags = excluded.flags, keywords = excluded.keywords";
 pub(super) const DELETE_INSTANCE: &str = "DELETE FROM instance WHERE mailbox = $1 AND uid = $2";
 pub(super) const PUT_TOMBSTONE: &str =
