@@ -3,6 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use imap_codec::ResponseCodec;
+use imap_codec::decode::Decoder;
+use postfach::imap::fetch::write;
 use postfach::mail::fold::fold;
 use postfach::mail::message::{Content, Part, parse};
 use proptest::prelude::*;
@@ -83,6 +86,61 @@ proptest! {
         let mut message = String::new();
         render(&node, &mut message, &mut 0);
         assert_same(&node, &parse(message.as_bytes()).structure, &message);
+    }
+}
+
+/// Lines of which hostile and broken messages are made.
+fn lines() -> impl Strategy<Value = String> {
+    let line = prop_oneof![
+        Just(
+            "Content-Type: multipart/mixed; boundary=a; name*0*=utf-8''%C3; name*1=\"\u{e4}\"\r\n"
+        ),
+        Just("Content-Type: multipart/digest; boundary=\"b\"\n"),
+        Just("Content-Type: message/rfc822\r\n"),
+        Just("Content-Type: message/delivery-status; x=\"\\\"\\\\\"\r\n"),
+        Just("Content-Type: nonsense\r\n"),
+        Just("Content-Transfer-Encoding: base64\r\n"),
+        Just("Content-Disposition: attachment; filename=\"a \\\"b\\\".txt\"\r\n"),
+        Just("Content-Language: de, en\r\nContent-ID: <\u{e4}>\r\nContent-MD5:\r\n"),
+        Just("From: \"A, B\" <a@b>, Group: c@d (x), e;, <@r:f@g>\r\n"),
+        Just("Subject: =?utf-8?Q?h=C3=A4?= \"quoted\" \\ \u{e4}\r\n\tfolded\r\n"),
+        Just("Message-ID: <a\rb@c>\r\nDate: \r\nIn-Reply-To: x y\r\n"),
+        Just("--a\r\n"),
+        Just("--a--\r\n"),
+        Just("--b\n"),
+        Just("\r\n"),
+        Just("text\r\n"),
+    ];
+    proptest::collection::vec(line, 0..24).prop_map(|lines| lines.concat())
+}
+
+fn depth(part: &Part) -> usize {
+    match &part.content {
+        Content::Leaf => 0,
+        Content::Message(_, top) => 1 + depth(top),
+        Content::Multipart(children) => 1 + children.iter().map(depth).max().unwrap_or_default(),
+    }
+}
+
+/// How deep imap-codec follows.
+const JUDGE_DEPTH_MAX: usize = 7;
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_message_imap_codec_reads_its_structure_and_envelope(message in lines()) {
+        let parsed = parse(message.as_bytes());
+        prop_assume!(depth(&parsed.structure) <= JUDGE_DEPTH_MAX);
+        let mut response = b"* 1 FETCH (ENVELOPE ".to_vec();
+        write::envelope(&mut response, &parsed.envelope);
+        response.extend_from_slice(b" BODYSTRUCTURE ");
+        write::structure(&mut response, &parsed.structure, write::Extensions::Shown);
+        response.extend_from_slice(b")\r\n");
+        let shown = response.escape_ascii().to_string();
+        let decoded = ResponseCodec::default().decode(&response);
+        let (rest, _) = decoded.map_err(|e| TestCaseError::fail(format!("{e:?}: {shown}")))?;
+        prop_assert!(rest.is_empty());
     }
 }
 
