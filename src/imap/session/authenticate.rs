@@ -1,7 +1,6 @@
 //! STARTTLS, LOGIN and AUTHENTICATE: up to the password, which the driver checks. RFC 3501 §6.2
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use std::sync::Arc;
 
 use super::{Command, Dialogue, Done, Next, State, Transport};
 use crate::directory::Directory;
@@ -11,7 +10,7 @@ use crate::imap::output::Output;
 use crate::imap::wire::lex::Cursor;
 use crate::imap::{Refusal, Session};
 use crate::mail::id::Login;
-use std::sync::Arc;
+use crate::sasl::{self, Failure, Mechanism, Password, Step};
 
 /// A login whose password has to be checked. Without Debug: it is secret.
 pub struct Attempt {
@@ -19,7 +18,7 @@ pub struct Attempt {
     /// Who claims to be there.
     pub login: String,
     /// The proof.
-    pub password: Vec<u8>,
+    pub password: Password,
 }
 
 /// What became of an attempt.
@@ -36,16 +35,7 @@ pub enum Verdict {
 /// A SASL exchange that waits for the client's next response. RFC 4422 §3
 pub struct Exchange {
     tag: String,
-    step: Step,
-}
-
-enum Step {
-    /// PLAIN's only message. RFC 4616 §2
-    Plain,
-    /// LOGIN's first answer.
-    Name,
-    /// LOGIN's second answer.
-    Password(String),
+    sasl: sasl::Exchange,
 }
 
 impl Dialogue {
@@ -85,7 +75,10 @@ impl Dialogue {
         let password = arguments.astring()?;
         arguments.end()?;
         self.check_passwords_are_taken()?;
-        Ok(Done::Proposed(attempt(tag, &login, password)))
+        // what is not UTF-8 is nobody's login
+        let login = String::from_utf8_lossy(&login).into_owned();
+        let attempt = Attempt { tag: tag.to_owned(), login, password: Password(password) };
+        Ok(Done::Proposed(Next::Verify(attempt)))
     }
 
     /// RFC 3501 §6.2.2, with an initial response: RFC 4959 §3
@@ -95,26 +88,20 @@ impl Dialogue {
         arguments: &mut Cursor<'_>,
         out: &mut Output<'_>,
     ) -> Result<Done, Refusal> {
-        let mechanism = arguments.atom()?.to_ascii_uppercase();
+        let name = arguments.atom()?.to_ascii_uppercase();
         let mut initial = None;
         if arguments.take(b' ') && arguments.peek().is_some_and(|byte| byte != b' ') {
-            let response = arguments.take_while("an initial response", |b| b > b' ')?;
-            // an empty response is written so that it can be told from none
-            initial = Some(if response == b"=" { b"".as_slice() } else { response }.to_vec());
+            initial = Some(arguments.take_while("an initial response", |b| b > b' ')?);
         }
         arguments.end()?;
-        let is_on = self.context.capabilities.has(&format!("AUTH={mechanism}"));
-        let step = match mechanism.as_str() {
-            "PLAIN" if is_on => Step::Plain,
-            "LOGIN" if is_on => Step::Name,
-            _ => return Err(Refusal::no("CANNOT", "There is no such mechanism")),
-        };
+        let is_on = self.context.capabilities.has(&format!("AUTH={name}"));
+        let mechanism = Mechanism::parse(&name).filter(|_| is_on);
+        let mechanism =
+            mechanism.ok_or_else(|| Refusal::no("CANNOT", "There is no such mechanism"))?;
         self.check_passwords_are_taken()?;
-        let exchange = Exchange { tag: tag.to_owned(), step };
-        match initial {
-            Some(response) => exchange.take(&response, out).map(Done::Proposed),
-            None => Ok(Done::Proposed(exchange.ask(out))),
-        }
+        let (sasl, step) = sasl::Exchange::new(mechanism, initial);
+        let exchange = Exchange { tag: tag.to_owned(), sasl };
+        exchange.after(step, out).map(Done::Proposed)
     }
 
     fn check_passwords_are_taken(&self) -> Result<(), Refusal> {
@@ -126,21 +113,25 @@ impl Dialogue {
         }
     }
 
-    /// The client's answer to a `+`; `None`: it was too long. `*` cancels. RFC 3501 §6.2.2
+    /// The client's answer to a `+`; `None`: it was too long.
     pub fn respond(
         &mut self,
-        exchange: Exchange,
+        mut exchange: Exchange,
         line: Option<Vec<u8>>,
         out: &mut Output<'_>,
     ) -> Next {
         let tag = exchange.tag.clone();
-        match line {
-            None => self.bad(&tag, "the response is too long", out),
-            Some(line) if line == b"*" => self.bad(&tag, "cancelled", out),
-            Some(line) => match exchange.take(&line, out) {
-                Ok(next) => next,
-                Err(_) => self.bad(&tag, "the response is not what the mechanism wants", out),
-            },
+        let Some(line) = line else { return self.bad(&tag, "the response is too long", out) };
+        let step = exchange.sasl.step(&line);
+        match exchange.after(step, out) {
+            Ok(next) => next,
+            Err(Refusal::No { code, text }) => {
+                let code = code.unwrap_or("AUTHENTICATIONFAILED");
+                out.line(format_args!("{tag} NO [{code}] {text}"));
+                Next::Command
+            }
+            Err(Refusal::Bad(why)) => self.bad(&tag, &why, out),
+            Err(Refusal::Disconnected) => Next::Close,
         }
     }
 
@@ -178,44 +169,26 @@ impl Dialogue {
 }
 
 impl Exchange {
-    /// Writes the challenge.
-    fn ask(self, out: &mut Output<'_>) -> Next {
-        match self.step {
-            Step::Plain => out.line(format_args!("+ ")),
-            Step::Name => out.line(format_args!("+ {}", STANDARD.encode("Username:"))),
-            Step::Password(_) => out.line(format_args!("+ {}", STANDARD.encode("Password:"))),
-        }
-        Next::Line(self)
-    }
-
-    /// Takes a response, still in base64.
-    fn take(self, response: &[u8], out: &mut Output<'_>) -> Result<Next, Refusal> {
-        let bad = || Refusal::Bad("the response is not what the mechanism wants".to_owned());
-        let response = STANDARD.decode(response.trim_ascii()).map_err(|_| bad())?;
-        match self.step {
-            Step::Plain => {
-                let (login, password) = plain(&response).ok_or_else(bad)?;
-                Ok(attempt(&self.tag, login, password.to_vec()))
+    /// Writes a challenge, or hands over what the client claims.
+    fn after(self, step: Step, out: &mut Output<'_>) -> Result<Next, Refusal> {
+        match step {
+            Step::Challenge(challenge) => {
+                out.push(b"+ ");
+                out.push(&challenge);
+                out.push(b"\r\n");
+                Ok(Next::Line(self))
             }
-            Step::Name => {
-                let name = String::from_utf8(response).map_err(|_| bad())?;
-                Ok(Exchange { tag: self.tag, step: Step::Password(name) }.ask(out))
+            Step::Credentials { login, password } => {
+                Ok(Next::Verify(Attempt { tag: self.tag, login, password }))
             }
-            Step::Password(name) => Ok(attempt(&self.tag, name.as_bytes(), response)),
+            // RFC 3501 §6.2.2: BAD for `*`
+            Step::Failed(Failure::Cancelled) => Err(Refusal::Bad("cancelled".to_owned())),
+            Step::Failed(Failure::Malformed) => {
+                Err(Refusal::Bad("the response is not what the mechanism wants".to_owned()))
+            }
+            Step::Failed(Failure::NotAuthorized) => {
+                Err(Refusal::no("AUTHORIZATIONFAILED", "You may not act as somebody else"))
+            }
         }
     }
-}
-
-/// `[authzid] NUL authcid NUL passwd`: nobody may act as somebody else. RFC 4616 §2
-fn plain(message: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut parts = message.split(|byte| *byte == 0);
-    let (authorization, login, password) = (parts.next()?, parts.next()?, parts.next()?);
-    let is_own = authorization.is_empty() || authorization == login;
-    (is_own && parts.next().is_none() && !login.is_empty()).then_some((login, password))
-}
-
-fn attempt(tag: &str, login: &[u8], password: Vec<u8>) -> Next {
-    // what is not UTF-8 is nobody's login
-    let login = String::from_utf8_lossy(login).into_owned();
-    Next::Verify(Attempt { tag: tag.to_owned(), login, password })
 }
