@@ -110,7 +110,7 @@ fn one(cursor: &mut Cursor<'_>, flags: &mut FlagList) -> Result<(), Refusal> {
         Some((flag, _)) => flags.system = flags.system | *flag,
         // clients that copy mail name \Recent, which nobody can set: it is left out
         None if is("\\Recent") => (),
-        None => return Err(start.expected("a flag of RFC 3501 §2.3.2 or a keyword")),
+        None => return Err(start.expected("a system flag or a keyword")),
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ pub mod flags;
 pub mod hierarchy;
 pub mod names;
 pub mod output;
+#[cfg(test)]
+pub(crate) mod rig;
 pub mod search;
 pub mod session;
 pub mod view;

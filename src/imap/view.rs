@@ -7,6 +7,8 @@
 mod advance;
 mod selection;
 mod sequence_set;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -24,6 +24,8 @@ pub mod status;
 pub mod store;
 pub mod subscribe;
 pub mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

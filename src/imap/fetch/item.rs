@@ -161,7 +161,7 @@ fn item(cursor: &mut Cursor<'_>) -> Result<Item, Refusal> {
         b"BODY" if cursor.peek() != Some(b'[') => Item::Body,
         b"BODY" => Item::Section(section(cursor, Reading::MarksSeen)?),
         b"BODY.PEEK" => Item::Section(section(cursor, Reading::Peeks)?),
-        _ => return Err(start.expected("an item of RFC 3501 §6.4.5")),
+        _ => return Err(start.expected("a data item")),
     };
     Ok(simple)
 }
@@ -213,7 +213,7 @@ fn section_text(cursor: &mut Cursor<'_>, is_message: bool) -> Result<Text, Refus
         b"HEADER.FIELDS.NOT" => Ok(Text::FieldsNot(field_names(cursor)?)),
         b"TEXT" => Ok(Text::Text),
         b"MIME" if !is_message => Ok(Text::Mime),
-        _ => Err(start.expected("a section of RFC 3501 §6.4.5")),
+        _ => Err(start.expected("a section")),
     }
 }
 

@@ -1,0 +1,292 @@
+//! For tests: users, an inbox and a channel on the store in memory, and clients that run commands
+//! through the same table as a session, with imap-codec as the judge of every answer.
+
+use std::sync::Arc;
+
+use imap_codec::ResponseCodec;
+use imap_codec::decode::Decoder;
+
+use super::capability::Capabilities;
+use super::command::table::{Verb, find};
+use super::command::{Call, append, close, copy, expunge, fetch, search, select, store};
+use super::output::Output;
+use super::view::updates;
+use super::wire::lex::Cursor;
+use super::{Completion, Context, Refusal, Selected, Session};
+use crate::directory::{
+    Access, Channel, Directory, Inbox, Level, PasswordHash, Policy, Role, User,
+};
+use crate::mail::account::{Account, Folder, FolderNames};
+use crate::mail::flag::{FlagList, SeenMode};
+use crate::mail::id::{Login, Timestamp};
+use crate::mail::message::parse;
+use crate::store::Mailbox;
+use crate::store::change::{Actor, Bytes, Change, Delivered, NewMessage, Transaction};
+use crate::store::memory::Memory;
+use crate::sys::ManualClock;
+
+/// When everything happens: 2024-05-06 07:08:09 UTC.
+pub(crate) const NOW_SECS: i64 = 1_714_979_289;
+
+/// Support belongs to anna, ben and (to read) dora; carla is an admin, sam a super-admin.
+pub(crate) struct Rig {
+    pub(crate) context: Context,
+    directory: Arc<Directory>,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// A client with at most one mailbox selected.
+pub(crate) struct Client {
+    session: Session,
+    pub(crate) selected: Option<Selected>,
+}
+
+impl Rig {
+    pub(crate) fn new() -> Rig {
+        Rig::with_seen(SeenMode::PerUser)
+    }
+
+    pub(crate) fn with_seen(seen: SeenMode) -> Rig {
+        let clock = Arc::new(ManualClock::default());
+        clock.set(Timestamp::from_seconds(NOW_SECS));
+        let directory = Arc::new(directory(seen));
+        let rig = Rig {
+            context: Context {
+                store: Arc::new(Memory::new(clock)),
+                folder_names: Arc::new(FolderNames::default()),
+                message_bytes_max: 1 << 20,
+                capabilities: Arc::new(Capabilities::without(&[])),
+            },
+            directory,
+            runtime: tokio::runtime::Builder::new_current_thread().build().expect("a runtime"),
+        };
+        for account in rig.accounts() {
+            let folders = account.standard_folders().into_iter();
+            rig.commit(folders.map(|folder| created(&account, folder)).collect());
+        }
+        rig
+    }
+
+    fn accounts(&self) -> Vec<Account> {
+        let mut accounts: Vec<Account> =
+            self.directory.users.keys().map(|login| Account::User(login.clone())).collect();
+        accounts.push(Account::Inbox("Support".into()));
+        accounts.push(Account::Inbox("Sales".into()));
+        accounts.push(Account::Channel("Anna Sales".into()));
+        accounts
+    }
+
+    pub(crate) fn commit(&self, changes: Vec<Change>) {
+        let transaction = Transaction { actor: Actor::System, changes };
+        self.runtime.block_on(self.context.store.commit(transaction)).expect("a commit");
+    }
+
+    pub(crate) fn support(&self) -> Arc<Mailbox> {
+        let account = Account::Inbox("Support".into());
+        self.context.store.find(&account, &Folder::root()).expect("Support")
+    }
+
+    /// Mail for support@ comes in.
+    pub(crate) fn deliver(&self, message: &str) {
+        let mailbox = self.support().id;
+        let trace = "Return-Path: <c@example.com>\r\nDelivered-To: support@example.org\r\n";
+        self.commit(vec![Change::Delivered(Box::new(Delivered {
+            mailbox,
+            message: new_message(message.as_bytes()),
+            trace: trace.as_bytes().to_vec(),
+            flags: FlagList::default(),
+            seen_by: None,
+            internal_date: Timestamp::from_seconds(NOW_SECS),
+            duplicate_key: None,
+        }))]);
+    }
+
+    /// `count` short messages come in: `Subject: message 1`.
+    pub(crate) fn fill(&self, count: usize) {
+        for n in 1..=count {
+            self.deliver(&format!("Subject: message {n}\r\n\r\nbody {n}\r\n"));
+        }
+    }
+
+    pub(crate) fn client(&self, login: &str) -> Client {
+        let session = Session {
+            user: Login::new(login),
+            directory: self.directory.clone(),
+            condstore: false,
+        };
+        Client { session, selected: None }
+    }
+
+    /// Runs a command; answers everything that the client gets, the tagged line last.
+    pub(crate) fn send(&self, client: &mut Client, command: &str) -> String {
+        let (mut buffer, mut sink) = (Vec::new(), Vec::new());
+        let mut out = Output::new(&mut buffer, &mut sink);
+        self.runtime.block_on(async {
+            let tagged = match self.run(client, command, &mut out).await {
+                Ok(Completion { code: Some(code), text }) => format!("OK [{code}] {text}"),
+                Ok(Completion { code: None, text }) => format!("OK {text}"),
+                Err(Refusal::Bad(text)) => format!("BAD {text}"),
+                Err(Refusal::No { code: Some(code), text }) => format!("NO [{code}] {text}"),
+                Err(Refusal::No { code: None, text }) => format!("NO {text}"),
+                Err(Refusal::Disconnected) => "NO disconnected".into(),
+            };
+            out.line(format_args!("a {tagged}"));
+            out.flush().await.expect("memory");
+        });
+        judge(&sink);
+        String::from_utf8_lossy(&sink).into_owned()
+    }
+
+    async fn run(
+        &self,
+        client: &mut Client,
+        command: &str,
+        out: &mut Output<'_>,
+    ) -> Result<Completion, Refusal> {
+        let words = if command.starts_with("UID ") { 2 } else { 1 };
+        let end = command.match_indices(' ').nth(words - 1).map_or(command.len(), |(at, _)| at);
+        let row = find(&command[..end]).expect("a command");
+        let arguments = command.get(end + 1..).unwrap_or_default();
+        let (head, literal) = match row.verb {
+            Verb::Append => {
+                let at = arguments.rfind('{').unwrap_or(arguments.len());
+                (&arguments[..at], arguments[at..].split_once("\r\n").map_or("", |(_, m)| m))
+            }
+            _ => (arguments, ""),
+        };
+        let mut call = Call {
+            tag: "a",
+            context: &self.context,
+            session: &mut client.session,
+            numbering: row.numbering,
+            arguments: Cursor::new(head.as_bytes()),
+            out,
+        };
+        let selected = &mut client.selected;
+        let done = match row.verb {
+            Verb::Select | Verb::Examine => {
+                *selected = None;
+                let opened = match row.verb {
+                    Verb::Select => select::select(&mut call).await,
+                    _ => select::examine(&mut call).await,
+                };
+                opened.map(|(opened, completion)| {
+                    *selected = Some(opened);
+                    completion
+                })
+            }
+            Verb::Append => match append::begin(&mut call).await {
+                Ok(pending) => {
+                    let message = new_message(literal.as_bytes());
+                    append::finish(&mut call, pending, message, selected.as_mut()).await
+                }
+                Err(refusal) => Err(refusal),
+            },
+            verb => on_selected(verb, &mut call, selected.as_mut().expect("selected")).await,
+        };
+        if matches!(row.verb, Verb::Close | Verb::Unselect) && done.is_ok() {
+            *selected = None;
+        }
+        if let Some(selected) = selected {
+            updates(&self.context, selected, call.out, row.expunge).await?;
+        }
+        done
+    }
+}
+
+async fn on_selected(
+    verb: Verb,
+    call: &mut Call<'_, '_>,
+    selected: &mut Selected,
+) -> Result<Completion, Refusal> {
+    match verb {
+        Verb::Close => close::close(call, selected).await,
+        Verb::Unselect => close::unselect(call, selected).await,
+        Verb::Expunge => expunge::run(call, selected).await,
+        Verb::Search => search::run(call, selected).await,
+        Verb::Fetch => fetch::run(call, selected).await,
+        Verb::Store => store::run(call, selected).await,
+        Verb::Copy => copy::copy(call, selected).await,
+        Verb::Move => copy::r#move(call, selected).await,
+        _ => Ok(Completion::ok("Nothing to do")),
+    }
+}
+
+/// imap-codec must understand every response, but for ESEARCH, which it does not know.
+fn judge(answer: &[u8]) {
+    let mut rest = answer;
+    while !rest.is_empty() {
+        if rest.starts_with(b"* ESEARCH") {
+            let line = rest.iter().position(|b| *b == b'\n').expect("a line");
+            rest = &rest[line + 1..];
+            continue;
+        }
+        rest = match ResponseCodec::default().decode(rest) {
+            Ok((left, _)) => left,
+            Err(error) => panic!("{error:?}: {}", String::from_utf8_lossy(rest)),
+        };
+    }
+}
+
+pub(crate) fn new_message(bytes: &[u8]) -> NewMessage {
+    NewMessage {
+        bytes: Bytes::Memory(Arc::new(bytes.to_vec())),
+        hash: *blake3::hash(bytes).as_bytes(),
+        parsed: Arc::new(parse(bytes)),
+    }
+}
+
+fn created(account: &Account, folder: Folder) -> Change {
+    Change::MailboxCreated { account: account.clone(), folder }
+}
+
+fn directory(seen: SeenMode) -> Directory {
+    let mut directory = Directory::default();
+    let users = [
+        ("anna", Role::Member),
+        ("ben", Role::Member),
+        ("carla", Role::Admin),
+        ("dora", Role::Member),
+        ("sam", Role::SuperAdmin),
+    ];
+    for (login, role) in users {
+        let login = Login::new(login);
+        let user = User {
+            login: login.clone(),
+            name: login.to_string(),
+            password: PasswordHash(String::new()),
+            role,
+            addresses: Vec::new(),
+        };
+        directory.users.insert(login, user);
+    }
+    let levels = [("anna", Level::Work), ("ben", Level::Work), ("dora", Level::Read)];
+    let users = levels.map(|(login, level)| (Login::new(login), level)).to_vec();
+    for (name, users) in [("Support", users), ("Sales", vec![(Login::new("ben"), Level::Work)])] {
+        let access = Access::Limited { teams: Vec::new(), users };
+        let (addresses, policy) = (Vec::new(), policy());
+        let inbox = Inbox { name: name.into(), addresses, access, seen, policy };
+        directory.inboxes.insert(name.into(), inbox);
+    }
+    let channel = Channel {
+        name: "Anna Sales".into(),
+        owner: Login::new("anna"),
+        addresses: Vec::new(),
+        routed_to: Vec::new(),
+        access: Access::Limited { teams: Vec::new(), users: Vec::new() },
+        seen: SeenMode::PerUser,
+        policy: policy(),
+        personal: false,
+    };
+    directory.channels.insert("Anna Sales".into(), channel);
+    directory
+}
+
+fn policy() -> Policy {
+    Policy {
+        collision: "off".into(),
+        identity: "off".into(),
+        answering_assigns: true,
+        retention_days: 30,
+    }
+}
