@@ -1,6 +1,6 @@
-//! Layer 4: `postfach.toml`, from what is written (`written`) by a check (`meant`) to what is meant:
-//! `Config`, in which nothing is missing that the daemon needs. Faults are found here, at start, all at
-//! once, each with its place and what to do.
+//! Layer 4: `postfach.toml`, from what is written (`written`) by a check (`meant`) to what is
+//! meant: `Config`, in which nothing is missing that the daemon needs. Faults are found here, at
+//! start, all at once, each with its place and what to do.
 
 mod meant;
 mod network;

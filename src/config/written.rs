@@ -1,4 +1,5 @@
-//! `postfach.toml` as it is written: every key may be missing, none may be unknown. Knows no meaning.
+//! `postfach.toml` as it is written: every key may be missing, none may be unknown. Knows no
+//! meaning.
 
 use serde::Deserialize;
 use toml::Spanned;

@@ -1,4 +1,5 @@
-//! What a check of a file has found so far: faults, which must be mended, and warnings. Knows no key.
+//! What a check of a file has found so far: faults, which must be mended, and warnings. Knows no
+//! key.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

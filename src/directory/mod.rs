@@ -64,8 +64,8 @@ impl Directory {
         directory
     }
 
-    /// The users who work in an account: an inbox has an `Assigned` folder for each. Who may work there
-    /// only because of being super-admin is not one of them.
+    /// The users who work in an account: an inbox has an `Assigned` folder for each. Who may work
+    /// there only because of being super-admin is not one of them.
     pub fn members_at_work(&self, account: &Account) -> Vec<Login> {
         let works = |user: &&Login| rights::declared(self, user, account).has('i');
         self.users.keys().filter(works).cloned().collect()

@@ -14,8 +14,8 @@ pub fn check(name: &str) -> Result<(), &'static str> {
     let wild = |c| matches!(c, '*' | '%');
     let invisible = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-            || matches!(c, '\u{feff}' | '\u{fffd}')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fffd}')
     };
     let rules = [
         (name.is_empty(), "is empty"),
@@ -29,8 +29,8 @@ pub fn check(name: &str) -> Result<(), &'static str> {
     rules.iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, why)| Err(why))
 }
 
-/// Whether this is a domain name: labels of letters, digits and inner hyphens; letters outside ASCII
-/// are taken as they are. RFC 5321 §4.1.2, RFC 6531 §3.3
+/// Whether this is a domain name: labels of letters, digits and inner hyphens; letters outside
+/// ASCII are taken as they are. RFC 5321 §4.1.2, RFC 6531 §3.3
 pub fn is_domain(domain: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || !c.is_ascii();
     let visible = |c: char| !c.is_control() && !c.is_whitespace();

@@ -25,13 +25,14 @@ const SHA_CRYPT_HASH_CHARS: usize = 86;
 /// Most characters of a sha512-crypt salt.
 const SHA_CRYPT_SALT_CHARS_MAX: usize = 16;
 
-/// What an unknown user's password is compared with, when no user is declared at all: a hash with the
-/// parameters of `hash`, of a password that was thrown away.
+/// What an unknown user's password is compared with, when no user is declared at all: a hash with
+/// the parameters of `hash`, of a password that was thrown away.
 pub const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$cG9zdGZhY2gtbm9ib2R5$\
                           b3ur8DRPgKQ0jmLR2PF5bYcLVjVvOqLJgYBQ1WZ1oXo";
 
-/// Makes an argon2id hash with a random salt. The parameters are OWASP's (19 MiB, 2 passes, 1 lane):
-/// about 20 ms, so that a hundred mail programs that come back at once do not stop the machine.
+/// Makes an argon2id hash with a random salt. The parameters are OWASP's (19 MiB, 2 passes, 1
+/// lane): about 20 ms, so that a hundred mail programs that come back at once do not stop the
+/// machine.
 pub fn hash(password: &[u8]) -> Result<PasswordHash, HashError> {
     match password.len() {
         0 => return Err(HashError::Empty),
@@ -159,8 +160,10 @@ mod tests {
 
     /// Made by libxcrypt's crypt(3) of "Größe 17".
     const BCRYPT: &str = "$2b$04$k4atxDNiHPh88kuyacFd.uSmquIeBZu.gWuQEuZvKqEi7HszXRVzC";
-    const SHA512: &str = "$6$abcdefgh12345678$CKHFbIY6ZqJf/uph2TKiBYviymrVXbW9pgsRdrJ5Skmzn5JGfHWGfQfFw7GIBKxn1SWHM3iaQGS/DC9yK7qQ61";
-    const SHA512_ROUNDS: &str = "$6$rounds=1000$abcdefgh$DRjt5pqiOVDcWo.bzQYnmPndju6ESlWF2XzdgSqvbZoIx66PDC6midUhn9JEeuO24fOfRCQBba4Dar0B0dlbZ1";
+    const SHA512: &str = "$6$abcdefgh12345678$CKHFbIY6ZqJf/uph2TKiBYviymrVXbW9pgsRdrJ5\
+        Skmzn5JGfHWGfQfFw7GIBKxn1SWHM3iaQGS/DC9yK7qQ61";
+    const SHA512_ROUNDS: &str = "$6$rounds=1000$abcdefgh$DRjt5pqiOVDcWo.bzQYnmPndju6ESlWF2Xzd\
+        gSqvbZoIx66PDC6midUhn9JEeuO24fOfRCQBba4Dar0B0dlbZ1";
 
     fn fits(password: &str, hash: &str) -> bool {
         verify(password.as_bytes(), &PasswordHash(hash.into()))

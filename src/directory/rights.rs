@@ -125,7 +125,8 @@ fn of_access(directory: &Directory, user: &Login, access: &Access) -> Rights {
     let Access::Limited { teams, .. } = access else { return Rights::work() };
     let in_team = |team: &String| directory.teams.get(team).is_some_and(|m| m.contains(user));
     let by_team = teams.iter().filter(|(team, _)| in_team(team)).map(|(_, level)| *level);
-    // deliberately: a level given by name replaces that of the team, so that a member can be limited
+    // deliberately: a level given by name replaces that of the team, so that a member can be
+    // limited
     let level = named(access, user).or_else(|| by_team.max());
     level.map_or(Rights::NONE, Rights::of)
 }

@@ -15,9 +15,9 @@ const DETAIL_SEPARATOR: char = '+';
 pub struct AddressIndex(OnceLock<HashMap<String, Vec<Account>>>);
 
 impl Directory {
-    /// What becomes of mail for `address`. The exact address goes before one without its detail, that
-    /// before the domain's catch-all. Letters are compared without regard to ASCII case, everything
-    /// else exactly: what only looks like one of our domains is foreign.
+    /// What becomes of mail for `address`. The exact address goes before one without its detail,
+    /// that before the domain's catch-all. Letters are compared without regard to ASCII case,
+    /// everything else exactly: what only looks like one of our domains is foreign.
     pub fn route(&self, address: &Address) -> Routing {
         let Some(domain) = self.domains.get(address.domain()) else { return Routing::Foreign };
         let accounts = self

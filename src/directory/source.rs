@@ -107,8 +107,8 @@ impl Source {
         }
     }
 
-    /// Reads the text as `T`. A key that is unknown or of the wrong type is reported and left out, and
-    /// the rest read on, so that one run shows all of them.
+    /// Reads the text as `T`. A key that is unknown or of the wrong type is reported and left out,
+    /// and the rest read on, so that one run shows all of them.
     pub fn read<T: DeserializeOwned>(&self) -> Reading<T> {
         let (mut table, errors) = DeTable::parse_recoverable(&self.text);
         let mut faults: Vec<Fault> = errors.iter().take(FAULTS_MAX).map(|e| self.told(e)).collect();

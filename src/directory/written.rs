@@ -1,4 +1,5 @@
-//! `directory.toml` as it is written: every key may be missing, none may be unknown. Knows no meaning.
+//! `directory.toml` as it is written: every key may be missing, none may be unknown. Knows no
+//! meaning.
 
 use std::fmt;
 

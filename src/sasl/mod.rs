@@ -23,7 +23,8 @@ const PASSWORD: &[u8] = b"Password:";
 pub enum Mechanism {
     /// Login and password in one response. RFC 4616
     Plain,
-    /// Login, then password: not standard, but Outlook knows nothing else. draft-murchison-sasl-login
+    /// Login, then password: not standard, but Outlook knows nothing else.
+    /// draft-murchison-sasl-login
     Login,
 }
 

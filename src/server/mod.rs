@@ -4,6 +4,7 @@
 pub mod connections;
 pub mod folders;
 pub mod listener;
+pub mod login;
 pub mod ports;
 pub mod retention;
 pub mod self_signed;

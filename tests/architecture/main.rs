@@ -51,7 +51,16 @@ const CRATES: &[(&str, &[&str])] = &[
     ("mail-builder", &["src/admin/"]),
     ("smtp-proto", &["src/smtp/"]),
     ("rusqlite", &["src/store/embedded/"]),
-    ("blake3", &["src/server/spool.rs", "src/store/embedded/", "src/delivery/", "src/admin/"]),
+    (
+        "blake3",
+        &[
+            "src/server/spool.rs",
+            "src/server/login/",
+            "src/store/embedded/",
+            "src/delivery/",
+            "src/admin/",
+        ],
+    ),
     ("zstd", &["src/store/embedded/"]),
     ("memchr", &["src/mail/", "src/imap/", "src/smtp/"]),
     ("unicode-normalization", &["src/mail/fold.rs"]),

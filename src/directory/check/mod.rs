@@ -41,8 +41,8 @@ pub(super) fn check(
 struct Names(HashMap<String, ()>);
 
 impl Names {
-    /// Takes the name of an entry (`kind` with `key`, whose table is at `table`); `None` when it has
-    /// none, or none that it can have.
+    /// Takes the name of an entry (`kind` with `key`, whose table is at `table`); `None` when it
+    /// has none, or none that it can have.
     fn take(
         &mut self,
         found: &mut Findings,

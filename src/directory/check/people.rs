@@ -9,7 +9,8 @@ use crate::directory::written::{Team, Text, User as WrittenUser};
 use crate::directory::{Directory, PasswordHash, Role, User, password};
 use crate::mail::id::Login;
 
-/// Characters that a login cannot have beside those that no name can: `dora:read` ends at the colon.
+/// Characters that a login cannot have beside those that no name can: `dora:read` ends at the
+/// colon.
 const LEVEL_SEPARATOR: char = ':';
 
 /// Reads all users.

@@ -1,0 +1,204 @@
+//! Login and password → user. Verifies off the runtime threads and a few at a time, slows down who
+//! guesses, and remembers successes for some minutes. An unknown user costs what a wrong password
+//! costs. Knows no protocol.
+
+pub mod cache;
+pub mod throttle;
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::tls;
+use crate::directory::{Directory, PasswordHash, password};
+use crate::mail::id::Login;
+use crate::sys::Clock;
+use cache::{Cache, Fingerprint, Key};
+use throttle::{Throttle, Verdict};
+
+/// Longest login in bytes that is looked at.
+pub const LOGIN_BYTES_MAX: usize = 255;
+/// Most attempts that wait for their verification; at 20 ms each this is some ten seconds.
+pub const WAITING_MAX: usize = 2_000;
+
+/// Checks who logs in.
+pub struct Authenticator {
+    shared: Arc<Shared>,
+    /// A place to wait in.
+    waiting: Arc<Semaphore>,
+    /// A place to verify in: as many as there are processors.
+    verifying: Arc<Semaphore>,
+}
+
+/// Why nobody is logged in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LoginError {
+    /// Unknown user or wrong password; which, is not told.
+    Wrong,
+    /// Too many failures, or too many attempts at once.
+    TryLater,
+}
+
+struct Shared {
+    directory: watch::Receiver<Arc<Directory>>,
+    clock: Arc<dyn Clock>,
+    key: Key,
+    throttle: Mutex<Throttle>,
+    successes: Mutex<Cache>,
+    verifications: AtomicU64,
+}
+
+/// What is claimed, and what it has to be compared with at this moment.
+struct Claim {
+    login: Login,
+    peer: IpAddr,
+    hash: PasswordHash,
+    is_known: bool,
+    fingerprint: Fingerprint,
+}
+
+/// What became of a claim, and how long the answer is to be held back.
+type Verified = (Result<Login, LoginError>, Duration);
+
+impl Authenticator {
+    /// For the users of `directory` at each moment.
+    pub fn new(directory: watch::Receiver<Arc<Directory>>, clock: Arc<dyn Clock>) -> Authenticator {
+        let mut key = [0; 32];
+        // without it the fingerprints could be computed, though still not read: they stay in memory
+        if tls::provider().secure_random.fill(&mut key).is_err() {
+            tracing::error!("the system gives no random numbers");
+        }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let shared = Shared {
+            directory,
+            clock,
+            key: Key(key),
+            throttle: Mutex::default(),
+            successes: Mutex::default(),
+            verifications: AtomicU64::new(0),
+        };
+        Authenticator {
+            shared: Arc::new(shared),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            verifying: Arc::new(Semaphore::new(processors)),
+        }
+    }
+
+    /// The user whose login and password these are. The answer to a failure may take some seconds.
+    pub async fn login(
+        &self,
+        peer: IpAddr,
+        login: &str,
+        password: &[u8],
+    ) -> Result<Login, LoginError> {
+        let (outcome, delay) = self.attempt(peer, login, password).await;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        outcome
+    }
+
+    /// How many passwords have been verified since the start.
+    pub fn verifications(&self) -> u64 {
+        self.shared.verifications.load(Ordering::Relaxed)
+    }
+
+    async fn attempt(&self, peer: IpAddr, login: &str, password: &[u8]) -> Verified {
+        if login.len() > LOGIN_BYTES_MAX || password.len() > password::PASSWORD_BYTES_MAX {
+            return (Err(LoginError::Wrong), Duration::ZERO);
+        }
+        let login = Login::new(login);
+        let claim = self.shared.claim(peer, &login, password);
+        if self.shared.has_succeeded(&claim) {
+            return (Ok(login), Duration::ZERO);
+        }
+        let Ok(_place) = self.waiting.try_acquire() else {
+            return (Err(LoginError::TryLater), Duration::ZERO);
+        };
+        let Ok(permit) = self.verifying.clone().acquire_owned().await else {
+            return (Err(LoginError::TryLater), Duration::ZERO);
+        };
+        let (shared, password) = (self.shared.clone(), password.to_vec());
+        // not stopped by a client that goes away: its failure counts, and its place stays taken
+        let verified =
+            tokio::task::spawn_blocking(move || shared.verify(permit, (peer, &login, &password)));
+        verified.await.unwrap_or((Err(LoginError::TryLater), Duration::ZERO))
+    }
+}
+
+impl Shared {
+    /// What a claim is compared with. An unknown login gets the hash of some user, always the same
+    /// one, so that it costs what that user's would, whatever mixture of hashes is declared.
+    fn claim(&self, peer: IpAddr, login: &Login, password: &[u8]) -> Claim {
+        let directory = self.directory.borrow().clone();
+        let known = directory.users.get(login);
+        let somebody = || {
+            let chosen = self.key.fingerprint(&[login.as_str().as_bytes()]);
+            directory.users.values().nth(chosen.below(directory.users.len()))
+        };
+        let hash = match known.or_else(somebody) {
+            Some(user) => user.password.clone(),
+            None => PasswordHash(password::NOBODY.to_owned()),
+        };
+        let parts = [login.as_str().as_bytes(), password, hash.0.as_bytes()];
+        let fingerprint = self.key.fingerprint(&parts);
+        Claim { login: login.clone(), peer, hash, is_known: known.is_some(), fingerprint }
+    }
+
+    fn has_succeeded(&self, claim: &Claim) -> bool {
+        let now = self.clock.now();
+        claim.is_known && locked(&self.successes).holds(claim.fingerprint, now)
+    }
+
+    /// Everything after the wait: the directory, the successes and the failures may have changed.
+    fn verify(
+        &self,
+        _permit: OwnedSemaphorePermit,
+        (peer, login, password): (IpAddr, &Login, &[u8]),
+    ) -> Verified {
+        let claim = self.claim(peer, login, password);
+        if self.has_succeeded(&claim) {
+            return (Ok(claim.login), Duration::ZERO);
+        }
+        let verdict = locked(&self.throttle).may_try(peer, login, self.clock.now());
+        if verdict == Verdict::TryLater {
+            tracing::warn!(%peer, "login refused after too many failures");
+            return (Err(LoginError::TryLater), Duration::ZERO);
+        }
+        self.verifications.fetch_add(1, Ordering::Relaxed);
+        let fits = password::verify(password, &claim.hash) && claim.is_known;
+        if fits && self.is_still_declared(&claim) { self.succeed(claim) } else { self.fail(&claim) }
+    }
+
+    /// Whether the hash that was compared with is the user's present one.
+    fn is_still_declared(&self, claim: &Claim) -> bool {
+        let directory = self.directory.borrow();
+        directory.users.get(&claim.login).is_some_and(|user| user.password == claim.hash)
+    }
+
+    fn succeed(&self, claim: Claim) -> Verified {
+        locked(&self.successes).insert(claim.fingerprint, self.clock.now());
+        locked(&self.throttle).succeeded(claim.peer, &claim.login);
+        (Ok(claim.login), Duration::ZERO)
+    }
+
+    fn fail(&self, claim: &Claim) -> Verified {
+        let now = self.clock.now();
+        let delay = locked(&self.throttle).failed(claim.peer, &claim.login, now);
+        // an unknown login may be a password in the wrong field, so it is not logged
+        let login = claim.is_known.then_some(claim.login.as_str());
+        tracing::warn!(peer = %claim.peer, login, "login failed");
+        (Err(LoginError::Wrong), delay)
+    }
+}
+
+/// A panic in another thread leaves counts that are still good.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
