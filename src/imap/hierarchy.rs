@@ -32,8 +32,8 @@ pub enum Kind {
 }
 
 impl Node {
-    /// The SPECIAL-USE attribute of a personal folder. Shares have none: clients would take a team's
-    /// Sent or Trash for the user's own. RFC 6154 §2
+    /// The SPECIAL-USE attribute of a personal folder. Shares have none: clients would take a
+    /// team's Sent or Trash for the user's own. RFC 6154 §2
     pub fn special_use(&self) -> Option<&'static str> {
         let Kind::Mailbox(named) = &self.kind else { return None };
         let is_personal = matches!(named.mailbox.account, Account::User(_));

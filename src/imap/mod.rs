@@ -163,8 +163,8 @@ pub struct Session {
     pub user: Login,
     /// What was declared when the command began.
     pub directory: Arc<Directory>,
-    /// The client has issued a CONDSTORE enabling command: FETCH responses carry MODSEQ from now on.
-    /// Set by ENABLE, SELECT (CONDSTORE), STATUS (HIGHESTMODSEQ), FETCH (MODSEQ), CHANGEDSINCE,
+    /// The client has issued a CONDSTORE enabling command: FETCH responses carry MODSEQ from now
+    /// on. Set by ENABLE, SELECT (CONDSTORE), STATUS (HIGHESTMODSEQ), FETCH (MODSEQ), CHANGEDSINCE,
     /// UNCHANGEDSINCE and SEARCH MODSEQ. RFC 7162 §3.1
     pub condstore: bool,
 }

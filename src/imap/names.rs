@@ -1,6 +1,6 @@
 //! The names that a client sees, and the accounts and folders that they mean. The only file that
-//! knows the namespaces: prefix "" for the user's own folders, `Private/`, `Other Users/`, `Shared/`.
-//! Knows no wire form (see `wire/utf7`) and no LIST pattern.
+//! knows the namespaces: prefix "" for the user's own folders, `Private/`, `Other Users/`,
+//! `Shared/`. Knows no wire form (see `wire/utf7`) and no LIST pattern.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Bytes on their way to the client: one reused buffer, sent in pieces, so that no answer is ever in
-//! memory as a whole.
+//! Bytes on their way to the client: one reused buffer, sent in pieces, so that no answer is ever
+//! in memory as a whole.
 
 use std::fmt::{self, Write};
 use std::future::Future;
@@ -9,7 +9,8 @@ use std::pin::Pin;
 /// The buffer is sent when it is longer than this.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Where bytes go. The future ends when the peer's window has taken them, which is the back-pressure.
+/// Where bytes go. The future ends when the peer's window has taken them, which is the
+/// back-pressure.
 pub trait Sink: Send {
     /// Sends all of `bytes`.
     fn send<'a>(

@@ -1,5 +1,5 @@
-//! One connection's protocol: from a framed command to its answer, and from state to state. Knows no
-//! socket, no timer and no password: those are proposed to the driver as `Next`. RFC 3501 §3
+//! One connection's protocol: from a framed command to its answer, and from state to state. Knows
+//! no socket, no timer and no password: those are proposed to the driver as `Next`. RFC 3501 §3
 
 mod authenticate;
 mod dispatch;

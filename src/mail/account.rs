@@ -19,8 +19,8 @@ pub enum Account {
 /// A folder in an account's tree: the path below the account's root, levels joined by `/`.
 ///
 /// The root is the empty path: a user's INBOX, an inbox's or channel's own mailbox. Folders with a
-/// role have a path that starts with `\`, so that the name shown can be localised and cannot collide
-/// with a folder that a user makes (whose levels must not start with `\`).
+/// role have a path that starts with `\`, so that the name shown can be localised and cannot
+/// collide with a folder that a user makes (whose levels must not start with `\`).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Folder(Arc<str>);
 

@@ -34,8 +34,8 @@ impl Address {
         &self.domain
     }
 
-    /// The form for look-ups: all of it in ASCII lower case. Deliberately not Unicode's: it would fold
-    /// look-alikes (KELVIN SIGN) into ASCII letters.
+    /// The form for look-ups: all of it in ASCII lower case. Deliberately not Unicode's: it would
+    /// fold look-alikes (KELVIN SIGN) into ASCII letters.
     pub fn key(&self) -> String {
         format!("{}@{}", self.local.to_ascii_lowercase(), self.domain)
     }

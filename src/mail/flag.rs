@@ -1,4 +1,5 @@
-//! Flags of one message. Keywords are numbers here; their names are per mailbox (`store::snapshot`).
+//! Flags of one message. Keywords are numbers here; their names are per mailbox
+//! (`store::snapshot`).
 
 use std::ops::{BitAnd, BitOr, Not};
 

@@ -1,9 +1,9 @@
 //! How many connections there are, from where, and which of them have not logged in yet. The only
 //! place that decides whether one more may come in. Knows no socket.
 //!
-//! Silent connections cannot keep anybody out: when an address has too many that have not logged in,
-//! the oldest of them goes and the new one comes in. SMTP peers never log in, and cutting one in the
-//! middle of a transaction would make it send again, so there the new one is refused.
+//! Silent connections cannot keep anybody out: when an address has too many that have not logged
+//! in, the oldest of them goes and the new one comes in. SMTP peers never log in, and cutting one
+//! in the middle of a transaction would make it send again, so there the new one is refused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};

@@ -1,6 +1,6 @@
 //! Accept loops: one a listening socket. Takes a place for each connection, does the handshake of
-//! implicit TLS off the loop, and hands the stream to its protocol. Knows no protocol beyond the line
-//! with which a connection is turned away.
+//! implicit TLS off the loop, and hands the stream to its protocol. Knows no protocol beyond the
+//! line with which a connection is turned away.
 
 use std::future::Future;
 use std::io;

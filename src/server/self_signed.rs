@@ -1,9 +1,9 @@
-//! The certificate of `tls.self_signed = true`: an authority of its own (`ca.pem`, which clients are
-//! told to trust) and a certificate signed by it, both made once and kept in one folder.
+//! The certificate of `tls.self_signed = true`: an authority of its own (`ca.pem`, which clients
+//! are told to trust) and a certificate signed by it, both made once and kept in one folder.
 //!
 //! Knows no listener. What is there and still good is left alone; the certificate is made anew when
-//! it expires or when the hostname has changed, and the authority stays, so that clients need not be
-//! told again.
+//! it expires or when the hostname has changed, and the authority stays, so that clients need not
+//! be told again.
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;

@@ -27,8 +27,8 @@ impl Stream {
         matches!(self, Stream::Tls(_))
     }
 
-    /// Does the server's side of the handshake, within `HANDSHAKE_TIMEOUT`. What the peer sent before
-    /// it must have been thrown away by the caller. RFC 3207 §4.2, RFC 3501 §6.2.1
+    /// Does the server's side of the handshake, within `HANDSHAKE_TIMEOUT`. What the peer sent
+    /// before it must have been thrown away by the caller. RFC 3207 §4.2, RFC 3501 §6.2.1
     pub async fn upgrade(self, acceptor: &TlsAcceptor) -> io::Result<Stream> {
         let Stream::Plain(socket) = self else {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "TLS is active already"));

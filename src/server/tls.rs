@@ -1,7 +1,7 @@
 //! The certificate that listeners show, and how it is replaced while they run. Knows no connection.
 //!
-//! TLS 1.2 and 1.3 with aws-lc-rs, the only provider. Sessions resume by tickets, so that the daemon
-//! keeps nothing for a client that is away.
+//! TLS 1.2 and 1.3 with aws-lc-rs, the only provider. Sessions resume by tickets, so that the
+//! daemon keeps nothing for a client that is away.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Whether a content is acceptable, while it comes in: its size, and its line ends where it comes in
-//! chunks. Holds none of it. RFC 1870 §6.3, RFC 3030 §2
+//! Whether a content is acceptable, while it comes in: its size, and its line ends where it comes
+//! in chunks. Holds none of it. RFC 1870 §6.3, RFC 3030 §2
 
 use memchr::memchr3_iter;
 

@@ -1,5 +1,5 @@
-//! Layer 2: SMTP as the receiving side speaks it on port 25 (RFC 5321), without sockets, timers, store
-//! or directory. Bytes and the time go in, steps come out; the driver is `server/smtp.rs`.
+//! Layer 2: SMTP as the receiving side speaks it on port 25 (RFC 5321), without sockets, timers,
+//! store or directory. Bytes and the time go in, steps come out; the driver is `server/smtp.rs`.
 //!
 //! | file | what it decides |
 //! |---|---|

@@ -1,8 +1,8 @@
 //! The parameters of MAIL and RCPT, as far as an extension that we advertise defines them.
 //! RFC 5321 §4.1.1.11
 //!
-//! Ours, not smtp-proto's: that one wraps round on a long SIZE, accepts a parameter twice, and drops
-//! the address type of ORCPT.
+//! Ours, not smtp-proto's: that one wraps round on a long SIZE, accepts a parameter twice, and
+//! drops the address type of ORCPT.
 
 use super::reply::Refusal;
 

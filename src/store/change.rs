@@ -89,8 +89,8 @@ pub enum Change {
         operation: FlagOperation,
         /// What.
         flags: FlagList,
-        /// Messages changed after this are refused, each by itself; of a user's own \Seen, only that
-        /// user's. What the same transaction changed does not count. RFC 7162 §3.1.3
+        /// Messages changed after this are refused, each by itself; of a user's own \Seen, only
+        /// that user's. What the same transaction changed does not count. RFC 7162 §3.1.3
         unchanged_since: Option<ModSeq>,
         /// Whose overlay counts for `unchanged_since`; `None` where \Seen is shared.
         viewer: Option<Login>,

@@ -45,8 +45,8 @@ pub enum StoreError {
     Exists,
     /// A limit would be exceeded; says which.
     Limit(&'static str),
-    /// The store cannot work at the moment (disk full, engine stopped); try again later. The text is
-    /// for the log, never for a peer.
+    /// The store cannot work at the moment (disk full, engine stopped); try again later. The text
+    /// is for the log, never for a peer.
     Unavailable(String),
     /// Stored data failed its check; the text is for the log.
     Corrupt(String),
@@ -126,7 +126,8 @@ pub struct Facts {
     pub text: Option<Box<SearchText>>,
 }
 
-/// A user's own choices of subscription; a mailbox without an entry is subscribed, if it is visible.
+/// A user's own choices of subscription; a mailbox without an entry is subscribed, if it is
+/// visible.
 pub type Subscriptions = BTreeMap<(Account, Folder), bool>;
 
 /// Where mail is kept. All engines answer alike; `store::contract` is the suite that each passes.
@@ -155,16 +156,16 @@ pub trait Store: Send + Sync {
     /// What `user` alone has in a mailbox, shared by that user's sessions.
     fn overlay<'a>(&'a self, id: MailboxId, user: &'a Login) -> Answer<'a, Arc<Overlay>>;
 
-    /// Claims \Recent: the first UID that no read-write session of `user` had been told of when this
-    /// was called; from now on it is the mailbox's present UIDNEXT. Kept in memory: after a restart
-    /// nothing older counts as recent. RFC 3501 §2.3.2
+    /// Claims \Recent: the first UID that no read-write session of `user` had been told of when
+    /// this was called; from now on it is the mailbox's present UIDNEXT. Kept in memory: after a
+    /// restart nothing older counts as recent. RFC 3501 §2.3.2
     fn claim_recent(&self, id: MailboxId, user: &Login) -> Uid;
 
     /// The UIDs expunged after `since`, from the tombstones. RFC 7162 §3.2.7
     fn expunged_since(&self, id: MailboxId, since: ModSeq) -> Answer<'_, UidSet>;
 
-    /// Facts of messages, in the order asked for; ask for some hundreds at a time. A message that is
-    /// gone gives empty facts.
+    /// Facts of messages, in the order asked for; ask for some hundreds at a time. A message that
+    /// is gone gives empty facts.
     fn facts<'a>(&'a self, blobs: &'a [BlobId], wanted: FactsWanted) -> Answer<'a, Vec<Facts>>;
 
     /// The trace header fields of an instance: whole lines with CRLF.

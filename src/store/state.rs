@@ -345,8 +345,8 @@ impl Counters {
         TraceId(self.trace)
     }
 
-    /// A new epoch: above all before, and not below the clock, so that a store that was lost and made
-    /// anew does not repeat one. RFC 3501 §2.3.1.1
+    /// A new epoch: above all before, and not below the clock, so that a store that was lost and
+    /// made anew does not repeat one. RFC 3501 §2.3.1.1
     pub fn next_uid_validity(&mut self, now: Timestamp) -> UidValidity {
         let clock = u32::try_from(now.seconds().max(1)).unwrap_or(u32::MAX);
         self.uid_validity = clock.max(self.uid_validity.saturating_add(1));

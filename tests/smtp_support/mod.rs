@@ -1,5 +1,5 @@
-//! A peer that talks to a pure `smtp::Session`: it answers for the directory and keeps what would be
-//! delivered. Knows no socket.
+//! A peer that talks to a pure `smtp::Session`: it answers for the directory and keeps what would
+//! be delivered. Knows no socket.
 
 #![allow(dead_code)]
 

@@ -1,6 +1,6 @@
 //! Commands: one file each (arguments → state → store → answer), and the table that says where each
-//! is allowed. Knows no socket; what must happen outside (TLS, password check, streaming of an APPEND)
-//! is proposed by `session`.
+//! is allowed. Knows no socket; what must happen outside (TLS, password check, streaming of an
+//! APPEND) is proposed by `session`.
 
 pub mod acl;
 pub mod append;
@@ -54,7 +54,8 @@ pub struct Call<'c, 'o> {
     pub out: &'c mut Output<'o>,
 }
 
-/// The command is a CONDSTORE enabling one; at the first, the client is told where the mailbox stands.
+/// The command is a CONDSTORE enabling one; at the first, the client is told where the mailbox
+/// stands.
 /// RFC 7162 §3.1
 pub fn enable_condstore(call: &mut Call<'_, '_>, selected: &mut Selected) {
     call.session.condstore = true;

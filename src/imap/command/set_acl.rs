@@ -1,5 +1,5 @@
-//! SETACL and DELETEACL: who holds `a` (super-admins) changes who may use an inbox or a channel. What
-//! is set replaces what the directory says for that user. RFC 4314 §3.1, §3.2
+//! SETACL and DELETEACL: who holds `a` (super-admins) changes who may use an inbox or a channel.
+//! What is set replaces what the directory says for that user. RFC 4314 §3.1, §3.2
 
 use super::Call;
 use super::acl::known_user;

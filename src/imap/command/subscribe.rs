@@ -1,5 +1,5 @@
-//! SUBSCRIBE and UNSUBSCRIBE: a user's own choice of what to be shown. What may be seen is subscribed
-//! until the user says otherwise. RFC 3501 §6.3.6, §6.3.7
+//! SUBSCRIBE and UNSUBSCRIBE: a user's own choice of what to be shown. What may be seen is
+//! subscribed until the user says otherwise. RFC 3501 §6.3.6, §6.3.7
 
 use super::Call;
 use crate::imap::{Completion, Refusal, names};

@@ -1,4 +1,5 @@
-//! Bytes to commands: lines that end in CRLF, and the literals announced at their ends, within limits.
+//! Bytes to commands: lines that end in CRLF, and the literals announced at their ends, within
+//! limits.
 //!
 //! The message of an APPEND never enters a command: it is announced, and taken in pieces by whoever
 //! stores it. What is refused is swallowed without being kept, its literals included, so that a
@@ -189,8 +190,8 @@ impl Framer {
         }
     }
 
-    /// The announced message is not welcome, and an answer has been sent. The client sends it all the
-    /// same if it did not wait.
+    /// The announced message is not welcome, and an answer has been sent. The client sends it all
+    /// the same if it did not wait.
     pub fn refuse(&mut self) {
         match self.state {
             State::Announced(bytes, Literal::NonSynchronizing) => {

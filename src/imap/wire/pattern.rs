@@ -3,8 +3,8 @@
 
 use crate::imap::names::{DELIMITER, INBOX};
 
-/// Whether `name` matches `pattern`. INBOX matches in any case, and so does it as a parent. The time
-/// is bounded by the product of both lengths.
+/// Whether `name` matches `pattern`. INBOX matches in any case, and so does it as a parent. The
+/// time is bounded by the product of both lengths.
 pub fn matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let folded = folded_chars(name);

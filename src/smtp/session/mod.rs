@@ -1,8 +1,8 @@
 //! One connection's conversation: what is allowed now, and what happens next. RFC 5321 §4.1.4
 //!
-//! Pure: the driver brings bytes and the time, and performs the steps. Whether a recipient is ours and
-//! what becomes of a message is the driver's to find out (`Step::Recipient`, `Step::Deliver`); until it
-//! has answered, no further byte is taken. Knows no socket, store or directory.
+//! Pure: the driver brings bytes and the time, and performs the steps. Whether a recipient is ours
+//! and what becomes of a message is the driver's to find out (`Step::Recipient`, `Step::Deliver`);
+//! until it has answered, no further byte is taken. Knows no socket, store or directory.
 
 mod receive;
 
@@ -69,7 +69,8 @@ pub enum Step {
     Discard,
     /// The message is complete: say by `delivered` what has become of it.
     Deliver(Box<Transaction>),
-    /// Write all replies, throw away all bytes that have come, do the handshake, call `tls_started`.
+    /// Write all replies, throw away all bytes that have come, do the handshake, call
+    /// `tls_started`.
     StartTls,
     /// Write all replies and close the connection.
     Close,

@@ -200,8 +200,8 @@ impl PackWriter {
         Ok(())
     }
 
-    /// Makes durable what is written. A failure is final: the kernel may have dropped the pages, and
-    /// a second try would answer that all is well.
+    /// Makes durable what is written. A failure is final: the kernel may have dropped the pages,
+    /// and a second try would answer that all is well.
     pub(super) fn sync(&self) -> io::Result<()> {
         #[cfg(test)]
         self.faults.check(Faults::SYNC_FAILS, io::ErrorKind::Other)?;
