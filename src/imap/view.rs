@@ -28,8 +28,8 @@ use crate::store::snapshot::{Entry, Snapshot};
 /// What the client of one session believes.
 #[derive(Clone)]
 pub struct View {
-    /// Its entries are the client's sequence numbers. Older than `told` only while expunged messages
-    /// are held back.
+    /// Its entries are the client's sequence numbers. Older than `told` only while expunged
+    /// messages are held back.
     believed: Arc<Snapshot>,
     /// The flags that the client has been told, as far as they are everybody's.
     told: Arc<Snapshot>,

@@ -44,8 +44,8 @@ pub async fn begin(call: &mut Call<'_, '_>) -> Result<Pending, Refusal> {
     Ok(Pending { target, to, flags, internal_date })
 }
 
-/// Stores the message; it has arrived whole. `call.arguments` is empty. The new message is announced
-/// with the other updates, in front of the tagged answer.
+/// Stores the message; it has arrived whole. `call.arguments` is empty. The new message is
+/// announced with the other updates, in front of the tagged answer.
 pub async fn finish(
     call: &mut Call<'_, '_>,
     pending: Pending,

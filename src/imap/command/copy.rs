@@ -1,4 +1,5 @@
-//! COPY, UID COPY, MOVE and UID MOVE. A move out of an inbox leaves an instance in the team's Trash.
+//! COPY, UID COPY, MOVE and UID MOVE. A move out of an inbox leaves an instance in the team's
+//! Trash.
 
 use super::Call;
 use super::expunge::{self, Removal};

@@ -1,5 +1,5 @@
-//! EXPUNGE and UID EXPUNGE, and what removal means: out of an inbox or channel it goes into the team's
-//! Trash, out of that Trash only a manager removes it for good.
+//! EXPUNGE and UID EXPUNGE, and what removal means: out of an inbox or channel it goes into the
+//! team's Trash, out of that Trash only a manager removes it for good.
 
 use super::Call;
 use crate::imap::view::SequenceSet;

@@ -1,5 +1,5 @@
-//! FETCH and UID FETCH. Answers from the snapshot where it can, from stored facts in batches where it
-//! must, and reads messages only for their bodies. RFC 3501 §6.4.5
+//! FETCH and UID FETCH. Answers from the snapshot where it can, from stored facts in batches where
+//! it must, and reads messages only for their bodies. RFC 3501 §6.4.5
 
 use super::Call;
 use crate::imap::date;
@@ -126,8 +126,8 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// A message that cannot be read does not keep the others back: the first failure is told at the
-    /// end.
+    /// A message that cannot be read does not keep the others back: the first failure is told at
+    /// the end.
     async fn write_all(
         &self,
         call: &mut Call<'_, '_>,

@@ -1,5 +1,5 @@
-//! STORE and UID STORE. What the user may not change stays as it is, and the untagged answer says so:
-//! a tagged NO is for mailboxes where they may change nothing. RFC 3501 §6.4.6, RFC 4314 §4
+//! STORE and UID STORE. What the user may not change stays as it is, and the untagged answer says
+//! so: a tagged NO is for mailboxes where they may change nothing. RFC 3501 §6.4.6, RFC 4314 §4
 
 use super::Call;
 use crate::imap::flags::{self, Changeable};

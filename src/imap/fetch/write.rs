@@ -250,7 +250,8 @@ mod tests {
         let shown = Envelope { subject: Some(b"Hi".to_vec()), to, ..Envelope::default() };
         assert_eq!(
             text(|out| envelope(out, &shown)),
-            "(NIL \"Hi\" NIL NIL NIL ((NIL NIL \"team\" NIL)(NIL NIL \"a\" \"b.c\")(NIL NIL NIL NIL)) \
+            "(NIL \"Hi\" NIL NIL NIL \
+             ((NIL NIL \"team\" NIL)(NIL NIL \"a\" \"b.c\")(NIL NIL NIL NIL)) \
              NIL NIL NIL NIL)"
         );
     }
@@ -271,7 +272,8 @@ mod tests {
         mixed.content = Content::Multipart(vec![part("IMAGE", "PNG"), part("A", "B")]);
         assert_eq!(
             text(|out| structure(out, &mixed, Extensions::Omitted)),
-            "((\"IMAGE\" \"PNG\" NIL NIL NIL \"7BIT\" 9)(\"A\" \"B\" NIL NIL NIL \"7BIT\" 9) \"MIXED\")"
+            "((\"IMAGE\" \"PNG\" NIL NIL NIL \"7BIT\" 9)\
+             (\"A\" \"B\" NIL NIL NIL \"7BIT\" 9) \"MIXED\")"
         );
     }
 

@@ -1,5 +1,5 @@
-//! Tests of messages: first on what the snapshot says, then, for those that are left, on stored facts
-//! in batches. Knows no wire form.
+//! Tests of messages: first on what the snapshot says, then, for those that are left, on stored
+//! facts in batches. Knows no wire form.
 
 use super::key::Key;
 use crate::imap::date::Day;

@@ -1,5 +1,5 @@
-//! Search keys as a tree. Sequence sets are resolved and text is folded when a key is made, so that a
-//! test on a message is a comparison. RFC 3501 §6.4.4
+//! Search keys as a tree. Sequence sets are resolved and text is folded when a key is made, so that
+//! a test on a message is a comparison. RFC 3501 §6.4.4
 
 use crate::imap::date::Day;
 use crate::imap::view::Selection;

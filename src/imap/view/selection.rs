@@ -8,8 +8,8 @@ use crate::imap::Refusal;
 use crate::mail::id::Uid;
 use crate::store::snapshot::Snapshot;
 
-/// Messages of a view: ascending, disjoint ranges of places, from 0. Valid as long as no EXPUNGE has
-/// been sent.
+/// Messages of a view: ascending, disjoint ranges of places, from 0. Valid as long as no EXPUNGE
+/// has been sent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Selection {
     ranges: Vec<Range<usize>>,
