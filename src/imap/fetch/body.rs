@@ -3,15 +3,13 @@
 
 use std::ops::Range;
 
-use super::item::{Section, Text};
+use super::item::{FieldsFrom, Section, Text};
 use super::write::literal_head;
 use crate::imap::Refusal;
 use crate::imap::output::Output;
 use crate::imap::wire::number;
 use crate::mail::id::BlobId;
-use crate::mail::message::{
-    Part, SectionText, are_cached, section, select_fields, select_fields_not,
-};
+use crate::mail::message::{Part, SectionText, section, select_fields, select_fields_not};
 use crate::store::snapshot::Entry;
 use crate::store::{Facts, Store, StoreError};
 
@@ -19,9 +17,8 @@ use crate::store::{Facts, Store, StoreError};
 pub const PIECE_BYTES_MAX: u64 = 256 * 1024;
 /// Header fields are chosen from so much of a header.
 pub const HEADER_BYTES_MAX: u64 = 1024 * 1024;
-
-/// The fields that our trace consists of, and that a message may bring along as well.
-const TRACE_FIELDS: [&str; 3] = ["Return-Path", "Delivered-To", "Received"];
+/// Room for the header fields that a listing asks for.
+const FIELDS_BYTES_USUAL: usize = 1024;
 
 /// One message whose sections are written.
 pub struct Source<'a> {
@@ -61,14 +58,14 @@ impl Piece {
 pub fn needs_structure(section: &Section) -> bool {
     match &section.text {
         Text::Whole => !section.path.is_empty(),
-        Text::Fields(names) => !section.path.is_empty() || !are_cached(names),
+        Text::Fields(_, from) => *from == FieldsFrom::Message,
         _ => true,
     }
 }
 
 /// Whether a section is answered from the stored fields.
 pub fn is_from_fields(section: &Section) -> bool {
-    matches!(&section.text, Text::Fields(names) if section.path.is_empty() && are_cached(names))
+    matches!(&section.text, Text::Fields(_, from) if *from != FieldsFrom::Message)
 }
 
 impl<'a> Source<'a> {
@@ -163,13 +160,24 @@ impl<'a> Source<'a> {
                     Piece::Stored(0..u64::from(stored)),
                 ]));
             }
-            Text::Fields(_) if is_from_fields(wanted) => {
-                let header = self.cached_header(wanted).await?;
-                return Ok(Some(vec![Piece::Memory(chosen(&header, &wanted.text))]));
+            Text::Fields(names, from) if *from != FieldsFrom::Message => {
+                let mut fields = Vec::with_capacity(FIELDS_BYTES_USUAL);
+                if *from == FieldsFrom::TraceAndCache {
+                    select_fields(&self.trace().await?, names, &mut fields);
+                }
+                select_fields(&self.facts.fields, names, &mut fields);
+                fields.extend_from_slice(b"\r\n");
+                return Ok(Some(vec![Piece::Memory(fields)]));
             }
-            Text::Fields(_) | Text::FieldsNot(_) => {
+            Text::Fields(names, _) | Text::FieldsNot(names) => {
                 let Some(header) = self.header(&wanted.path).await? else { return Ok(None) };
-                return Ok(Some(vec![Piece::Memory(chosen(&header, &wanted.text))]));
+                let mut fields = Vec::with_capacity(FIELDS_BYTES_USUAL);
+                match &wanted.text {
+                    Text::FieldsNot(_) => select_fields_not(&header, names, &mut fields),
+                    _ => select_fields(&header, names, &mut fields),
+                }
+                fields.extend_from_slice(b"\r\n");
+                return Ok(Some(vec![Piece::Memory(fields)]));
             }
             Text::Whole => SectionText::Body,
             Text::Header => SectionText::Header,
@@ -183,19 +191,6 @@ impl<'a> Source<'a> {
         }
         pieces.push(Piece::Stored(range));
         Ok(Some(pieces))
-    }
-
-    /// The trace, if it can matter, and the stored fields.
-    async fn cached_header(&self, wanted: &Section) -> Result<Vec<u8>, StoreError> {
-        let is_trace = |name: &Vec<u8>| {
-            TRACE_FIELDS.iter().any(|trace| trace.as_bytes().eq_ignore_ascii_case(name))
-        };
-        let mut header = match &wanted.text {
-            Text::Fields(names) if names.iter().any(is_trace) => self.trace().await?,
-            _ => Vec::new(),
-        };
-        header.extend_from_slice(&self.facts.fields);
-        Ok(header)
     }
 
     /// The raw header of the message or of the message in a part.
@@ -248,18 +243,6 @@ async fn read(store: &dyn Store, blob: BlobId, range: Range<u64>) -> Result<Vec<
     }
     bytes.truncate((end - range.start) as usize);
     Ok(bytes)
-}
-
-/// The chosen fields and the empty line behind them. RFC 3501 §6.4.5
-fn chosen(header: &[u8], text: &Text) -> Vec<u8> {
-    let mut fields = Vec::new();
-    match text {
-        Text::FieldsNot(names) => select_fields_not(header, names, &mut fields),
-        Text::Fields(names) => select_fields(header, names, &mut fields),
-        _ => (),
-    }
-    fields.extend_from_slice(b"\r\n");
-    fields
 }
 
 /// The part of `pieces` that a partial FETCH asks for.

@@ -4,6 +4,7 @@
 use crate::imap::Refusal;
 use crate::imap::wire::lex::Cursor;
 use crate::mail::id::ModSeq;
+use crate::mail::message::are_cached;
 
 /// Most items in one FETCH.
 pub const ITEMS_MAX: usize = 64;
@@ -66,14 +67,42 @@ pub enum Text {
     Whole,
     /// HEADER
     Header,
-    /// HEADER.FIELDS with its names.
-    Fields(Vec<Vec<u8>>),
+    /// HEADER.FIELDS with its names, and where they are found.
+    Fields(Vec<Vec<u8>>, FieldsFrom),
     /// HEADER.FIELDS.NOT with its names.
     FieldsNot(Vec<Vec<u8>>),
     /// TEXT
     Text,
     /// MIME: the header of a part.
     Mime,
+}
+
+/// Where header fields are found. Decided once for a FETCH, since it compares many names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FieldsFrom {
+    /// All of them are stored apart.
+    Cache,
+    /// All of them are stored apart, and the trace may have some too.
+    TraceAndCache,
+    /// The header has to be read.
+    Message,
+}
+
+/// The fields that our trace consists of, and that a message may bring along as well.
+const TRACE_FIELDS: [&str; 3] = ["Return-Path", "Delivered-To", "Received"];
+
+impl FieldsFrom {
+    /// Where the message's own fields with these names are found; those of a part always in it.
+    fn of(names: &[Vec<u8>], path: &[u32]) -> FieldsFrom {
+        let is_trace = |name: &Vec<u8>| {
+            TRACE_FIELDS.iter().any(|trace| trace.as_bytes().eq_ignore_ascii_case(name))
+        };
+        match path.is_empty() && are_cached(names) {
+            false => FieldsFrom::Message,
+            true if names.iter().any(is_trace) => FieldsFrom::TraceAndCache,
+            true => FieldsFrom::Cache,
+        }
+    }
 }
 
 /// Whether an item sets \Seen.
@@ -193,7 +222,7 @@ fn section(cursor: &mut Cursor<'_>, reading: Reading) -> Result<Section, Refusal
     let text = match (path.is_empty(), dotted) {
         (true, _) if cursor.peek() == Some(b']') => Text::Whole,
         (false, false) => Text::Whole,
-        (is_message, _) => section_text(cursor, is_message)?,
+        _ => section_text(cursor, &path)?,
     };
     if !cursor.take(b']') {
         return Err(cursor.expected("]"));
@@ -204,15 +233,19 @@ fn section(cursor: &mut Cursor<'_>, reading: Reading) -> Result<Section, Refusal
     Ok(Section { label, path, text, partial, reading })
 }
 
-fn section_text(cursor: &mut Cursor<'_>, is_message: bool) -> Result<Text, Refusal> {
+fn section_text(cursor: &mut Cursor<'_>, path: &[u32]) -> Result<Text, Refusal> {
     let start = cursor.clone();
     let word = cursor.take_while("a section", is_item_char)?.to_ascii_uppercase();
     match word.as_slice() {
         b"HEADER" => Ok(Text::Header),
-        b"HEADER.FIELDS" => Ok(Text::Fields(field_names(cursor)?)),
+        b"HEADER.FIELDS" => {
+            let names = field_names(cursor)?;
+            let from = FieldsFrom::of(&names, path);
+            Ok(Text::Fields(names, from))
+        }
         b"HEADER.FIELDS.NOT" => Ok(Text::FieldsNot(field_names(cursor)?)),
         b"TEXT" => Ok(Text::Text),
-        b"MIME" if !is_message => Ok(Text::Mime),
+        b"MIME" if !path.is_empty() => Ok(Text::Mime),
         _ => Err(start.expected("a section")),
     }
 }
@@ -295,7 +328,8 @@ mod tests {
         let section = one_section("(BODY.PEEK[1.2.HEADER.FIELDS (From \"X-Y\")]<10.20> UID)");
         assert_eq!(section.label, b"BODY[1.2.HEADER.FIELDS (From \"X-Y\")]");
         assert_eq!(section.path, [1, 2]);
-        assert_eq!(section.text, Text::Fields(vec![b"From".to_vec(), b"X-Y".to_vec()]));
+        let names = vec![b"From".to_vec(), b"X-Y".to_vec()];
+        assert_eq!(section.text, Text::Fields(names, FieldsFrom::Message));
         assert_eq!(section.partial, Some((10, 20)));
         assert_eq!(section.reading, Reading::Peeks);
         assert_eq!(one_section("body[]").text, Text::Whole);
@@ -303,6 +337,17 @@ mod tests {
         assert_eq!(one_section("BODY[3.MIME]").text, Text::Mime);
         assert_eq!(one_section("RFC822.HEADER").reading, Reading::Peeks);
         assert_eq!(one_section("BODY[TEXT]").reading, Reading::MarksSeen);
+    }
+
+    #[test]
+    fn fields_are_looked_for_where_they_are_cheapest() {
+        let from = |names: &str| match one_section(&format!("BODY[HEADER.FIELDS ({names})]")).text {
+            Text::Fields(_, from) => from,
+            other => unreachable!("{other:?}"),
+        };
+        assert_eq!(from("from SUBJECT"), FieldsFrom::Cache);
+        assert_eq!(from("From delivered-to"), FieldsFrom::TraceAndCache);
+        assert_eq!(from("From Received"), FieldsFrom::Message);
     }
 
     #[test]

@@ -17,18 +17,27 @@ pub enum Extensions {
 
 /// `string`: in quotes where it can, else as a literal.
 pub fn string(out: &mut Vec<u8>, text: &[u8]) {
-    let plain = |b: &u8| (b' '..=b'~').contains(b);
-    if text.len() > QUOTED_BYTES_MAX || !text.iter().all(plain) {
+    // one look at each byte decides both: whether quotes can hold it, and whether it needs a backslash
+    let (mut plain, mut escaped) = (true, false);
+    for byte in text {
+        plain &= (b' '..=b'~').contains(byte);
+        escaped |= matches!(byte, b'"' | b'\\');
+    }
+    if text.len() > QUOTED_BYTES_MAX || !plain {
         literal_head(out, text.len() as u64);
         out.extend_from_slice(text);
         return;
     }
     out.push(b'"');
-    for &byte in text {
-        if matches!(byte, b'"' | b'\\') {
-            out.push(b'\\');
+    if escaped {
+        for &byte in text {
+            if matches!(byte, b'"' | b'\\') {
+                out.push(b'\\');
+            }
+            out.push(byte);
         }
-        out.push(byte);
+    } else {
+        out.extend_from_slice(text);
     }
     out.push(b'"');
 }
