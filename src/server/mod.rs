@@ -33,6 +33,8 @@ pub struct Shared {
     pub config: Arc<Config>,
     /// The certificate of this moment; `None` when TLS is off.
     pub tls: Option<Arc<tls::Certificates>>,
+    /// Who may log in.
+    pub login: Arc<login::Authenticator>,
     /// True once the daemon stops: say goodbye and end.
     pub shutdown: watch::Receiver<bool>,
     /// The time.
