@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::state::{Changed, Held, State};
+use super::state::{Changed, Held, Loaded, State};
 use super::{Mailbox, Status, StoreError, Subscriptions};
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
@@ -69,28 +69,29 @@ impl Board {
         self.state.subscriptions(user).cloned().unwrap_or_default()
     }
 
+    /// The counts of `loaded`, which is or was the mailbox's contents a moment ago.
     pub(super) fn status(
         &self,
-        id: MailboxId,
+        loaded: &Loaded,
         user: &Login,
         seen: SeenMode,
     ) -> Result<Status, StoreError> {
-        let held = self.state.held(id).ok_or(StoreError::Gone)?;
-        let loaded = held.loaded()?;
-        let totals = loaded.snapshot.totals();
+        let snapshot = &loaded.snapshot;
+        let held = self.state.held(snapshot.mailbox).ok_or(StoreError::Gone)?;
+        let totals = snapshot.totals();
         let seen = match seen {
             SeenMode::PerUser => loaded.overlays.get(user).map_or(0, |o| o.seen_count()),
             SeenMode::Shared => totals.seen,
         };
         let recent_from = self.recent_from(held, user);
-        let old = loaded.snapshot.position(recent_from).unwrap_or_else(|at| at) as u32;
+        let old = snapshot.position(recent_from).unwrap_or_else(|at| at) as u32;
         Ok(Status {
             messages: totals.messages,
             unseen: totals.messages.saturating_sub(seen),
             deleted: totals.deleted,
-            uid_next: held.uid_next,
-            uid_validity: held.mailbox.uid_validity,
-            highest_modseq: held.highest_modseq,
+            uid_next: snapshot.uid_next,
+            uid_validity: snapshot.uid_validity,
+            highest_modseq: snapshot.highest_modseq,
             size_bytes: totals.size_bytes,
             recent: totals.messages.saturating_sub(old),
         })

@@ -72,11 +72,11 @@ impl Memory {
     fn with_loaded<T>(
         &self,
         id: MailboxId,
-        read: impl FnOnce(&Loaded) -> T,
+        read: impl FnOnce(&Board, &Loaded) -> T,
     ) -> Result<T, StoreError> {
         let inner = self.inner();
         let held: &Held = inner.board.state.held(id).ok_or(StoreError::Gone)?;
-        held.loaded().map(read)
+        held.loaded().map(|loaded| read(&inner.board, loaded))
     }
 }
 
@@ -140,15 +140,17 @@ impl Store for Memory {
     }
 
     fn status<'a>(&'a self, id: MailboxId, user: &'a Login, seen: SeenMode) -> Answer<'a, Status> {
-        Box::pin(async move { self.inner().board.status(id, user, seen) })
+        Box::pin(
+            async move { self.with_loaded(id, |board, loaded| board.status(loaded, user, seen))? },
+        )
     }
 
     fn snapshot(&self, id: MailboxId) -> Answer<'_, Arc<Snapshot>> {
-        Box::pin(async move { self.with_loaded(id, |loaded| loaded.snapshot.clone()) })
+        Box::pin(async move { self.with_loaded(id, |_, loaded| loaded.snapshot.clone()) })
     }
 
     fn overlay<'a>(&'a self, id: MailboxId, user: &'a Login) -> Answer<'a, Arc<Overlay>> {
-        Box::pin(async move { self.with_loaded(id, |loaded| loaded.overlay(user)) })
+        Box::pin(async move { self.with_loaded(id, |_, loaded| loaded.overlay(user)) })
     }
 
     fn claim_recent(&self, id: MailboxId, user: &Login) -> Uid {

@@ -186,18 +186,19 @@ impl State {
         self.subscriptions.insert(user, Arc::new(subscriptions));
     }
 
-    /// Puts a mailbox's messages in place, if they are of its present state; whether they are.
-    pub fn load_contents(&mut self, id: MailboxId, mut loaded: Loaded) -> bool {
-        let Some(held) = self.mailboxes.get_mut(&id) else { return false };
-        let snapshot = &loaded.snapshot;
+    /// Puts a mailbox's messages in place, if they are of its present state; gives what is in place
+    /// then.
+    pub fn load_contents(&mut self, id: MailboxId, mut loaded: Loaded) -> Option<&Loaded> {
+        let held = self.mailboxes.get_mut(&id)?;
+        let snapshot = Arc::make_mut(&mut loaded.snapshot);
         if snapshot.highest_modseq != held.highest_modseq || snapshot.uid_next != held.uid_next {
-            return false;
+            return None;
         }
         if matches!(held.contents, Contents::Absent { .. }) {
-            Arc::make_mut(&mut loaded.snapshot).keywords = held.keywords.clone();
+            snapshot.keywords = held.keywords.clone();
             held.contents = Contents::Loaded(loaded);
         }
-        true
+        held.loaded().ok()
     }
 
     /// Forgets a mailbox's messages.

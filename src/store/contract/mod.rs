@@ -4,9 +4,11 @@
 #![allow(clippy::expect_used)]
 
 mod contents;
-mod engines;
+pub(super) mod engines;
 mod flags;
 mod folders;
+mod model;
+mod random;
 
 use std::sync::Arc;
 

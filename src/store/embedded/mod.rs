@@ -11,6 +11,8 @@ mod pack;
 mod persist;
 mod readers;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::HashMap;
@@ -153,19 +155,16 @@ impl Embedded {
         id: MailboxId,
         read: impl Fn(&Board, &Loaded) -> T,
     ) -> Result<T, StoreError> {
-        for _ in 0..LOAD_ATTEMPTS {
-            if let Some(found) = self.if_loaded(id, &read)? {
-                return Ok(found);
-            }
-            let lock = &self.0.loading[id.0.unsigned_abs() as usize % LOADING_LOCKS];
-            let _one_at_a_time = lock.lock().await;
-            if let Some(found) = self.if_loaded(id, &read)? {
-                return Ok(found);
-            }
-            self.load(id).await?;
+        if let Some(found) = self.if_loaded(id, &read)? {
+            return Ok(found);
         }
-        self.if_loaded(id, &read)?
-            .ok_or_else(|| StoreError::Unavailable("mailbox cannot be loaded".into()))
+        let lock = &self.0.loading[id.0.unsigned_abs() as usize % LOADING_LOCKS];
+        let _one_at_a_time = lock.lock().await;
+        if let Some(found) = self.if_loaded(id, &read)? {
+            return Ok(found);
+        }
+        let loaded = self.load(id).await?;
+        Ok(read(&self.0.shared.board(), &loaded))
     }
 
     fn if_loaded<T>(
@@ -185,18 +184,19 @@ impl Embedded {
 
     /// A mailbox that changes while it is read is read again; one that changes all the time is read
     /// by the writer, between two groups.
-    async fn load(&self, id: MailboxId) -> Result<(), StoreError> {
+    async fn load(&self, id: MailboxId) -> Result<Loaded, StoreError> {
         for _ in 0..LOAD_ATTEMPTS {
             let contents = move |reader: &mut Reader| load::contents(&mut reader.connection, id);
-            let Some(loaded) = self.0.readers.ask(contents).await? else { continue };
-            if self.0.shared.board_mut().state.load_contents(id, loaded) {
+            let loaded = self.0.readers.ask(contents).await?.ok_or(StoreError::Gone)?;
+            let mut board = self.0.shared.board_mut();
+            if let Some(loaded) = board.state.load_contents(id, loaded) {
                 self.0.jobs.send(Job::Evict).ok();
-                return Ok(());
+                return Ok(loaded.clone());
             }
         }
-        let (answer, done) = oneshot::channel();
+        let (answer, loaded) = oneshot::channel();
         self.0.jobs.send(Job::Load(id, answer)).map_err(|_| stopped())?;
-        done.await.map_err(|_| stopped())
+        loaded.await.map_err(|_| stopped())?
     }
 }
 
@@ -252,9 +252,9 @@ impl Store for Embedded {
     }
 
     fn status<'a>(&'a self, id: MailboxId, user: &'a Login, seen: SeenMode) -> Answer<'a, Status> {
-        Box::pin(
-            async move { self.with_loaded(id, |board, _| board.status(id, user, seen)).await? },
-        )
+        Box::pin(async move {
+            self.with_loaded(id, |board, loaded| board.status(loaded, user, seen)).await?
+        })
     }
 
     fn snapshot(&self, id: MailboxId) -> Answer<'_, Arc<Snapshot>> {

@@ -18,7 +18,7 @@ use super::{Shared, failure};
 use crate::mail::id::{BlobId, MailboxId, Timestamp};
 use crate::store::apply::{self, Base, Known};
 use crate::store::change::{Change, Receipt, Transaction};
-use crate::store::state::{Changed, Contents};
+use crate::store::state::{Changed, Contents, Loaded};
 use crate::store::{StoreError, sql};
 
 /// Most transactions in one group.
@@ -35,7 +35,7 @@ pub(super) enum Job {
     /// Applies and makes durable.
     Commit(Box<Commit>),
     /// Brings a mailbox's contents into memory.
-    Load(MailboxId, oneshot::Sender<()>),
+    Load(MailboxId, oneshot::Sender<Result<Loaded, StoreError>>),
     /// More is in memory than before: looks whether that is too much.
     Evict,
     /// Ends.
@@ -70,10 +70,10 @@ enum Failure {
 
 /// What waits, in one go.
 #[derive(Default)]
-struct Batch {
-    commits: Vec<Commit>,
+pub(super) struct Batch {
+    pub(super) commits: Vec<Commit>,
     bytes: u64,
-    loads: Vec<(MailboxId, oneshot::Sender<()>)>,
+    loads: Vec<(MailboxId, oneshot::Sender<Result<Loaded, StoreError>>)>,
     evict: bool,
     stop: bool,
 }
@@ -102,7 +102,7 @@ impl Writer {
         }
     }
 
-    fn batch(&self, first: Job) -> Batch {
+    pub(super) fn batch(&self, first: Job) -> Batch {
         let mut batch = Batch::default();
         let mut next = Some(first);
         while let Some(job) = next {
@@ -131,7 +131,9 @@ impl Writer {
         }
         for (id, answer) in batch.loads {
             evict |= self.load(id);
-            let _ = answer.send(());
+            let board = self.shared.board();
+            let held = board.state.held(id).ok_or(StoreError::Gone);
+            let _ = answer.send(held.and_then(|held| held.loaded().cloned()));
         }
         if evict {
             self.shared.evict();
@@ -315,7 +317,7 @@ impl Writer {
             return false;
         }
         match load::contents(&mut self.connection, id) {
-            Ok(Some(loaded)) => self.shared.board_mut().state.load_contents(id, loaded),
+            Ok(Some(loaded)) => self.shared.board_mut().state.load_contents(id, loaded).is_some(),
             // Who needs the contents is told that they are not loaded.
             Ok(None) | Err(_) => false,
         }
