@@ -199,6 +199,10 @@ fn locate(
                 |c: &crate::directory::Channel| c.owner.as_str() == owner && !is_mine(c, user);
             (channel_of(directory, channel, is_theirs)?, path)
         }
+        // `shared/x` beside `Shared/x` would only mislead
+        _ if [SHARED, PRIVATE, OTHER_USERS].iter().any(|root| first.eq_ignore_ascii_case(root)) => {
+            return None;
+        }
         _ => return Some(locate_personal(names, user, name)),
     };
     let folder = path.map_or_else(Folder::root, |path| folder_at(names, &account, path));

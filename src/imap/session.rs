@@ -78,7 +78,16 @@ pub struct Dialogue {
     context: Arc<Context>,
     transport: Transport,
     state: State,
+    /// Whether the selected mailbox was taken away, and the client may not have noticed.
+    lost: Lost,
     bad_count: u32,
+}
+
+/// Whether the mailbox that the client selected was closed by us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lost {
+    Nothing,
+    Mailbox,
 }
 
 /// What became of a command.
@@ -100,7 +109,8 @@ struct Command<'c> {
 impl Dialogue {
     /// Before the greeting.
     pub fn new(context: Arc<Context>, transport: Transport) -> Dialogue {
-        Dialogue { context, transport, state: State::NotAuthenticated, bad_count: 0 }
+        let (state, lost) = (State::NotAuthenticated, Lost::Nothing);
+        Dialogue { context, transport, state, lost, bad_count: 0 }
     }
 
     /// The first line. RFC 3501 §7.1.1
@@ -140,7 +150,10 @@ impl Dialogue {
             Err((tag, why)) => return self.bad(&tag, &why, out),
         };
         self.check_selected(out);
-        let result = self.run(&command, out).await;
+        let result = match self.is_lost(command.row) {
+            true => Err(Refusal::no_such_mailbox()),
+            false => self.run(&command, out).await,
+        };
         self.answer(&command.tag, command.row, result, out).await
     }
 
@@ -208,8 +221,16 @@ impl Dialogue {
             (Allowed::NotAuthenticated, _) => Err("somebody has logged in already"),
             (_, State::NotAuthenticated) => Err("log in first"),
             (Allowed::Authenticated, _) | (Allowed::Selected, State::Selected(..)) => Ok(()),
+            (Allowed::Selected, _) if self.lost == Lost::Mailbox => Ok(()),
             (Allowed::Selected, State::Authenticated(_)) => Err("select a mailbox first"),
         }
+    }
+
+    /// Whether the command is for the mailbox that was taken away: it is as absent.
+    fn is_lost(&self, row: &Row) -> bool {
+        let is_selected = matches!(self.state, State::Selected(..));
+        let leaves = matches!(row.verb, Verb::Close | Verb::Unselect);
+        self.lost == Lost::Mailbox && row.allowed == Allowed::Selected && !is_selected && !leaves
     }
 
     /// Untagged updates where they may go, then the tagged answer.

@@ -1,6 +1,6 @@
 //! From a row of the command table to the command's file.
 
-use super::{Command, Dialogue, Done, Idle, Next, State};
+use super::{Command, Dialogue, Done, Idle, Lost, Next, State};
 use crate::imap::command::table::{Allowed, Verb};
 use crate::imap::command::{self as commands, Call};
 use crate::imap::output::Output;
@@ -53,6 +53,7 @@ impl Dialogue {
         command: &Command<'_>,
         out: &mut Output<'_>,
     ) -> Result<Done, Refusal> {
+        self.lost = Lost::Nothing;
         let mut session = match std::mem::replace(&mut self.state, State::Logout) {
             State::Selected(session, _) => {
                 // RFC 7162 §3.2.11
@@ -88,8 +89,11 @@ impl Dialogue {
         command: &Command<'_>,
         out: &mut Output<'_>,
     ) -> Result<Done, Refusal> {
+        self.lost = Lost::Nothing;
         let State::Selected(session, selected) = &mut self.state else {
-            return Err(Refusal::Bad("select a mailbox first".to_owned()));
+            // it was closed by us already
+            command.arguments.clone().end()?;
+            return Ok(Done::Completed(Completion::ok("Closed")));
         };
         let mut call = call(&self.context, (command, session), out);
         let completion = match command.row.verb {
@@ -126,6 +130,7 @@ impl Dialogue {
             (Allowed::Selected, Some(selected)) => {
                 with_selected(command.row.verb, &mut call, selected).await
             }
+            (Allowed::Selected, None) => Err(Refusal::no_such_mailbox()),
             _ => authenticated(command.row.verb, &mut call).await,
         }
     }

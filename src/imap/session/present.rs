@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Dialogue, Next, State};
+use super::{Dialogue, Lost, Next, State};
 use crate::directory::{Directory, rights};
 use crate::imap::command::select::is_read_only;
 use crate::imap::output::Output;
@@ -65,6 +65,7 @@ impl Dialogue {
     fn close_selected(&mut self, out: &mut Output<'_>) {
         if let State::Selected(session, _) = &self.state {
             self.state = State::Authenticated(session.clone());
+            self.lost = Lost::Mailbox;
             out.line(format_args!("* OK [CLOSED] The mailbox is no longer there"));
         }
     }

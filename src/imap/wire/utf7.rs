@@ -8,6 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::lex::Cursor;
 use crate::imap::Refusal;
+use crate::imap::names::INBOX;
 
 /// Base64 with `,` in place of `/`, without padding.
 fn engine() -> GeneralPurpose {
@@ -81,17 +82,18 @@ fn unshift(code: &str) -> Option<String> {
     odd.is_empty().then(|| String::from_utf16(&units).ok())?
 }
 
-/// `mailbox`, as an argument of a command: decoded. RFC 3501 §9
+/// `mailbox`, as an argument of a command: decoded, and INBOX in its one spelling. RFC 3501 §9
 pub fn mailbox(arguments: &mut Cursor<'_>) -> Result<String, Refusal> {
     let start = arguments.clone();
-    match arguments.peek() {
+    let name = match arguments.peek() {
         // raw 8-bit characters, unquoted: mutt sends them
         Some(b'"' | b'{') => arguments.string().map(|bytes| decode(&bytes)),
         _ => arguments
             .take_while("a mailbox name", |b| super::lex::is_astring_char(b) || b >= 0x80)
             .map(decode)
             .map_err(|_| start.expected("a mailbox name")),
-    }
+    };
+    name.map(|name| if name.eq_ignore_ascii_case(INBOX) { INBOX.to_owned() } else { name })
 }
 
 /// A name as it is written in a response: an atom where it can be, else quoted.

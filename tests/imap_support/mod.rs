@@ -1,0 +1,352 @@
+//! A small organisation on the memory engine, and clients that talk to the pure IMAP session: what
+//! the driver does with sockets, timers and passwords, without them.
+
+#![allow(dead_code)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use postfach::directory::{Directory, Rights, file};
+use postfach::imap::Context;
+use postfach::imap::capability::{Capabilities, Passwords, StartTls};
+use postfach::imap::output::Output;
+use postfach::imap::session::{Attempt, Dialogue, Next, Transport, Verdict};
+use postfach::imap::wire::framing::{Event, Framer, Limits};
+use postfach::mail::account::{Account, Folder, FolderNames};
+use postfach::mail::flag::FlagList;
+use postfach::mail::id::{Login, Timestamp};
+use postfach::mail::message::parse;
+use postfach::server::folders;
+use postfach::store::Store;
+use postfach::store::change::{Actor, Bytes, Change, Delivered, NewMessage, Transaction};
+use postfach::store::memory::Memory;
+use postfach::sys::ManualClock;
+
+/// Largest message.
+pub(crate) const MESSAGE_BYTES_MAX: u64 = 1000;
+
+/// Every user's password is the login with this behind it.
+pub(crate) const PASSWORD_SUFFIX: &str = "-secret";
+
+/// The organisation of issue 2, and one super-admin.
+pub(crate) const DIRECTORY: &str = r#"
+[[domain]]
+name = "example.org"
+
+[[user]]
+login = "anna"
+name = "Anna Beispiel"
+password = "$2b$04$abcdefghijklmnopqrstuuPgRvSYvDlY6oTQBkQMzZtnQv5J4KlOe"
+addresses = ["anna@example.org"]
+[[user]]
+login = "ben"
+name = "Ben Muster"
+password = "$2b$04$abcdefghijklmnopqrstuuPgRvSYvDlY6oTQBkQMzZtnQv5J4KlOe"
+addresses = ["ben@example.org"]
+[[user]]
+login = "carla"
+name = "Carla Chefin"
+password = "$2b$04$abcdefghijklmnopqrstuuPgRvSYvDlY6oTQBkQMzZtnQv5J4KlOe"
+role = "admin"
+addresses = ["carla@example.org"]
+[[user]]
+login = "dora"
+name = "Dora Draussen"
+password = "$2b$04$abcdefghijklmnopqrstuuPgRvSYvDlY6oTQBkQMzZtnQv5J4KlOe"
+addresses = ["dora@example.org"]
+[[user]]
+login = "eve"
+name = "Eve Eigner"
+password = "$2b$04$abcdefghijklmnopqrstuuPgRvSYvDlY6oTQBkQMzZtnQv5J4KlOe"
+role = "super-admin"
+addresses = ["eve@example.org"]
+
+[[team]]
+name = "support"
+members = ["anna", "ben"]
+[[team]]
+name = "sales"
+members = ["ben"]
+
+[[inbox]]
+name = "Info"
+addresses = ["info@example.org"]
+[[inbox]]
+name = "Sales"
+addresses = ["sales@example.org"]
+teams = ["sales"]
+[[inbox]]
+name = "Support"
+addresses = ["support@example.org"]
+teams = ["support"]
+
+[[channel]]
+name = "Anna Sales"
+owner = "anna"
+addresses = ["anna.sales@example.org"]
+[[channel]]
+name = "Ben Desk"
+owner = "ben"
+addresses = ["ben.desk@example.org"]
+access = "everyone"
+"#;
+
+/// The daemon without its sockets.
+pub(crate) struct World {
+    pub(crate) store: Arc<Memory>,
+    pub(crate) context: Arc<Context>,
+    pub(crate) directory: Arc<Directory>,
+    declared: Directory,
+}
+
+impl World {
+    /// The sample organisation, all folders made.
+    pub(crate) async fn sample() -> World {
+        World::of(DIRECTORY, FolderNames::default(), &[]).await
+    }
+
+    /// Another organisation.
+    pub(crate) async fn of(text: &str, names: FolderNames, disabled: &[String]) -> World {
+        let clock = Arc::new(ManualClock::default());
+        // 2026-01-02 03:04:05 UTC
+        clock.set(Timestamp::from_seconds(1_767_323_045));
+        let store = Arc::new(Memory::new(clock));
+        let declared = file::parse(text, Path::new("directory.toml")).expect("a sound directory");
+        folders::ensure(&*store, &declared).await.expect("folders are made");
+        let context = Arc::new(Context {
+            store: store.clone(),
+            folder_names: Arc::new(names),
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            capabilities: Arc::new(Capabilities::without(disabled)),
+        });
+        World { store, context, directory: Arc::new(declared.clone()), declared }
+    }
+
+    /// What the server does when the store's grants change.
+    pub(crate) fn refresh(&mut self) {
+        let grants = self.store.grants();
+        let grants = grants.iter().map(|g| (&g.account, &g.user, g.rights.as_deref()));
+        self.directory = Arc::new(self.declared.with_grants(grants));
+    }
+
+    /// Another `directory.toml` is loaded.
+    pub(crate) fn declare(&mut self, change: impl FnOnce(&mut Directory)) {
+        change(&mut self.declared);
+        self.refresh();
+    }
+
+    /// Mail comes in.
+    pub(crate) async fn deliver(&self, account: &Account, text: &str) {
+        let mailbox = self.store.find(account, &Folder::root()).expect("the mailbox is there");
+        let delivered = Delivered {
+            mailbox: mailbox.id,
+            message: new_message(text.as_bytes()),
+            trace: Vec::new(),
+            flags: FlagList::default(),
+            seen_by: None,
+            internal_date: self.store.now(),
+            duplicate_key: None,
+        };
+        let changes = vec![Change::Delivered(Box::new(delivered))];
+        let transaction = Transaction { actor: Actor::Delivery, changes };
+        self.store.commit(transaction).await.expect("delivered");
+    }
+
+    /// A client that has logged in, its greeting and login answered.
+    pub(crate) async fn client(&self, login: &str) -> Client {
+        let mut client = Client::new(self, Transport::TLS);
+        client.send(self, b"").await;
+        let line = format!("login LOGIN {login} {login}{PASSWORD_SUFFIX}\r\n");
+        client.send(self, line.as_bytes()).await;
+        let answer = client.take();
+        assert!(answer.contains("login OK"), "{answer}");
+        client
+    }
+}
+
+/// What the spool makes of bytes.
+pub(crate) fn new_message(bytes: &[u8]) -> NewMessage {
+    NewMessage {
+        bytes: Bytes::Memory(Arc::new(bytes.to_vec())),
+        hash: *blake3::hash(bytes).as_bytes(),
+        parsed: Arc::new(parse(bytes)),
+    }
+}
+
+/// An account by its kind and name: `user anna`, `inbox Support`, `channel Anna Sales`.
+pub(crate) fn account(text: &str) -> Account {
+    match text.split_once(' ') {
+        Some(("user", login)) => Account::User(Login::new(login)),
+        Some(("inbox", name)) => Account::Inbox(name.into()),
+        Some(("channel", name)) => Account::Channel(name.into()),
+        _ => panic!("no such account: {text}"),
+    }
+}
+
+/// The rights with these letters on an account for one user, as SETACL would give them.
+pub(crate) fn grant(directory: &mut Directory, (account, login): (Account, &str), letters: &str) {
+    directory.grants.insert((account, Login::new(login)), Rights::letters(letters));
+}
+
+/// A transport without TLS.
+pub(crate) fn plain(passwords: Passwords) -> Transport {
+    Transport { tls: StartTls::Offered, passwords }
+}
+
+fn verdict(world: &World, attempt: &Attempt) -> Verdict {
+    let login = Login::new(&attempt.login);
+    let right = format!("{login}{PASSWORD_SUFFIX}");
+    let known = world.directory.users.contains_key(&login);
+    match attempt.password.0 == right.as_bytes() {
+        true if known => Verdict::Accepted(login),
+        _ if attempt.login == "pest" => Verdict::TryLater,
+        _ => Verdict::Wrong,
+    }
+}
+
+/// How far one step came.
+enum Step {
+    On(Next),
+    Wait(Next),
+    End,
+}
+
+/// One connection.
+pub(crate) struct Client {
+    dialogue: Dialogue,
+    framer: Framer,
+    next: Option<Next>,
+    /// The message that is coming in.
+    message: Vec<u8>,
+    greeted: bool,
+    output: Vec<u8>,
+    pub(crate) closed: bool,
+}
+
+impl Client {
+    pub(crate) fn new(world: &World, transport: Transport) -> Client {
+        Client {
+            dialogue: Dialogue::new(world.context.clone(), transport),
+            framer: Framer::default(),
+            next: Some(Next::Command),
+            message: Vec::new(),
+            greeted: false,
+            output: Vec::new(),
+            closed: false,
+        }
+    }
+
+    /// What has come back since the last call.
+    pub(crate) fn take(&mut self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut self.output)).into_owned()
+    }
+
+    /// Brings bytes and performs the steps.
+    pub(crate) async fn send(&mut self, world: &World, input: &[u8]) {
+        self.framer.receive(input);
+        let (mut sink, mut buffer) = (Vec::new(), Vec::new());
+        let mut out = Output::new(&mut buffer, &mut sink);
+        if !std::mem::replace(&mut self.greeted, true) {
+            self.dialogue.greeting(&mut out);
+        }
+        while let Some(next) = self.next.take().filter(|_| !self.closed) {
+            match self.perform(world, next, &mut out).await {
+                Step::On(next) => self.next = Some(next),
+                Step::Wait(next) => {
+                    self.next = Some(next);
+                    break;
+                }
+                Step::End => self.closed = true,
+            }
+        }
+        out.flush().await.expect("memory takes everything");
+        self.output.append(&mut sink);
+    }
+
+    /// Something may be new: what the driver does when the directory or a watched mailbox changes.
+    pub(crate) async fn wake(&mut self, world: &World) {
+        let (mut sink, mut buffer) = (Vec::new(), Vec::new());
+        let mut out = Output::new(&mut buffer, &mut sink);
+        let mut next = self.dialogue.directory_changed(world.directory.clone(), &mut out);
+        if let (Some(Next::Idle(_)), Next::Command) = (&self.next, &next) {
+            next = self.dialogue.wake(&mut out).await;
+        }
+        self.closed |= matches!(next, Next::Close);
+        out.flush().await.expect("memory takes everything");
+        self.output.append(&mut sink);
+    }
+
+    async fn perform(&mut self, world: &World, next: Next, out: &mut Output<'_>) -> Step {
+        let limits = self.dialogue.limits();
+        match next {
+            Next::Command => match self.framer.next(&limits) {
+                Some(event) => Step::On(self.on_event(event, out).await),
+                None => Step::Wait(Next::Command),
+            },
+            Next::Line(exchange) => match self.framer.next_line(&limits) {
+                Some(line) => Step::On(self.dialogue.respond(exchange, line, out)),
+                None => Step::Wait(Next::Line(exchange)),
+            },
+            Next::Idle(idle) => match self.framer.next_line(&limits) {
+                Some(line) => Step::On(self.dialogue.idle_ended(idle, line, out).await),
+                None => Step::Wait(Next::Idle(idle)),
+            },
+            Next::Verify(attempt) => {
+                let verdict = verdict(world, &attempt);
+                let directory = world.directory.clone();
+                Step::On(self.dialogue.verified(attempt, (verdict, directory), out))
+            }
+            Next::StartTls => {
+                self.framer.clear();
+                self.dialogue.tls_started();
+                Step::On(Next::Command)
+            }
+            Next::Message(incoming) => match self.tail(&limits) {
+                Some(tail) => {
+                    let message = new_message(&std::mem::take(&mut self.message));
+                    let arrived = (Ok(message), tail);
+                    Step::On(self.dialogue.message_arrived(*incoming, arrived, out).await)
+                }
+                None => Step::Wait(Next::Message(incoming)),
+            },
+            Next::Close => Step::End,
+        }
+    }
+
+    /// The end of an APPEND, once its message is here.
+    fn tail(&mut self, limits: &Limits) -> Option<Vec<u8>> {
+        while let Some(piece) = self.framer.message_piece() {
+            if piece.is_empty() {
+                return None;
+            }
+            self.message.extend_from_slice(&piece);
+        }
+        match self.framer.next(limits)? {
+            Event::Command(tail) => Some(tail),
+            _ => {
+                self.framer.refuse();
+                Some(b"another literal".to_vec())
+            }
+        }
+    }
+
+    async fn on_event(&mut self, event: Event, out: &mut Output<'_>) -> Next {
+        match event {
+            Event::Command(command) => self.dialogue.command(&command, out).await,
+            Event::Refused { tag, why } => self.dialogue.refused(&tag, why, out),
+            Event::Overrun => self.dialogue.bye("More than can be read was announced", out),
+            Event::Invite => {
+                out.line(format_args!("+ Go on"));
+                Next::Command
+            }
+            Event::Message { head, bytes, literal } => {
+                let next = self.dialogue.message_announced(&head, (bytes, literal), out).await;
+                match next {
+                    Next::Message(_) => self.framer.accept(),
+                    _ => self.framer.refuse(),
+                }
+                next
+            }
+        }
+    }
+}
