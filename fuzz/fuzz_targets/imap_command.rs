@@ -1,0 +1,202 @@
+//! A whole IMAP connection on a store in memory: whatever is sent, each command has one tagged
+//! answer, every line of the answer ends in CRLF, and nothing panics.
+#![no_main]
+
+use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use libfuzzer_sys::fuzz_target;
+use postfach::directory::{Directory, file};
+use postfach::imap::Context;
+use postfach::imap::capability::Capabilities;
+use postfach::imap::output::Output;
+use postfach::imap::session::{Dialogue, Next, Transport, Verdict};
+use postfach::imap::wire::framing::{Event, Framer, Limits, tag_of};
+use postfach::mail::account::FolderNames;
+use postfach::mail::id::Login;
+use postfach::mail::message::parse;
+use postfach::server::folders;
+use postfach::store::change::{Bytes, NewMessage};
+use postfach::store::memory::Memory;
+use postfach::sys::ManualClock;
+
+const DIRECTORY: &str = r#"
+[[domain]]
+name = "example.org"
+[[user]]
+login = "anna"
+name = "Anna"
+password = "$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
+role = "super-admin"
+[[team]]
+name = "support"
+members = ["anna"]
+[[inbox]]
+name = "Support"
+addresses = ["support@example.org"]
+teams = ["support"]
+"#;
+
+/// Two messages to begin with.
+const PROLOGUE: &[u8] = b"0 LOGIN anna x\r\n\
+    0 APPEND INBOX (\\Seen) {51+}\r\nSubject: one\r\nFrom: Anna <anna@example.org>\r\n\r\nText\
+    \r\n0 APPEND Shared/Support {30+}\r\nContent-Type: text/html\r\n\r\n<b>\r\n0 SELECT INBOX\r\n";
+
+fuzz_target!(|data: &[u8]| {
+    let mut connection = Connection::new();
+    connection.receive(PROLOGUE);
+    let answers = connection.written.split(|&byte| byte == b'\n');
+    assert_eq!(answers.filter(|line| line.starts_with(b"0 OK")).count(), 4);
+    connection.receive(data);
+});
+
+fn directory() -> Arc<Directory> {
+    static DIRECTORY_READ: OnceLock<Arc<Directory>> = OnceLock::new();
+    let read = || match file::parse(DIRECTORY, Path::new("directory.toml")) {
+        Ok(directory) => Arc::new(directory),
+        Err(faults) => panic!("{faults:?}"),
+    };
+    DIRECTORY_READ.get_or_init(read).clone()
+}
+
+/// Every future here is ready at once: the store is in memory.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut TaskContext::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the store in memory made a command wait"),
+    }
+}
+
+struct Connection {
+    framer: Framer,
+    dialogue: Dialogue,
+    buffer: Vec<u8>,
+    written: Vec<u8>,
+    closed: bool,
+}
+
+impl Connection {
+    fn new() -> Connection {
+        let store = Arc::new(Memory::new(Arc::new(ManualClock::default())));
+        now(folders::ensure(&*store, &directory())).expect("the standard folders");
+        let context = Context {
+            store,
+            folder_names: Arc::new(FolderNames::default()),
+            message_bytes_max: 10_000,
+            capabilities: Arc::new(Capabilities::without(&[])),
+        };
+        let dialogue = Dialogue::new(Arc::new(context), Transport::TLS);
+        let (framer, buffer, written) = (Framer::default(), Vec::new(), Vec::new());
+        Connection { framer, dialogue, buffer, written, closed: false }
+    }
+
+    fn receive(&mut self, bytes: &[u8]) {
+        self.framer.receive(bytes);
+        while !self.closed {
+            let Some(event) = self.framer.next(&self.dialogue.limits()) else { return };
+            let tag = match &event {
+                Event::Command(command) | Event::Message { head: command, .. } => tag_of(command),
+                Event::Refused { tag, .. } => tag.clone(),
+                Event::Invite | Event::Overrun => String::new(),
+            };
+            let mut out = Output::new(&mut self.buffer, &mut self.written);
+            let next = match event {
+                Event::Command(command) => now(self.dialogue.command(&command, &mut out)),
+                Event::Refused { tag, why } => self.dialogue.refused(&tag, why, &mut out),
+                Event::Invite => Next::Command,
+                Event::Overrun => Next::Close,
+                Event::Message { head, bytes, literal } => {
+                    let announced = (bytes, literal);
+                    let next = now(self.dialogue.message_announced(&head, announced, &mut out));
+                    if !matches!(next, Next::Message(_)) {
+                        self.framer.refuse();
+                    }
+                    next
+                }
+            };
+            now(out.flush()).expect("memory");
+            self.perform(next);
+            if !self.closed && !tag.is_empty() {
+                self.check_answer(&tag);
+            }
+        }
+    }
+
+    /// The last line of what a command brought forth is its tagged answer.
+    fn check_answer(&self, tag: &str) {
+        let lines = self.written.strip_suffix(b"\r\n").expect("a whole line");
+        let last = lines.rsplit(|&byte| byte == b'\n').next().expect("a line");
+        let words = [" OK ", " NO ", " BAD "];
+        let answers = words.map(|word| format!("{tag}{word}"));
+        let shown = last.escape_ascii();
+        assert!(answers.iter().any(|answer| last.starts_with(answer.as_bytes())), "{shown}");
+    }
+
+    fn perform(&mut self, next: Next) {
+        let mut next = next;
+        loop {
+            let mut out = Output::new(&mut self.buffer, &mut self.written);
+            let limits = self.dialogue.limits();
+            next = match next {
+                Next::Command => break,
+                Next::Close => {
+                    self.closed = true;
+                    break;
+                }
+                Next::StartTls => {
+                    self.dialogue.tls_started();
+                    break;
+                }
+                Next::Line(exchange) => match self.framer.next_line(&limits) {
+                    Some(line) => self.dialogue.respond(exchange, line, &mut out),
+                    None => Next::Close,
+                },
+                Next::Verify(attempt) => {
+                    let accepted = (Verdict::Accepted(Login::new("anna")), directory());
+                    self.dialogue.verified(attempt, accepted, &mut out)
+                }
+                Next::Idle(idle) => match self.framer.next_line(&limits) {
+                    Some(line) => now(self.dialogue.idle_ended(idle, line, &mut out)),
+                    None => Next::Close,
+                },
+                Next::Message(incoming) => match self.framer.message() {
+                    Some((message, tail)) => {
+                        let arrived = (Ok(message), tail);
+                        now(self.dialogue.message_arrived(*incoming, arrived, &mut out))
+                    }
+                    None => Next::Close,
+                },
+            };
+            now(out.flush()).expect("memory");
+        }
+    }
+}
+
+/// What the spool does in the daemon.
+trait Message {
+    fn message(&mut self) -> Option<(NewMessage, Vec<u8>)>;
+}
+
+impl Message for Framer {
+    fn message(&mut self) -> Option<(NewMessage, Vec<u8>)> {
+        self.accept();
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.message_piece() {
+            if piece.is_empty() {
+                return None;
+            }
+            bytes.extend(piece);
+        }
+        let tail = self.next_line(&Limits::AFTER_LOGIN)??;
+        let mut hash = [0; 32];
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        hash[..8].copy_from_slice(&hasher.finish().to_be_bytes());
+        let parsed = Arc::new(parse(&bytes));
+        Some((NewMessage { bytes: Bytes::Memory(Arc::new(bytes)), hash, parsed }, tail))
+    }
+}
