@@ -1,5 +1,5 @@
-//! kill -9 at any moment: a child process commits under load and prints what was acknowledged; it is
-//! killed, the store is opened again, and nothing that was acknowledged may be missing.
+//! kill -9 at any moment: a child process commits under load and prints what was acknowledged; it
+//! is killed, the store is opened again, and nothing that was acknowledged may be missing.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};

@@ -26,7 +26,8 @@ pub async fn ensure(store: &dyn Store, directory: &Directory) -> Result<usize, S
     Ok(missing.len())
 }
 
-/// Every folder of every declared account; an inbox also has one for each member who may work in it.
+/// Every folder of every declared account; an inbox also has one for each member who may work in
+/// it.
 fn wanted(directory: &Directory) -> Vec<(Account, Folder)> {
     let users = directory.users.keys().cloned().map(Account::User);
     let inboxes = directory.inboxes.keys().cloned().map(Account::Inbox);

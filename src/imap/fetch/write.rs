@@ -17,7 +17,8 @@ pub enum Extensions {
 
 /// `string`: in quotes where it can, else as a literal.
 pub fn string(out: &mut Vec<u8>, text: &[u8]) {
-    // one look at each byte decides both: whether quotes can hold it, and whether it needs a backslash
+    // one look at each byte decides both: whether quotes can hold it, and whether it needs a
+    // backslash
     let (mut plain, mut escaped) = (true, false);
     for byte in text {
         plain &= (b' '..=b'~').contains(byte);

@@ -1,9 +1,10 @@
 //! The default engine: SQLite for everything but message bytes, which go to append-only packs.
 //!
 //! One thread writes (`Writer::run`, which the caller puts on a thread of its own); `open` starts a
-//! few reader threads that end with the last handle. Order in a group of commits: bytes to the pack,
-//! sync; rows with the pack's new end, COMMIT (which syncs); show; answer. So what is acknowledged is
-//! durable, and what is in a pack beyond its recorded end never was. Knows no protocol.
+//! few reader threads that end with the last handle. Order in a group of commits: bytes to the
+//! pack, sync; rows with the pack's new end, COMMIT (which syncs); show; answer. So what is
+//! acknowledged is durable, and what is in a pack beyond its recorded end never was. Knows no
+//! protocol.
 
 mod encode;
 mod load;
@@ -209,8 +210,8 @@ impl Shared {
         self.board.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets the contents of mailboxes unused for longest, as long as there are too many and nobody
-    /// else holds them. The writer's to call, between groups: what a group needs must stay.
+    /// Forgets the contents of mailboxes unused for longest, as long as there are too many and
+    /// nobody else holds them. The writer's to call, between groups: what a group needs must stay.
     fn evict(&self) {
         let mut board = self.board_mut();
         let mut total = 0;

@@ -79,9 +79,9 @@ pub(super) struct Batch {
 }
 
 impl Writer {
-    /// Writes until the last handle of the store is dropped or `Embedded::stop` is called. Ends with
-    /// an error when the disk fails in a way that leaves open what is durable: then nothing more is
-    /// accepted until the store is opened again.
+    /// Writes until the last handle of the store is dropped or `Embedded::stop` is called. Ends
+    /// with an error when the disk fails in a way that leaves open what is durable: then nothing
+    /// more is accepted until the store is opened again.
     pub fn run(mut self) -> Result<(), StoreError> {
         let mut wait = IDLE;
         loop {
@@ -293,8 +293,8 @@ impl Writer {
         })
     }
 
-    /// As `in_transaction`, for what the writer does by itself; whether it went through. A full disk
-    /// only puts it off.
+    /// As `in_transaction`, for what the writer does by itself; whether it went through. A full
+    /// disk only puts it off.
     pub(super) fn by_itself(
         &self,
         write: impl FnOnce(&Writer) -> rusqlite::Result<()>,
@@ -306,8 +306,8 @@ impl Writer {
         }
     }
 
-    /// Brings a mailbox's contents into memory; whether they were not there. Between groups what the
-    /// tables say is what is published.
+    /// Brings a mailbox's contents into memory; whether they were not there. Between groups what
+    /// the tables say is what is published.
     fn load(&mut self, id: MailboxId) -> bool {
         let absent = |contents: &Contents| matches!(contents, Contents::Absent { .. });
         let board = self.shared.board();
