@@ -31,8 +31,9 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
     if request.items.contains(&Item::ModSeq) {
         super::enable_condstore(call, selected);
     }
-    if call.numbering == Numbering::Uid {
-        request.add(Item::Uid);
+    if call.numbering == Numbering::Uid && !request.items.contains(&Item::Uid) {
+        // RFC 3501 §6.4.8; in front, where all servers have it
+        request.items.insert(0, Item::Uid);
     }
     let selection = selected.view.select(&set, call.numbering)?;
     let wanted = facts_wanted(&request);

@@ -170,7 +170,7 @@ fn changedsince_leaves_out_what_is_older() {
     let modseq = modseq.expect("a mod-sequence").to_owned();
     rig.send(&mut anna, "STORE 2 +FLAGS (\\Flagged)");
     let answer = rig.send(&mut anna, &format!("UID FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq})"));
-    assert!(answer.starts_with("* 2 FETCH (FLAGS (\\Flagged \\Recent) MODSEQ ("), "{answer}");
+    assert!(answer.starts_with("* 2 FETCH (UID 2 FLAGS (\\Flagged \\Recent) MODSEQ ("), "{answer}");
     assert_eq!(answer.matches("FETCH (").count(), 1, "{answer}");
 }
 

@@ -88,6 +88,6 @@ fn uid_fetch_beyond_the_last_message_returns_the_last() {
     rig.fill(3);
     let mut anna = selected(&rig, "anna", "Shared/Support");
     let answer = rig.send(&mut anna, "UID FETCH 99:* (FLAGS)");
-    assert_eq!(answer, "* 3 FETCH (FLAGS (\\Recent) UID 3)\r\na OK Fetched\r\n");
+    assert_eq!(answer, "* 3 FETCH (UID 3 FLAGS (\\Recent))\r\na OK Fetched\r\n");
     assert_eq!(rig.send(&mut anna, "UID FETCH 99 (FLAGS)"), "a OK Fetched\r\n");
 }
