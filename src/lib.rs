@@ -50,6 +50,7 @@
 //!   persists rows. So the logic is written once, not only the SQL.
 
 pub mod config;
+pub mod delivery;
 pub mod directory;
 pub mod imap;
 pub mod mail;

@@ -1,5 +1,5 @@
-//! What a peer can do to a pure SMTP session: hide an end of data, try to relay, exceed a limit, be
-//! slow, or cut its bytes anywhere.
+//! What a peer can do to a pure SMTP session: hide an end of data, try to relay, exceed a limit,
+//! be slow, or cut its bytes anywhere.
 
 mod smtp_support;
 

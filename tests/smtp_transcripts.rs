@@ -1,9 +1,9 @@
 //! Runs `tests/transcripts/smtp/**.txt` against the pure session. `UPDATE=1` rewrites the answers.
 //!
 //! `C: text` is a line from the client, CRLF added; `C> text` is bytes with `\r \n \0 \\` escapes
-//! and nothing added. `S: text` is a line of ours, in order. `D: …` is a message that is delivered.
-//! `T:` at the top sets TLS: `active`, `available` or `unavailable` (default: active). `#` is a
-//! comment.
+//! and nothing added. `S: text` is a line of ours, in order. `D: …` is a message that is
+//! delivered. `T:` at the top sets TLS: `active`, `available` or `unavailable` (default: active).
+//! `#` is a comment.
 
 mod smtp_support;
 

@@ -9,6 +9,8 @@ pub mod ports;
 pub mod retention;
 pub mod self_signed;
 pub mod signals;
+pub mod smtp;
+pub mod spool;
 pub mod stream;
 pub mod tls;
 

@@ -2,8 +2,8 @@
 //!
 //! Only CRLF.CRLF ends it, of which the first CRLF may be that of the DATA line itself. Anything
 //! that another server might take for an end or a line end (a bare CR, a bare LF, a NUL) is noted,
-//! and the content is then swallowed up to its real end and refused: nothing can be smuggled behind
-//! it.
+//! and the content is then swallowed up to its real end and refused: nothing can be smuggled
+//! behind it.
 
 use memchr::memchr3;
 

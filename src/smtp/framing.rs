@@ -1,6 +1,6 @@
 //! Where a command line ends: at CRLF and nowhere else. A line with a bare CR, a bare LF or a NUL
-//! is refused as a whole, so that no other program's idea of a line can hide a command in it. Knows
-//! no command. RFC 5321 §2.3.8
+//! is refused as a whole, so that no other program's idea of a line can hide a command in it.
+//! Knows no command. RFC 5321 §2.3.8
 
 use memchr::{memchr, memchr2};
 

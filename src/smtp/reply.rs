@@ -19,8 +19,7 @@ impl Reply {
     }
 
     /// A reply without an enhanced status code: the greeting, the answers to HELO and EHLO, and
-    /// 354.
-    /// RFC 2034 §4
+    /// 354. RFC 2034 §4
     pub fn basic(code: u16, lines: Vec<Cow<'static, str>>) -> Reply {
         Reply { code, enhanced: None, lines }
     }

@@ -1,0 +1,196 @@
+//! Layer 3: from an accepted message to one store transaction: who gets an instance, with which
+//! trace fields, and what the client is told. Knows no socket and no SMTP syntax.
+//!
+//! The message is stored once as it came; each mailbox gets an instance with trace fields of its
+//! own. A retry after a lost 250 is recognised by envelope and content and makes no second
+//! instance.
+
+pub mod loops;
+pub mod recipient;
+pub mod trace;
+
+use std::net::IpAddr;
+
+use crate::directory::Directory;
+use crate::mail::account::{Account, Folder};
+use crate::mail::address::Address;
+use crate::mail::flag::FlagList;
+use crate::mail::id::{MailboxId, Timestamp};
+use crate::smtp::{Client, Reply, Transaction};
+use crate::store::change::{Actor, Change, Delivered, NewMessage, Outcome, Receipt};
+use crate::store::{Store, StoreError, change};
+use recipient::Resolution;
+
+/// How often a commit is tried when a mailbox vanishes between look-up and commit.
+const ATTEMPTS_MAX: usize = 2;
+
+/// All that is known of a message beside its content.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Envelope {
+    /// What MAIL and RCPT said.
+    pub transaction: Transaction,
+    /// How the client introduced itself.
+    pub client: Client,
+    /// Where it connected from.
+    pub client_address: IpAddr,
+    /// Whether it came under TLS.
+    pub protection: Protection,
+    /// Our name.
+    pub hostname: String,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// Names it in the log, in Received and in the answer.
+    pub id: String,
+}
+
+/// Whether a message came under TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protection {
+    /// It did.
+    Tls,
+    /// It did not.
+    None,
+}
+
+/// A message's content.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// To be stored.
+    pub message: &'a NewMessage,
+    /// Its first bytes: all of the header that is looked at.
+    pub head: &'a [u8],
+}
+
+/// What became of an accepted message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Accepted {
+    /// New instances.
+    pub instances: usize,
+    /// Mailboxes that had it already.
+    pub duplicates: usize,
+}
+
+/// Why a message is not accepted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// It has been here before, or everywhere.
+    Loop,
+    /// A recipient that was accepted has gone from the directory since.
+    RecipientGone,
+    /// A mailbox can take no more.
+    Full(&'static str),
+    /// The store cannot work at the moment; the text is for the log.
+    Unavailable(String),
+}
+
+impl From<&Refused> for Reply {
+    fn from(refused: &Refused) -> Reply {
+        match refused {
+            Refused::Loop => Reply::new(554, "5.4.6", "Routing loop detected"),
+            Refused::RecipientGone => Reply::new(451, "4.2.1", "A recipient has gone, try again"),
+            Refused::Full(_) => Reply::new(452, "4.3.1", "No room at the moment, try again later"),
+            Refused::Unavailable(_) => Reply::new(451, "4.3.0", "Try again later"),
+        }
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Refused {
+        match error {
+            StoreError::Limit(what) => Refused::Full(what),
+            other => Refused::Unavailable(other.to_string()),
+        }
+    }
+}
+
+/// Puts a message into the mailboxes of all its recipients, in one transaction. When it answers
+/// `Accepted`, everything is durable.
+pub async fn deliver(
+    store: &dyn Store,
+    directory: &Directory,
+    envelope: &Envelope,
+    content: Content<'_>,
+) -> Result<Accepted, Refused> {
+    let targets = targets(directory, envelope)?;
+    if loops::is_loop(content.head, targets.iter().map(|(_, address)| address)) {
+        return Err(Refused::Loop);
+    }
+    for attempt in 1.. {
+        let changes = changes(store, &targets, envelope, content.message).await?;
+        let transaction = change::Transaction { actor: Actor::Delivery, changes };
+        match store.commit(transaction).await {
+            Err(StoreError::Gone) if attempt < ATTEMPTS_MAX => {}
+            answer => return Ok(accepted(&answer?)),
+        }
+    }
+    Err(Refused::Unavailable("no attempt".to_owned()))
+}
+
+/// Each account once, with the first address by which it was reached.
+fn targets(directory: &Directory, envelope: &Envelope) -> Result<Vec<(Account, Address)>, Refused> {
+    let mut targets: Vec<(Account, Address)> = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    for recipient in &envelope.transaction.recipients {
+        match recipient::resolve(directory, &recipient.path) {
+            Resolution::Local(address, accounts) => {
+                let new = accounts.into_iter().filter(|account| seen.insert(account.clone()));
+                targets.extend(new.map(|account| (account, address.clone())));
+            }
+            Resolution::Unknown | Resolution::Foreign => return Err(Refused::RecipientGone),
+        }
+    }
+    Ok(targets)
+}
+
+async fn changes(
+    store: &dyn Store,
+    targets: &[(Account, Address)],
+    envelope: &Envelope,
+    message: &NewMessage,
+) -> Result<Vec<Change>, StoreError> {
+    let mut changes = Vec::with_capacity(targets.len());
+    for (account, address) in targets {
+        let mailbox = root(store, account).await?;
+        changes.push(Change::Delivered(Box::new(Delivered {
+            mailbox,
+            message: message.clone(),
+            trace: trace::fields(envelope, address),
+            flags: FlagList::default(),
+            seen_by: None,
+            internal_date: envelope.received_at,
+            duplicate_key: Some(duplicate_key(&envelope.transaction, mailbox, message)),
+        })));
+    }
+    Ok(changes)
+}
+
+/// The account's own mailbox; made when it does not exist yet.
+async fn root(store: &dyn Store, account: &Account) -> Result<MailboxId, StoreError> {
+    let find = || store.find(account, &Folder::root()).map(|mailbox| mailbox.id);
+    if let Some(id) = find() {
+        return Ok(id);
+    }
+    let created = Change::MailboxCreated { account: account.clone(), folder: Folder::root() };
+    let transaction = change::Transaction { actor: Actor::System, changes: vec![created] };
+    match store.commit(transaction).await {
+        Ok(_) | Err(StoreError::Exists) => find().ok_or(StoreError::Gone),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same for the same envelope and content, whenever it comes. Each piece is preceded by its
+/// length, so that no two envelopes look alike.
+fn duplicate_key(transaction: &Transaction, mailbox: MailboxId, message: &NewMessage) -> [u8; 32] {
+    let sender = transaction.reverse_path.as_ref().map(Address::to_string).unwrap_or_default();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(sender.len() as u64).to_le_bytes());
+    hasher.update(sender.as_bytes());
+    hasher.update(&mailbox.0.to_le_bytes());
+    hasher.update(&message.hash);
+    *hasher.finalize().as_bytes()
+}
+
+fn accepted(receipt: &Receipt) -> Accepted {
+    let duplicates = receipt.outcomes.iter().filter(|o| **o == Outcome::Duplicate).count();
+    Accepted { instances: receipt.outcomes.len() - duplicates, duplicates }
+}

@@ -1,0 +1,327 @@
+//! Message bytes on their way in, by SMTP or APPEND: in memory while they are few, else in a file
+//! of `data_dir/spool`; then hash and parse. Knows neither protocol.
+//!
+//! The file lives as long as the `Spool`, or the `Spooled` that it becomes: hold that until the
+//! commit has answered. What a crash leaves behind is removed by `clear` at start.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use crate::mail::message::{self, Parsed};
+use crate::store::change::{Bytes, NewMessage};
+
+/// Up to this size a message stays in memory; also the piece in which the file is written.
+pub const MEMORY_BYTES_MAX: usize = 256 * 1024;
+/// Up to this size a message is parsed where it arrived; above, on a thread of its own.
+const PARSED_AT_ONCE_BYTES_MAX: usize = 32 * 1024;
+/// How much of a message's start is kept at hand for who looks at its header.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Messages above `MEMORY_BYTES_MAX` that are parsed at the same time; each is in memory then.
+const LARGE_PARSES_MAX: usize = 2;
+
+static LARGE_PARSES: Semaphore = Semaphore::const_new(LARGE_PARSES_MAX);
+static NEXT_FILE: AtomicU64 = AtomicU64::new(0);
+
+/// Why a message cannot be taken.
+#[derive(Debug)]
+pub enum SpoolError {
+    /// It has more bytes than it may.
+    TooLarge,
+    /// The disk failed or is full.
+    Io(io::Error),
+}
+
+impl std::fmt::Display for SpoolError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SpoolError::TooLarge => f.write_str("message too large"),
+            SpoolError::Io(error) => write!(f, "spool: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SpoolError {}
+
+impl From<io::Error> for SpoolError {
+    fn from(error: io::Error) -> SpoolError {
+        SpoolError::Io(error)
+    }
+}
+
+/// A message that is coming in.
+pub struct Spool {
+    folder: PathBuf,
+    limit_bytes: u64,
+    bytes: u64,
+    /// All bytes, or those that are not in the file yet.
+    buffer: Vec<u8>,
+    head: Vec<u8>,
+    disk: Option<Disk>,
+}
+
+/// A message that is complete: hold it until the commit has answered.
+#[must_use = "its file is removed when it is dropped"]
+pub struct Spooled {
+    message: NewMessage,
+    head: Vec<u8>,
+    _file: Option<SpoolFile>,
+}
+
+/// The part of a message that is in a file.
+struct Disk {
+    file: File,
+    name: SpoolFile,
+    hasher: blake3::Hasher,
+}
+
+/// A file that is removed when this is dropped.
+struct SpoolFile(PathBuf);
+
+impl Drop for SpoolFile {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed at the next start.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Where the spool is.
+pub fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("spool")
+}
+
+/// Removes what a crash has left behind. To be called at start, before any message comes in.
+pub fn clear(data_dir: &Path) -> io::Result<()> {
+    let folder = folder(data_dir);
+    fs::create_dir_all(&folder)?;
+    for entry in fs::read_dir(&folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+impl Spool {
+    /// An empty message of at most `limit_bytes`, whose file would be made in `folder`.
+    pub fn new(folder: PathBuf, limit_bytes: u64) -> Spool {
+        Spool { folder, limit_bytes, bytes: 0, buffer: Vec::new(), head: Vec::new(), disk: None }
+    }
+
+    /// Takes the next bytes. After an error the message cannot be finished.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        if self.bytes > self.limit_bytes {
+            return Err(SpoolError::TooLarge);
+        }
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() > MEMORY_BYTES_MAX {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// The message is complete: parses it.
+    pub async fn finish(mut self) -> Result<Spooled, SpoolError> {
+        if self.disk.is_none() {
+            return in_memory(self.buffer).await;
+        }
+        self.flush().await?;
+        let Some(Disk { name, hasher, .. }) = self.disk else {
+            return Err(SpoolError::Io(io::Error::other("the spool file is gone")));
+        };
+        let len = self.bytes;
+        let (name, parsed) = parse_file(name, len).await?;
+        let bytes = Bytes::File { path: name.0.clone(), len };
+        let hash = *hasher.finalize().as_bytes();
+        let message = NewMessage { bytes, hash, parsed: Arc::new(parsed) };
+        Ok(Spooled { message, head: self.head, _file: Some(name) })
+    }
+
+    /// Moves the buffer into the file, on a thread that may wait for the disk. When the caller
+    /// gives up meanwhile, that thread drops the file, which removes it.
+    async fn flush(&mut self) -> Result<(), SpoolError> {
+        if self.head.is_empty() {
+            self.head = self.buffer[..self.buffer.len().min(HEAD_BYTES_MAX)].to_vec();
+        }
+        let (folder, disk) = (self.folder.clone(), self.disk.take());
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let (disk, buffer) = blocking(move || {
+            let mut disk = match disk {
+                Some(disk) => disk,
+                None => Disk::create(&folder)?,
+            };
+            disk.file.write_all(&buffer)?;
+            disk.hasher.update(&buffer);
+            buffer.clear();
+            Ok((disk, buffer))
+        })
+        .await?;
+        (self.disk, self.buffer) = (Some(disk), buffer);
+        Ok(())
+    }
+}
+
+impl Spooled {
+    /// What is to be stored.
+    pub fn message(&self) -> &NewMessage {
+        &self.message
+    }
+
+    /// Its first bytes, `HEAD_BYTES_MAX` at most.
+    pub fn head(&self) -> &[u8] {
+        match &self.message.bytes {
+            Bytes::Memory(bytes) => &bytes[..bytes.len().min(HEAD_BYTES_MAX)],
+            Bytes::File { .. } => &self.head,
+        }
+    }
+}
+
+impl Disk {
+    fn create(folder: &Path) -> io::Result<Disk> {
+        fs::create_dir_all(folder)?;
+        let number = NEXT_FILE.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!("{}-{number}", std::process::id()));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok(Disk { file, name: SpoolFile(path), hasher: blake3::Hasher::new() })
+    }
+}
+
+async fn in_memory(bytes: Vec<u8>) -> Result<Spooled, SpoolError> {
+    let hash = *blake3::hash(&bytes).as_bytes();
+    let bytes = Arc::new(bytes);
+    let parsed = if bytes.len() <= PARSED_AT_ONCE_BYTES_MAX {
+        message::parse(&bytes)
+    } else {
+        let bytes = bytes.clone();
+        blocking(move || Ok(message::parse(&bytes))).await?
+    };
+    let message = NewMessage { bytes: Bytes::Memory(bytes), hash, parsed: Arc::new(parsed) };
+    Ok(Spooled { message, head: Vec::new(), _file: None })
+}
+
+async fn parse_file(name: SpoolFile, len: u64) -> Result<(SpoolFile, Parsed), SpoolError> {
+    let permit = LARGE_PARSES.acquire().await.map_err(io::Error::other)?;
+    blocking(move || {
+        // Held by the thread: it goes on when the caller has given up.
+        let _permit = permit;
+        let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
+        File::open(&name.0)?.take(len).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 != len {
+            return Err(io::Error::other("the spool file is shorter than what was written"));
+        }
+        let parsed = message::parse(&bytes);
+        Ok((name, parsed))
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, SpoolError> {
+    let done = spawn_blocking(work).await;
+    done.map_err(io::Error::other).and_then(|result| result).map_err(SpoolError::Io)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder of its own for each test, removed at its end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("postfach-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).expect("a temporary folder");
+            Folder(path)
+        }
+
+        fn files(&self) -> usize {
+            fs::read_dir(folder(&self.0)).map_or(0, Iterator::count)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    async fn spooled(data_dir: &Folder, bytes: &[u8]) -> Spooled {
+        let mut spool = Spool::new(folder(&data_dir.0), bytes.len() as u64);
+        for piece in bytes.chunks(60_000) {
+            spool.write(piece).await.expect("room");
+        }
+        spool.finish().await.expect("a message")
+    }
+
+    fn message(bytes: usize) -> Vec<u8> {
+        let mut message = b"Subject: large\r\n\r\n".to_vec();
+        message.resize(bytes, b'x');
+        message
+    }
+
+    #[tokio::test]
+    async fn a_message_at_the_limit_stays_in_memory_and_one_byte_more_goes_to_disk() {
+        let data_dir = Folder::new("spool-limit");
+        let bytes = message(MEMORY_BYTES_MAX);
+        let small = spooled(&data_dir, &bytes).await;
+        assert!(matches!(&small.message().bytes, Bytes::Memory(b) if **b == bytes));
+        assert_eq!(data_dir.files(), 0);
+        let bytes = message(MEMORY_BYTES_MAX + 1);
+        let large = spooled(&data_dir, &bytes).await;
+        let Bytes::File { path, len } = &large.message().bytes else { panic!("not in a file") };
+        assert_eq!(*len, bytes.len() as u64);
+        assert_eq!(fs::read(path).expect("the file"), bytes);
+        assert_eq!(data_dir.files(), 1);
+        drop(large);
+        assert_eq!(data_dir.files(), 0);
+    }
+
+    #[tokio::test]
+    async fn memory_and_disk_give_the_same_hash_and_structure() {
+        let data_dir = Folder::new("spool-same");
+        let bytes = message(3 * MEMORY_BYTES_MAX + 17);
+        let large = spooled(&data_dir, &bytes).await;
+        assert_eq!(large.message().hash, *blake3::hash(&bytes).as_bytes());
+        assert_eq!(large.message().parsed.envelope.subject.as_deref(), Some(&b"large"[..]));
+        assert_eq!(large.head(), &bytes[..HEAD_BYTES_MAX]);
+        let small = spooled(&data_dir, &bytes[..100]).await;
+        assert_eq!(small.head(), &bytes[..100]);
+    }
+
+    #[tokio::test]
+    async fn a_message_may_have_its_limit_and_not_one_byte_more() {
+        let data_dir = Folder::new("spool-too-large");
+        let mut spool = Spool::new(folder(&data_dir.0), 10);
+        assert!(spool.write(b"0123456789").await.is_ok());
+        assert!(matches!(spool.write(b"x").await, Err(SpoolError::TooLarge)));
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_given_up_leaves_no_file() {
+        let data_dir = Folder::new("spool-dropped");
+        let mut spool = Spool::new(folder(&data_dir.0), u64::MAX);
+        spool.write(&message(2 * MEMORY_BYTES_MAX)).await.expect("room");
+        assert_eq!(data_dir.files(), 1);
+        drop(spool);
+        assert_eq!(data_dir.files(), 0);
+    }
+
+    #[test]
+    fn what_a_crash_left_behind_is_removed() {
+        let data_dir = Folder::new("spool-clear");
+        clear(&data_dir.0).expect("made");
+        fs::write(folder(&data_dir.0).join("1-1"), b"x").expect("written");
+        clear(&data_dir.0).expect("cleared");
+        assert_eq!(data_dir.files(), 0);
+    }
+}

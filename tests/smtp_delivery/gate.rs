@@ -1,0 +1,104 @@
+//! A store in memory whose commits a test can hold back or let fail.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use postfach::mail::account::{Account, Folder};
+use postfach::mail::flag::SeenMode;
+use postfach::mail::id::{BlobId, Login, MailboxId, ModSeq, Timestamp, TraceId, Uid};
+use postfach::mail::uid_set::UidSet;
+use postfach::store::change::{Grant, Receipt, Transaction};
+use postfach::store::memory::Memory;
+use postfach::store::overlay::Overlay;
+use postfach::store::snapshot::Snapshot;
+use postfach::store::{
+    Answer, Facts, FactsWanted, Mailbox, Status, Store, StoreError, Subscriptions,
+};
+use tokio::sync::{Semaphore, watch};
+
+/// Passes everything on.
+pub(crate) struct Gate {
+    pub(crate) inner: Memory,
+    /// A commit takes one permit.
+    pub(crate) commits: Semaphore,
+    /// What the next commits answer instead.
+    pub(crate) failures: Mutex<Vec<StoreError>>,
+}
+
+impl Gate {
+    pub(crate) fn new(inner: Memory) -> Arc<Gate> {
+        let commits = Semaphore::new(100_000);
+        Arc::new(Gate { inner, commits, failures: Mutex::default() })
+    }
+
+    /// Holds back every commit from now on; those that tests let through need
+    /// `commits.add_permits`.
+    pub(crate) fn hold(&self) {
+        self.commits.forget_permits(usize::MAX >> 3);
+    }
+
+    pub(crate) fn fail_next(&self, error: StoreError) {
+        self.failures.lock().expect("not poisoned").push(error);
+    }
+}
+
+impl Store for Gate {
+    fn commit(&self, transaction: Transaction) -> Answer<'_, Receipt> {
+        Box::pin(async move {
+            self.commits.acquire().await.expect("open").forget();
+            let failure = self.failures.lock().expect("not poisoned").pop();
+            match failure {
+                Some(error) => Err(error),
+                None => self.inner.commit(transaction).await,
+            }
+        })
+    }
+    fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
+        self.inner.mailboxes(account)
+    }
+    fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>> {
+        self.inner.find(account, folder)
+    }
+    fn mailbox(&self, id: MailboxId) -> Option<Arc<Mailbox>> {
+        self.inner.mailbox(id)
+    }
+    fn status<'a>(&'a self, id: MailboxId, user: &'a Login, seen: SeenMode) -> Answer<'a, Status> {
+        self.inner.status(id, user, seen)
+    }
+    fn snapshot(&self, id: MailboxId) -> Answer<'_, Arc<Snapshot>> {
+        self.inner.snapshot(id)
+    }
+    fn overlay<'a>(&'a self, id: MailboxId, user: &'a Login) -> Answer<'a, Arc<Overlay>> {
+        self.inner.overlay(id, user)
+    }
+    fn claim_recent(&self, id: MailboxId, user: &Login) -> Uid {
+        self.inner.claim_recent(id, user)
+    }
+    fn expunged_since(&self, id: MailboxId, since: ModSeq) -> Answer<'_, UidSet> {
+        self.inner.expunged_since(id, since)
+    }
+    fn facts<'a>(&'a self, blobs: &'a [BlobId], wanted: FactsWanted) -> Answer<'a, Vec<Facts>> {
+        self.inner.facts(blobs, wanted)
+    }
+    fn trace(&self, id: TraceId) -> Answer<'_, Vec<u8>> {
+        self.inner.trace(id)
+    }
+    fn body(&self, blob: BlobId, range: Range<u64>) -> Answer<'_, Vec<u8>> {
+        self.inner.body(blob, range)
+    }
+    fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
+        self.inner.subscriptions(user)
+    }
+    fn grants(&self) -> Arc<Vec<Grant>> {
+        self.inner.grants()
+    }
+    fn watch(&self, id: MailboxId) -> watch::Receiver<ModSeq> {
+        self.inner.watch(id)
+    }
+    fn watch_mailboxes(&self) -> watch::Receiver<u64> {
+        self.inner.watch_mailboxes()
+    }
+    fn now(&self) -> Timestamp {
+        self.inner.now()
+    }
+}
