@@ -30,6 +30,10 @@ use crate::gate::Gate;
 
 pub(crate) const HELLO: &str = "EHLO c.example\n";
 
+/// Nobody logs in here.
+const HASH: &str = "$2b$04$abcdefghijklmnopqrstuuWkMVwbmqUjJ2y.fJjWT7u0E2FVBTyuu";
+
+/// `HASH` is put in.
 const DIRECTORY: &str = r#"
 [[domain]]
 name = "example.org"
@@ -42,23 +46,23 @@ upstream = "smtp://old.example:25"
 [[user]]
 login = "anna"
 name = "Anna"
-password = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/"
+password = "HASH"
 addresses = ["anna@example.org"]
 [[user]]
 login = "ben"
 name = "Ben"
-password = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/"
+password = "HASH"
 addresses = ["both@example.org"]
 [[user]]
 login = "carla"
 name = "Carla"
 role = "admin"
-password = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/"
+password = "HASH"
 [[user]]
 login = "dora"
 name = "Dora"
 role = "super-admin"
-password = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/"
+password = "HASH"
 [[inbox]]
 name = "Support"
 addresses = ["support@example.org", "hilfe@example.org"]
@@ -117,7 +121,8 @@ impl World {
         let store = Gate::new(Memory::new(clock.clone()));
         let text = format!("data_dir = {:?}\n{CONFIG}", folder.display().to_string());
         let config = config::parse(&text, Path::new("postfach.toml")).expect("a valid config");
-        let directory = file::parse(DIRECTORY, Path::new("directory.toml")).expect("valid");
+        let text = DIRECTORY.replace("HASH", HASH);
+        let directory = file::parse(&text, Path::new("directory.toml")).expect("valid");
         let (directory_sender, directory) = watch::channel(Arc::new(directory));
         let (shutdown, stop) = watch::channel(false);
         let shared = Arc::new(Shared {
