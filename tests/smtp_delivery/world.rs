@@ -10,6 +10,7 @@ use postfach::directory::{Directory, file};
 use postfach::mail::account::{Account, Folder};
 use postfach::mail::id::Timestamp;
 use postfach::server::connections::{Connections, Limits};
+use postfach::server::login::Authenticator;
 use postfach::server::stream::Stream;
 use postfach::server::tls::{Certificates, Source};
 use postfach::server::{Peer, Shared, folders, smtp};
@@ -125,12 +126,14 @@ impl World {
         let directory = file::parse(&text, Path::new("directory.toml")).expect("valid");
         let (directory_sender, directory) = watch::channel(Arc::new(directory));
         let (shutdown, stop) = watch::channel(false);
+        let login = Arc::new(Authenticator::new(directory.clone(), clock.clone()));
         let shared = Arc::new(Shared {
             store: store.clone(),
             directory,
             config: Arc::new(config),
             tls: tls(&folder),
             shutdown: stop,
+            login,
             clock: clock.clone(),
             counts: Connections::new(Limits::default()),
         });
