@@ -49,6 +49,7 @@
 //! - Both engines share `store/apply`, which decides on the state in memory; an engine loads and
 //!   persists rows. So the logic is written once, not only the SQL.
 
+pub mod admin;
 pub mod config;
 pub mod delivery;
 pub mod directory;

@@ -4,6 +4,7 @@
 mod check;
 pub mod file;
 pub mod findings;
+pub mod grounds;
 pub mod name;
 pub mod password;
 pub mod rights;

@@ -32,6 +32,14 @@ pub enum Place {
 /// The accounts that `user` sees, in the order in which they are listed: own folders, private
 /// channels, other users' channels, shared inboxes; each group by name.
 pub fn view(directory: &Directory, user: &Login) -> Vec<Visible> {
+    let mut visible = everything(directory, user);
+    visible.retain(|v| v.rights.has('l'));
+    visible
+}
+
+/// All accounts where they would stand in the view of `user`, those without rights included; of the
+/// users' own only `user`'s. For the operator's eyes: a session asks for `view`.
+pub fn everything(directory: &Directory, user: &Login) -> Vec<Visible> {
     let own = (Account::User(user.clone()), Place::Personal);
     let is_mine = |c: &&super::Channel| c.owner == *user || c.routed_to.contains(user);
     let channels = || directory.channels.values();
@@ -43,15 +51,14 @@ pub fn view(directory: &Directory, user: &Login) -> Vec<Visible> {
         .into_iter()
         .map(|c| (Account::Channel(c.name.clone()), Place::OtherUsers(c.owner.clone())));
     let shared = directory.inboxes.keys().map(|name| (Account::Inbox(name.clone()), Place::Shared));
-    std::iter::once(own)
-        .chain(private)
-        .chain(others)
-        .chain(shared)
-        .map(|(account, place)| Visible {
-            rights: rights(directory, user, &account),
-            account,
-            place,
-        })
-        .filter(|visible| visible.rights.has('l'))
-        .collect()
+    let places = std::iter::once(own).chain(private).chain(others).chain(shared);
+    let visible = |(account, place)| {
+        let rights = rights(directory, user, &account);
+        Visible { account, rights, place }
+    };
+    places.map(visible).collect()
 }
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

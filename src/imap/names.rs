@@ -119,7 +119,8 @@ fn rank(account: &Account, folder: &Folder) -> usize {
     }
 }
 
-fn prefix(visible: &Visible) -> String {
+/// The name under which a user sees an account, as far as it is the same for all of its folders.
+pub fn prefix(visible: &Visible) -> String {
     match (&visible.account, &visible.place) {
         (Account::User(_), _) => String::new(),
         (Account::Inbox(name), _) => format!("{SHARED}/{name}"),
