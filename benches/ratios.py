@@ -70,9 +70,8 @@ def row(name, unit, peer, ours, better, target):
         ratio = ours / peer if better == "more" else peer / ours
     shown = f"{ratio:.1f}" if ratio is not None else "–"
     values = ["–" if v is None else f"{v:,.2f}" if v < 10 else f"{v:,.0f}" for v in (peer, ours)]
-        print(
-        f"| {name} | {unit} | {values[0]} | {values[1]} | {shown} | {verdict(target, ours, ratio)} |"
-    )
+    judged = verdict(target, ours, ratio)
+    print(f"| {name} | {unit} | {values[0]} | {values[1]} | {shown} | {judged} |")
 
 
 def main():
