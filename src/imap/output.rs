@@ -11,7 +11,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Where bytes go. The future ends when the peer's window has taken them, which is the
 /// back-pressure.
-pub trait Sink: Send {
+pub trait Sink: Send + Sync {
     /// Sends all of `bytes`.
     fn send<'a>(
         &'a mut self,
