@@ -58,7 +58,8 @@ class Demo:
                 for port in (self.ports["smtp"], self.ports["imap"], self.ports["imaps"]):
                     socket.create_connection(("127.0.0.1", port), 2).close()
                 self.ca_pem = self.find("ca.pem")
-                return
+                if "Ctrl-C ends it" in self.log():
+                    return
             if self.process.poll() is not None or time.monotonic() > end:
                 self.process.kill()
                 raise RuntimeError(f"the demo did not start:\n{self.log()}")

@@ -53,7 +53,7 @@ def local(home, box):
             with open(path, "rb") as file:
                 header = email.message_from_binary_file(file)
             message_id, subject = header["Message-ID"], str(header["Subject"])
-            assert message_id not in ids, f"{subject} is there twice: {path}"
+            assert not message_id or message_id not in ids, f"{subject} is there twice: {path}"
             ids.add(message_id)
             found[subject] = path
     return found
@@ -65,7 +65,7 @@ def remote(client, box):
     found, ids = {}, set()
     for data in client.fetch(client.search("ALL"), ["FLAGS", "ENVELOPE"]).values():
         subject, message_id = data[b"ENVELOPE"].subject.decode(), data[b"ENVELOPE"].message_id
-        assert message_id not in ids, f"{subject} is there twice in {box}"
+        assert not message_id or message_id not in ids, f"{subject} is there twice in {box}"
         ids.add(message_id)
         found[subject] = {f for f in data[b"FLAGS"] if f != b"\\Recent"}
     return found

@@ -25,14 +25,14 @@ def free_display():
 def flags_for(demo, login, folder, subject):
     with demo.imap(login) as client:
         client.select_folder(folder, readonly=True)
-        found = client.get_flags(client.search(["SUBJECT", subject]))
+        found = client.get_flags(client.search(["SUBJECT", subject], "UTF-8"))
         return set(next(iter(found.values()))) if found else None
 
 
 def count(demo, login, folder, subject):
     with demo.imap(login) as client:
         client.select_folder(folder, readonly=True)
-        return len(client.search(["SUBJECT", subject]))
+        return len(client.search(["SUBJECT", subject], "UTF-8"))
 
 
 def test_thunderbird_works_as_its_user_expects(demo):
@@ -59,7 +59,10 @@ def test_thunderbird_works_as_its_user_expects(demo):
 def steps(demo, bird, ask, late, own):
     # log in and list the folders
     bird.open_folder("INBOX")
-    until(lambda: SHOWN <= set(bird.folders()), "the view of anna", 20)
+    try:
+        until(lambda: SHOWN <= set(bird.folders()), "the view of anna", 20)
+    except AssertionError:
+        raise AssertionError(f"not shown: {SHOWN - set(bird.folders())}") from None
     for forbidden in ("Shared/Sales", "Shared/Sales/Done"):
         assert forbidden not in bird.folders(), f"anna is shown {forbidden}"
 
@@ -83,7 +86,7 @@ def steps(demo, bird, ask, late, own):
     # someone else's flag appears
     with demo.imap("ben") as client:
         client.select_folder("Shared/Support")
-        client.add_flags(client.search(["SUBJECT", late]), [imapclient.FLAGGED])
+        client.add_flags(client.search(["SUBJECT", late], "UTF-8"), [imapclient.FLAGGED])
     until(lambda: bird.flags("Shared/Support", late)["flagged"], "ben's flag", 10)
 
     # move to Trash: the team keeps an instance

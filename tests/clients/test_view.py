@@ -24,8 +24,8 @@ def channel(at):
 
 
 INFO = inbox("Info", EVERYBODY)
-SUPPORT = inbox("Support", ["anna", "ben", "erik"])
-SALES = inbox("Sales", ["ben", "erik"])
+SUPPORT = inbox("Support", ["anna", "ben"])
+SALES = inbox("Sales", ["ben"])
 VIEWS = {
     "anna": PERSONAL + channel("Private/Anna Sales") + INFO + SUPPORT,
     "ben": PERSONAL + channel("Private/Ben Sales") + INFO + SUPPORT + SALES,
