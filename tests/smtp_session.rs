@@ -183,6 +183,17 @@ fn commands_that_bring_no_message_nearer_are_counted() {
     assert!(peer.closed);
 }
 
+#[test]
+fn empty_chunks_are_counted_too() {
+    let mut peer = Peer::new(Tls::Active);
+    peer.ask(ENVELOPE);
+    // EHLO was the first.
+    for _ in 1..IDLE_COMMANDS_MAX {
+        assert!(peer.ask("BDAT 0\n").starts_with("250 "));
+    }
+    assert!(peer.ask("BDAT 0\n").starts_with("421 ") && peer.closed);
+}
+
 fn content_of(bytes: usize) -> String {
     format!("{}\n", "x".repeat(bytes - 2))
 }

@@ -9,6 +9,7 @@ pub mod loops;
 pub mod recipient;
 pub mod trace;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::directory::Directory;
@@ -111,35 +112,43 @@ pub async fn deliver(
     envelope: &Envelope,
     content: Content<'_>,
 ) -> Result<Accepted, Refused> {
-    let targets = targets(directory, envelope)?;
-    if loops::is_loop(content.head, targets.iter().map(|(_, address)| address)) {
+    let recipients = recipients(directory, envelope)?;
+    if loops::is_loop(content.head, recipients.iter().map(|(address, _)| address)) {
         return Err(Refused::Loop);
     }
-    for attempt in 1.. {
+    let targets = targets(recipients);
+    let mut attempts = 1;
+    loop {
         let changes = changes(store, &targets, envelope, content.message).await?;
         let transaction = change::Transaction { actor: Actor::Delivery, changes };
         match store.commit(transaction).await {
-            Err(StoreError::Gone) if attempt < ATTEMPTS_MAX => {}
+            Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
             answer => return Ok(accepted(&answer?)),
         }
     }
-    Err(Refused::Unavailable("no attempt".to_owned()))
+}
+
+/// What each recipient means by now.
+fn recipients(
+    directory: &Directory,
+    envelope: &Envelope,
+) -> Result<Vec<(Address, Vec<Account>)>, Refused> {
+    let recipients = envelope.transaction.recipients.iter();
+    recipients
+        .map(|recipient| match recipient::resolve(directory, &recipient.path) {
+            Resolution::Local(address, accounts) => Ok((address, accounts)),
+            Resolution::Unknown | Resolution::Foreign => Err(Refused::RecipientGone),
+        })
+        .collect()
 }
 
 /// Each account once, with the first address by which it was reached.
-fn targets(directory: &Directory, envelope: &Envelope) -> Result<Vec<(Account, Address)>, Refused> {
-    let mut targets: Vec<(Account, Address)> = Vec::new();
-    let mut seen = std::collections::HashSet::new();
-    for recipient in &envelope.transaction.recipients {
-        match recipient::resolve(directory, &recipient.path) {
-            Resolution::Local(address, accounts) => {
-                let new = accounts.into_iter().filter(|account| seen.insert(account.clone()));
-                targets.extend(new.map(|account| (account, address.clone())));
-            }
-            Resolution::Unknown | Resolution::Foreign => return Err(Refused::RecipientGone),
-        }
-    }
-    Ok(targets)
+fn targets(recipients: Vec<(Address, Vec<Account>)>) -> Vec<(Account, Address)> {
+    let mut seen = HashSet::new();
+    let all = recipients.into_iter().flat_map(|(address, accounts)| {
+        accounts.into_iter().map(move |account| (account, address.clone()))
+    });
+    all.filter(|(account, _)| seen.insert(account.clone())).collect()
 }
 
 async fn changes(

@@ -144,6 +144,8 @@ fn name(host: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::mail::address::Address;
 
@@ -210,5 +212,27 @@ mod tests {
             assert_eq!(parse(line), Err(Refusal::NotImplemented), "{line}");
         }
         assert_eq!(Command::parse(b"NOOP \xff"), Err(Refusal::NotText));
+    }
+
+    proptest! {
+        /// smtp-proto is the judge of what both can read.
+        #[test]
+        fn smtp_proto_reads_the_same_address_and_size(
+            local in "[a-z0-9!#$%&'*+/=?^_`{|}~-]{1,30}",
+            domain in "[a-z0-9]{1,20}\\.[a-z]{2,5}",
+            size in 0u32..,
+        ) {
+            let line = format!("MAIL FROM:<{local}@{domain}> SIZE={size}");
+            let ours = parse(&line);
+            let framed = format!("{line}\r\n");
+            let judged = Request::parse(&mut framed.as_bytes().iter());
+            let (Ok(Command::Mail(Path::Address(a), p)), Ok(Request::Mail { from })) =
+                (&ours, &judged)
+            else {
+                return Err(TestCaseError::fail(format!("{ours:?} {judged:?}")));
+            };
+            prop_assert_eq!(a.to_string(), from.address.as_ref());
+            prop_assert_eq!(p.size, Some(from.size as u64));
+        }
     }
 }

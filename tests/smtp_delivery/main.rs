@@ -145,11 +145,15 @@ async fn loops_are_cut() {
         (received.repeat(31), "554 5.4.6 "),
         ("Delivered-To: support@example.org\n".to_owned(), "554 5.4.6 "),
         ("Delivered-To: sales@example.org\n".to_owned(), "250 "),
+        ("Delivered-To: hilfe@example.org\n".to_owned(), "250 "),
     ] {
         let answer = client.tell(&format!("{TO_SUPPORT}{header}Subject: x\n\nz\n.\n")).await;
         assert!(answer.last().is_some_and(|line| line.starts_with(code)), "{header}: {answer:?}");
     }
-    assert_eq!(world.instances(&inbox("Support")).await.len(), 2);
+    assert_eq!(world.instances(&inbox("Support")).await.len(), 3);
+    let both = "MAIL FROM:<>\nRCPT TO:<support@example.org>\nRCPT TO:<hilfe@example.org>\nDATA\n";
+    let answer = client.tell(&format!("{both}Delivered-To: hilfe@example.org\n\nz\n.\n")).await;
+    assert!(answer.last().is_some_and(|line| line.starts_with("554 5.4.6 ")), "{answer:?}");
 }
 
 #[tokio::test]

@@ -118,6 +118,8 @@ impl Session {
                 self.refuse(refusal);
             }
             None if chunk.last => self.content_complete(None, now),
+            // Nothing came: bounded like NOOP.
+            None if chunk.bytes == 0 => self.idle_reply(Reply::new(250, "2.0.0", "OK")),
             None => {
                 let text = format!("{} octets received", chunk.bytes);
                 self.reply(Reply::new(250, "2.0.0", text));
