@@ -3,6 +3,7 @@
 
 pub mod connections;
 pub mod folders;
+pub mod imap;
 pub mod listener;
 pub mod login;
 pub mod ports;

@@ -1,0 +1,421 @@
+//! Drives one IMAP connection: bytes in, commands to `imap::session`, bytes out; waiting, and what
+//! ends it. Knows no command. While it waits it holds no buffer: a few hundred bytes and what the
+//! session believes. RFC 3501, RFC 2177
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::login::LoginError;
+use super::spool::{self, Spool, SpoolError, Spooled};
+use super::stream::Stream;
+use super::{Peer, Shared};
+use crate::config::PlaintextLogin;
+use crate::directory::Directory;
+use crate::imap::capability::{Capabilities, Passwords, StartTls};
+use crate::imap::output::{Output, Sink};
+use crate::imap::session::{Attempt, Dialogue, Exchange, Idle, Incoming, Next, Transport, Verdict};
+use crate::imap::wire::framing::{Event, Framer};
+use crate::imap::{Context, Refusal};
+use crate::mail::id::ModSeq;
+
+/// How long a connection may take to log in.
+pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a user may be silent. RFC 3501 §5.4
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// How long a peer may take to accept what is sent, or to go on with a message it has begun.
+pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// Most bytes taken from the socket at a time.
+const READ_BYTES: usize = 16 * 1024;
+
+/// What the commands of a connection need of the daemon.
+fn context(shared: &Shared) -> Arc<Context> {
+    let config = &shared.config;
+    Arc::new(Context {
+        store: shared.store.clone(),
+        folder_names: Arc::new(config.folder_names.clone()),
+        message_bytes_max: config.limits.message_bytes_max,
+        capabilities: Arc::new(Capabilities::without(&config.imap_disable)),
+    })
+}
+
+/// One connection, from the greeting to its end. Implicit TLS has been done before.
+pub async fn connection(stream: Stream, peer: Peer, shared: Arc<Shared>) {
+    let address = peer.address;
+    let connection = Connection::new(stream, peer, shared);
+    if let Err(error) = connection.run().await {
+        tracing::debug!(peer = %address, %error, "imap connection ended");
+    }
+}
+
+/// A connection's parts.
+struct Connection {
+    stream: Stream,
+    peer: Peer,
+    shared: Arc<Shared>,
+    framer: Framer,
+    dialogue: Dialogue,
+    directory: watch::Receiver<Arc<Directory>>,
+    /// What has been written and not sent.
+    buffer: Vec<u8>,
+    /// When a connection without a login is closed.
+    login_deadline: Instant,
+}
+
+/// Why a wait ended.
+enum Woken {
+    /// Bytes have arrived.
+    Input,
+    /// The directory is another one.
+    Directory,
+    /// The selected mailbox has changed, or is gone.
+    Mailbox,
+    /// The time is up.
+    TimedOut,
+    /// The daemon stops.
+    Shutdown,
+}
+
+impl Connection {
+    fn new(stream: Stream, peer: Peer, shared: Arc<Shared>) -> Connection {
+        let transport = transport(&stream, &peer, &shared);
+        Connection {
+            dialogue: Dialogue::new(context(&shared), transport),
+            directory: shared.directory.clone(),
+            stream,
+            peer,
+            shared,
+            framer: Framer::default(),
+            buffer: Vec::new(),
+            login_deadline: Instant::now() + LOGIN_TIMEOUT,
+        }
+    }
+
+    /// What takes long or much is boxed, so that a connection that waits stays small.
+    async fn run(mut self) -> io::Result<()> {
+        self.write(|dialogue, out| dialogue.greeting(out));
+        let mut next = Next::Command;
+        loop {
+            next = match next {
+                Next::Command => self.command().await?,
+                Next::Line(exchange) => self.line(exchange).await?,
+                Next::Verify(attempt) => Box::pin(self.verify(attempt)).await?,
+                Next::StartTls => {
+                    self = Box::pin(self.start_tls()).await?;
+                    Next::Command
+                }
+                Next::Idle(idle) => self.idle(idle).await?,
+                Next::Message(incoming) => Box::pin(self.message(*incoming)).await?,
+                Next::Close => return Box::pin(self.close()).await,
+            }
+        }
+    }
+
+    /// Writes something that needs no wait.
+    fn write<T>(&mut self, write: impl FnOnce(&mut Dialogue, &mut Output<'_>) -> T) -> T {
+        let mut sink = Wire(&mut self.stream);
+        let mut out = Output::new(&mut self.buffer, &mut sink);
+        write(&mut self.dialogue, &mut out)
+    }
+
+    /// Waits for the next command and carries it out.
+    async fn command(&mut self) -> io::Result<Next> {
+        loop {
+            if let Some(event) = self.framer.next(&self.dialogue.limits()) {
+                return Ok(Box::pin(self.on_event(event)).await);
+            }
+            let woken = self.wait(None).await?;
+            if let Some(next) = self.on_wake(woken) {
+                return Ok(next);
+            }
+        }
+    }
+
+    async fn on_event(&mut self, event: Event) -> Next {
+        let is_over = self.directory.has_changed().unwrap_or(false)
+            && matches!(self.take_directory(), Next::Close);
+        if is_over {
+            return Next::Close;
+        }
+        let mut sink = Wire(&mut self.stream);
+        let mut out = Output::new(&mut self.buffer, &mut sink);
+        match event {
+            Event::Command(command) => self.dialogue.command(&command, &mut out).await,
+            Event::Refused { tag, why } => self.dialogue.refused(&tag, why, &mut out),
+            Event::Overrun => self.dialogue.bye("More than can be read was announced", &mut out),
+            Event::Invite => {
+                out.line(format_args!("+ Go on"));
+                Next::Command
+            }
+            Event::Message { head, bytes, literal } => {
+                let announced = (bytes, literal);
+                let next = self.dialogue.message_announced(&head, announced, &mut out).await;
+                match next {
+                    Next::Message(_) => self.framer.accept(),
+                    _ => self.framer.refuse(),
+                }
+                next
+            }
+        }
+    }
+
+    /// `Some`: the wait is over.
+    fn on_wake(&mut self, woken: Woken) -> Option<Next> {
+        let why = match woken {
+            Woken::Input | Woken::Mailbox => return None,
+            Woken::Directory => {
+                let next = self.take_directory();
+                return matches!(next, Next::Close).then_some(next);
+            }
+            Woken::TimedOut => "You were silent for too long",
+            Woken::Shutdown => "The server is shutting down",
+        };
+        Some(self.write(|dialogue, out| dialogue.bye(why, out)))
+    }
+
+    fn take_directory(&mut self) -> Next {
+        let directory = self.directory.borrow_and_update().clone();
+        self.write(|dialogue, out| dialogue.directory_changed(directory, out))
+    }
+
+    /// The client's answer to a `+`.
+    async fn line(&mut self, exchange: Exchange) -> io::Result<Next> {
+        loop {
+            if let Some(line) = self.framer.next_line(&self.dialogue.limits()) {
+                return Ok(self.write(|dialogue, out| dialogue.respond(exchange, line, out)));
+            }
+            let woken = self.wait(None).await?;
+            if let Some(next) = self.on_wake(woken) {
+                return Ok(next);
+            }
+        }
+    }
+
+    async fn verify(&mut self, attempt: Attempt) -> io::Result<Next> {
+        self.flush().await?;
+        let peer = self.peer.address.ip();
+        let login = self.shared.login.login(peer, &attempt.login, &attempt.password.0).await;
+        let verdict = match login {
+            Ok(login) => {
+                self.peer.logged_in();
+                tracing::info!(peer = %self.peer.address, user = %login, "imap login");
+                Verdict::Accepted(login)
+            }
+            Err(LoginError::Wrong) => Verdict::Wrong,
+            Err(LoginError::TryLater) => Verdict::TryLater,
+        };
+        let directory = self.directory.borrow_and_update().clone();
+        Ok(self.write(|dialogue, out| dialogue.verified(attempt, (verdict, directory), out)))
+    }
+
+    /// What the client sent before the handshake is thrown away. RFC 3501 §6.2.1
+    async fn start_tls(mut self) -> io::Result<Connection> {
+        self.flush().await?;
+        self.framer.clear();
+        let Some(certificates) = &self.shared.tls else {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is switched off"));
+        };
+        let acceptor = certificates.acceptor();
+        let stream = self.stream.upgrade(&acceptor).await?;
+        self.dialogue.tls_started();
+        Ok(Connection { stream, ..self })
+    }
+
+    /// RFC 2177 §3
+    async fn idle(&mut self, idle: Idle) -> io::Result<Next> {
+        let mailbox = self.dialogue.mailbox();
+        let mut changes = mailbox.map(|mailbox| self.shared.store.watch(mailbox));
+        // what happened before the watch began is told now
+        let mut woken = Woken::Mailbox;
+        loop {
+            if let Woken::Mailbox = woken {
+                if let Next::Close = Box::pin(self.wake()).await {
+                    return Ok(Next::Close);
+                }
+                // a mailbox that is gone does not change any more
+                changes = changes.filter(|changes| changes.has_changed().is_ok());
+            }
+            if let Some(next) = self.on_wake(woken) {
+                return Ok(next);
+            }
+            if let Some(line) = self.framer.next_line(&self.dialogue.limits()) {
+                return Ok(Box::pin(self.idle_ended(idle, line)).await);
+            }
+            woken = self.wait(changes.as_mut()).await?;
+        }
+    }
+
+    async fn wake(&mut self) -> Next {
+        let mut sink = Wire(&mut self.stream);
+        let mut out = Output::new(&mut self.buffer, &mut sink);
+        self.dialogue.wake(&mut out).await
+    }
+
+    async fn idle_ended(&mut self, idle: Idle, line: Option<Vec<u8>>) -> Next {
+        let mut sink = Wire(&mut self.stream);
+        let mut out = Output::new(&mut self.buffer, &mut sink);
+        self.dialogue.idle_ended(idle, line, &mut out).await
+    }
+
+    /// Takes an invited message into the spool, then stores it.
+    async fn message(&mut self, incoming: Incoming) -> io::Result<Next> {
+        self.flush().await?;
+        let (spooled, tail) = match self.spool(incoming.bytes).await? {
+            Ok(spooled) => (Ok(spooled), self.tail().await?),
+            Err(error) => {
+                self.framer.refuse();
+                (Err(error), Vec::new())
+            }
+        };
+        let message = match &spooled {
+            Ok(spooled) => Ok(spooled.message().clone()),
+            Err(error) => Err(refusal(error)),
+        };
+        let mut sink = Wire(&mut self.stream);
+        let mut out = Output::new(&mut self.buffer, &mut sink);
+        let next = self.dialogue.message_arrived(incoming, (message, tail), &mut out).await;
+        // its file had to stay until now
+        drop(spooled);
+        Ok(next)
+    }
+
+    /// The outer error: the peer is gone. The inner one: the message cannot be kept.
+    async fn spool(&mut self, bytes: u64) -> io::Result<Result<Spooled, SpoolError>> {
+        let mut spool = Spool::new(spool::folder(&self.shared.config.data_dir), bytes);
+        while let Some(piece) = self.framer.message_piece() {
+            if piece.is_empty() {
+                self.read_within(TRANSFER_TIMEOUT).await?;
+            } else if let Err(error) = spool.write(&piece).await {
+                return Ok(Err(error));
+            }
+        }
+        Ok(spool.finish().await)
+    }
+
+    /// The end of an APPEND behind its message.
+    async fn tail(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            match self.framer.next(&self.dialogue.limits()) {
+                None => self.read_within(TRANSFER_TIMEOUT).await?,
+                Some(Event::Command(tail)) => return Ok(tail),
+                Some(_) => {
+                    self.framer.refuse();
+                    return Ok(b"another literal".to_vec());
+                }
+            }
+        }
+    }
+
+    async fn read_within(&mut self, limit: Duration) -> io::Result<()> {
+        match timeout(limit, read(&mut self.stream, &mut self.framer)).await {
+            Ok(done) => done,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Sends what is written and waits for whatever comes first.
+    async fn wait(&mut self, changes: Option<&mut watch::Receiver<ModSeq>>) -> io::Result<Woken> {
+        if !self.buffer.is_empty() {
+            Box::pin(self.flush()).await?;
+        }
+        // the memory of an idle connection is counted in hundreds of bytes
+        self.buffer = Vec::new();
+        self.framer.shrink();
+        let deadline = match self.dialogue.user() {
+            Some(_) => Instant::now() + IDLE_TIMEOUT,
+            None => self.login_deadline,
+        };
+        let mailbox = async {
+            match changes {
+                // a mailbox that is gone is a change, too
+                Some(changes) => drop(changes.changed().await),
+                None => std::future::pending().await,
+            }
+        };
+        let mut shutdown = self.shared.shutdown.clone();
+        let woken = timeout_at(deadline, async {
+            tokio::select! {
+                biased;
+                _ = shutdown.wait_for(|stop| *stop) => Ok(Woken::Shutdown),
+                Ok(()) = self.directory.changed() => Ok(Woken::Directory),
+                done = read(&mut self.stream, &mut self.framer) => done.map(|()| Woken::Input),
+                () = mailbox => Ok(Woken::Mailbox),
+            }
+        });
+        woken.await.unwrap_or(Ok(Woken::TimedOut))
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        let mut sink = Wire(&mut self.stream);
+        Output::new(&mut self.buffer, &mut sink).flush().await
+    }
+
+    async fn close(mut self) -> io::Result<()> {
+        self.flush().await?;
+        match timeout(TRANSFER_TIMEOUT, self.stream.shutdown()).await {
+            Ok(done) => done,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+/// Reads once. The space is on the stack and only while something arrives.
+async fn read(stream: &mut Stream, framer: &mut Framer) -> io::Result<()> {
+    let count = poll_fn(|cx| {
+        let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+        framer.receive(buffer.filled());
+        Poll::Ready(io::Result::Ok(buffer.filled().len()))
+    });
+    match count.await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Sends to the peer, who must accept it in time.
+struct Wire<'s>(&'s mut Stream);
+
+impl Sink for Wire<'_> {
+    fn send<'a>(
+        &'a mut self,
+        bytes: &'a [u8],
+    ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>> {
+        Box::pin(async move {
+            let sent = timeout(TRANSFER_TIMEOUT, async {
+                self.0.write_all(bytes).await?;
+                self.0.flush().await
+            });
+            sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        })
+    }
+}
+
+/// Whether TLS and passwords are possible here and now.
+fn transport(stream: &Stream, peer: &Peer, shared: &Shared) -> Transport {
+    if stream.is_tls() {
+        return Transport::TLS;
+    }
+    let is_local = peer.address.ip().to_canonical().is_loopback()
+        && peer.local.ip().to_canonical().is_loopback();
+    let passwords = match shared.config.plaintext_without_tls {
+        PlaintextLogin::Loopback if is_local => Passwords::Taken,
+        PlaintextLogin::Loopback | PlaintextLogin::Never => Passwords::Refused,
+    };
+    let tls = if shared.tls.is_some() { StartTls::Offered } else { StartTls::Absent };
+    Transport { tls, passwords }
+}
+
+fn refusal(error: &SpoolError) -> Refusal {
+    tracing::warn!(?error, "a message for APPEND could not be kept");
+    Refusal::no("UNAVAILABLE", "The message cannot be kept at the moment, try again later")
+}

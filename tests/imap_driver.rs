@@ -1,0 +1,292 @@
+//! The IMAP driver on real sockets: what the pure session cannot show. Waiting, waking, memory, the
+//! spool, STARTTLS, the end.
+
+mod imap_support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use imap_support::{DIRECTORY, account};
+use postfach::config;
+use postfach::directory::{Directory, file, password};
+use postfach::mail::account::Folder;
+use postfach::mail::flag::FlagList;
+use postfach::mail::id::Login;
+use postfach::server::connections::{Connections, Limits};
+use postfach::server::login::Authenticator;
+use postfach::server::stream::Stream;
+use postfach::server::tls::{Certificates, Source};
+use postfach::server::{Peer, Shared, folders, imap};
+use postfach::store::Store;
+use postfach::store::change::{Actor, Change, Delivered, Transaction};
+use postfach::store::memory::Memory;
+use postfach::sys::SystemClock;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+const CONFIG: &str = r#"
+hostname = "mail.example.org"
+directory = "directory.toml"
+[listen]
+imap = ["127.0.0.1:0"]
+[tls]
+self_signed = true
+[limits]
+message_bytes_max = 2000000
+"#;
+
+/// What one idle connection may keep in its future, beside what its session believes.
+const FUTURE_BYTES_MAX: usize = 3 * 1024;
+
+static NEXT_FOLDER: AtomicU64 = AtomicU64::new(0);
+
+struct Daemon {
+    store: Arc<Memory>,
+    directory: watch::Sender<Arc<Directory>>,
+    shutdown: watch::Sender<bool>,
+    shared: Arc<Shared>,
+    folder: PathBuf,
+}
+
+impl Daemon {
+    async fn start(plaintext: &str) -> Daemon {
+        let number = NEXT_FOLDER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("postfach-imap-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(folder.join("spool")).expect("a temporary folder");
+        let clock = Arc::new(SystemClock);
+        let store = Arc::new(Memory::new(clock.clone()));
+        let auth = format!("[auth]\nplaintext_without_tls = \"{plaintext}\"\n");
+        let text = format!("data_dir = {:?}\n{CONFIG}{auth}", folder.display().to_string());
+        let config = config::parse(&text, Path::new("postfach.toml")).expect("a valid config");
+        let mut declared = file::parse(DIRECTORY, Path::new("directory.toml")).expect("valid");
+        let hash = password::hash(b"secret").unwrap_or_else(|_| panic!("no hash"));
+        declared.users.values_mut().for_each(|user| user.password = hash.clone());
+        folders::ensure(&*store, &declared).await.expect("folders are made");
+        let (directory, watched) = watch::channel(Arc::new(declared));
+        let (shutdown, stop) = watch::channel(false);
+        let hostname = "mail.example.org".to_owned();
+        let source = Source::SelfSigned { folder: folder.join("tls"), hostname };
+        let certificates = Certificates::load(&source).expect("a certificate");
+        let shared = Arc::new(Shared {
+            store: store.clone(),
+            login: Arc::new(Authenticator::new(watched.clone(), clock.clone())),
+            directory: watched,
+            config: Arc::new(config),
+            tls: Some(Arc::new(certificates)),
+            shutdown: stop,
+            clock,
+            counts: Connections::new(Limits::default()),
+        });
+        Daemon { store, directory, shutdown, shared, folder }
+    }
+
+    async fn connect(&self) -> Client<TcpStream> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let local = listener.local_addr().expect("an address");
+        let (ours, theirs) = tokio::join!(TcpStream::connect(local), listener.accept());
+        let (socket, address) = theirs.expect("a connection");
+        let peer = Peer::new(address, local);
+        let connection = imap::connection(Stream::Plain(socket), peer, self.shared.clone());
+        let bytes = size_of_val(&connection);
+        assert!(bytes <= FUTURE_BYTES_MAX, "a connection takes {bytes} bytes");
+        tokio::spawn(connection);
+        let mut client = Client { stream: ours.expect("a connection"), unread: Vec::new() };
+        assert!(client.line().await.starts_with("* OK [CAPABILITY IMAP4rev1 "));
+        client
+    }
+
+    async fn logged_in(&self, login: &str) -> Client<TcpStream> {
+        let mut client = self.connect().await;
+        let answer = client.tell("l", &format!("LOGIN {login} secret")).await;
+        assert!(answer.contains("l OK "), "{answer}");
+        client
+    }
+
+    async fn deliver(&self, to: &str) {
+        let mailbox = self.store.find(&account(to), &Folder::root()).expect("a mailbox");
+        let delivered = Delivered {
+            mailbox: mailbox.id,
+            message: imap_support::new_message(b"Subject: x\r\n\r\ny\r\n"),
+            trace: Vec::new(),
+            flags: FlagList::default(),
+            seen_by: None,
+            internal_date: self.store.now(),
+            duplicate_key: None,
+        };
+        let changes = vec![Change::Delivered(Box::new(delivered))];
+        let transaction = Transaction { actor: Actor::Delivery, changes };
+        self.store.commit(transaction).await.expect("delivered");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+struct Client<S> {
+    stream: S,
+    unread: Vec<u8>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("sent");
+    }
+
+    /// The next line, without its end; `(closed)` at the end of the connection.
+    async fn line(&mut self) -> String {
+        loop {
+            if let Some(at) = self.unread.windows(2).position(|w| w == b"\r\n") {
+                let line: Vec<u8> = self.unread.drain(..at + 2).collect();
+                return String::from_utf8_lossy(&line[..at]).into_owned();
+            }
+            let mut piece = [0; 4096];
+            let read = tokio::time::timeout(Duration::from_secs(10), self.stream.read(&mut piece));
+            match read.await.expect("an answer within ten seconds") {
+                Ok(0) | Err(_) => return "(closed)".to_owned(),
+                Ok(count) => self.unread.extend_from_slice(&piece[..count]),
+            }
+        }
+    }
+
+    /// A command and all lines up to its tagged answer or `+`.
+    async fn tell(&mut self, tag: &str, command: &str) -> String {
+        self.send(format!("{tag} {command}\r\n").as_bytes()).await;
+        self.until(tag).await
+    }
+
+    async fn until(&mut self, tag: &str) -> String {
+        let mut lines = String::new();
+        loop {
+            let line = self.line().await;
+            let is_last = line.starts_with(&format!("{tag} ")) || line.starts_with('+');
+            lines.push_str(&line);
+            lines.push('\n');
+            if is_last || line == "(closed)" {
+                return lines;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn idle_tells_within_a_moment_and_costs_nothing_meanwhile() {
+    let daemon = Daemon::start("loopback").await;
+    let mut client = daemon.logged_in("anna").await;
+    client.tell("a", "SELECT Shared/Support").await;
+    assert_eq!(client.tell("b", "IDLE").await, "+ idling\n");
+    let start = Instant::now();
+    daemon.deliver("inbox Support").await;
+    assert_eq!(client.line().await, "* 1 EXISTS");
+    assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+    assert_eq!(client.line().await, "* 1 RECENT");
+    client.send(b"DONE\r\n").await;
+    assert_eq!(client.until("b").await, "b OK Idle ended\n");
+}
+
+#[tokio::test]
+async fn a_revoked_right_ends_in_an_open_session_without_a_command() {
+    let daemon = Daemon::start("loopback").await;
+    let (mut idle, mut silent) = (daemon.logged_in("anna").await, daemon.logged_in("anna").await);
+    idle.tell("a", "SELECT Shared/Support").await;
+    silent.tell("a", "SELECT Shared/Support").await;
+    idle.tell("b", "IDLE").await;
+    daemon.directory.send_modify(|directory| {
+        let mut changed = Directory::clone(directory);
+        let team = changed.teams.get_mut("support").expect("a team");
+        team.retain(|login| *login != Login::new("anna"));
+        *directory = Arc::new(changed);
+    });
+    let closed = "* OK [CLOSED] The mailbox is no longer there";
+    assert_eq!(idle.line().await, closed);
+    assert_eq!(silent.line().await, closed);
+    let answer = silent.tell("b", "SELECT Shared/Support").await;
+    assert_eq!(answer, "b NO [NONEXISTENT] No such mailbox\n");
+}
+
+#[tokio::test]
+async fn a_deleted_mailbox_is_closed_in_idle() {
+    let daemon = Daemon::start("loopback").await;
+    let (mut idle, mut other) = (daemon.logged_in("anna").await, daemon.logged_in("anna").await);
+    other.tell("a", "CREATE Gone").await;
+    idle.tell("a", "SELECT Gone").await;
+    idle.tell("b", "IDLE").await;
+    other.tell("b", "DELETE Gone").await;
+    assert_eq!(idle.line().await, "* OK [CLOSED] The mailbox is no longer there");
+    idle.send(b"DONE\r\n").await;
+    assert_eq!(idle.until("b").await, "b OK Idle ended\n");
+}
+
+#[tokio::test]
+async fn a_large_message_is_appended_through_the_spool_and_comes_back_whole() {
+    let daemon = Daemon::start("loopback").await;
+    let mut client = daemon.logged_in("anna").await;
+    let message = format!("Subject: large\r\n\r\n{}", "0123456789abcdef\r\n".repeat(60_000));
+    let announced = format!("APPEND Sent {{{}}}", message.len());
+    assert!(client.tell("a", &announced).await.starts_with("+ "));
+    client.send(format!("{message}\r\n").as_bytes()).await;
+    assert!(client.until("a").await.contains("a OK [APPENDUID "));
+    let left = std::fs::read_dir(daemon.folder.join("spool")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "the spool is empty again");
+    client.tell("b", "SELECT Sent").await;
+    let answer = client.tell("c", "FETCH 1 BODY.PEEK[]").await;
+    assert!(answer.contains(&message.replace("\r\n", "\n")), "{} bytes", answer.len());
+    let answer = client.tell("d", "APPEND Sent {2000001}").await;
+    assert!(answer.starts_with("d NO [TOOBIG] "), "{answer}");
+}
+
+#[tokio::test]
+async fn starttls_drops_what_was_sent_before_the_handshake() {
+    let daemon = Daemon::start("never").await;
+    let mut client = daemon.connect().await;
+    let refused = client.tell("a", "LOGIN anna secret").await;
+    assert!(refused.starts_with("a NO [PRIVACYREQUIRED] "), "{refused}");
+    client.send(b"b STARTTLS\r\nc NOOP\r\n").await;
+    assert!(client.until("b").await.contains("b OK "));
+    let pem = std::fs::read(daemon.folder.join("tls/ca.pem")).expect("the authority");
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_slice(&pem).expect("a certificate");
+    roots.add(authority).expect("a usable authority");
+    let trust = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let name = ServerName::try_from("mail.example.org").expect("a name");
+    let stream = TlsConnector::from(Arc::new(trust)).connect(name, client.stream).await;
+    let mut client = Client { stream: stream.expect("a handshake"), unread: Vec::new() };
+    // the NOOP before the handshake is never answered
+    assert!(client.tell("d", "LOGIN anna secret").await.starts_with("d OK [CAPABILITY "));
+    assert!(client.tell("e", "LOGOUT").await.starts_with("* BYE "));
+    assert_eq!(client.line().await, "(closed)");
+}
+
+#[tokio::test]
+async fn pipelined_commands_are_answered_in_order() {
+    let daemon = Daemon::start("loopback").await;
+    let mut client = daemon.logged_in("anna").await;
+    let commands: String = (0..50).map(|n| format!("t{n} STATUS INBOX (MESSAGES)\r\n")).collect();
+    client.send(commands.as_bytes()).await;
+    for n in 0..50 {
+        assert_eq!(client.line().await, "* STATUS INBOX (MESSAGES 0)");
+        assert_eq!(client.line().await, format!("t{n} OK Status told"));
+    }
+}
+
+#[tokio::test]
+async fn shutdown_says_bye_also_to_who_idles() {
+    let daemon = Daemon::start("loopback").await;
+    let (mut idle, mut silent) = (daemon.logged_in("anna").await, daemon.connect().await);
+    idle.tell("a", "IDLE").await;
+    daemon.shutdown.send_replace(true);
+    for client in [&mut idle, &mut silent] {
+        assert_eq!(client.line().await, "* BYE The server is shutting down");
+        assert_eq!(client.line().await, "(closed)");
+    }
+}
