@@ -280,3 +280,8 @@ fn an_own_change_is_told_once_and_one_of_another_user_as_well() {
     let silent = rig.send(&mut anna, "STORE 1 -FLAGS.SILENT (\\Answered)");
     assert!(silent.contains("* 1 FETCH (FLAGS (\\Flagged \\Deleted"), "{silent}");
 }
+
+#[test]
+fn an_idle_view_is_a_few_pointers() {
+    assert!(std::mem::size_of::<super::View>() <= 80, "{}", std::mem::size_of::<super::View>());
+}
