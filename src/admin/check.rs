@@ -24,9 +24,9 @@ pub fn report(path: &Path, out: &mut dyn Write) -> io::Result<Outcome> {
     let config = match config::load(path) {
         Ok(config) => config,
         Err(faults) => {
-            refuse(&faults, out)?;
-            writeln!(out, "The directory is checked once this file is read.")?;
-            return Ok(Outcome::Refused);
+            let directory = config::directory_path(path).map(|path| file::load(&path));
+            let others = directory.and_then(Result::err).unwrap_or_default();
+            return refuse(&[faults, others].concat(), out);
         }
     };
     warn(&config.warnings, out)?;

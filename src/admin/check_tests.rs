@@ -132,19 +132,29 @@ fn check_says_who_sees_each_inbox_and_channel() {
 }
 
 #[test]
-fn check_prints_the_faults_of_the_config_first_and_then_those_of_the_directory() {
-    let scratch = Scratch::new("check-faults", &[("p.toml", "hostnaem = \"m\"\nhostname = 1\n")]);
+fn check_prints_the_faults_of_both_files_at_once() {
+    let faulty = "hostnaem = \"m\"\nhostname = 1\ndirectory = \"d.toml\"\n";
+    let directory = "[[team]]\nname = \"t\"\nmembers = [\"x\"]\n";
+    let scratch = Scratch::new("check", &[("p.toml", faulty), ("d.toml", directory)]);
     let (outcome, text) = checked(&scratch.file("p.toml"));
     assert_eq!(outcome, Outcome::Refused);
-    assert!(text.contains("p.toml:1:1: unknown key `hostnaem`"), "{text}");
-    assert!(text.contains("p.toml:2:12: ") && text.contains("2 faults to be mended."), "{text}");
-    fs::write(scratch.file("p.toml"), "hostname = \"m\"\n").expect("a file");
-    fs::write(scratch.file("directory.toml"), "[[team]]\nname = \"t\"\nmembers = [\"x\"]\n")
-        .expect("a file");
+    for words in
+        ["p.toml:1:1: unknown key `hostnaem`", "p.toml:2:12: ", "d.toml:3:12: there is no user"]
+    {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(text.ends_with("3 faults to be mended.\n"), "{text}");
+}
+
+#[test]
+fn check_prints_warnings_of_the_config_before_faults_of_the_directory() {
+    let directory = "[[team]]\nname = \"t\"\nmembers = [\"x\"]\n";
+    let files = [("p.toml", "hostname = \"m\"\n"), ("directory.toml", directory)];
+    let scratch = Scratch::new("check-warnings", &files);
     let (outcome, text) = checked(&scratch.file("p.toml"));
     assert_eq!(outcome, Outcome::Refused);
+    assert!(text.starts_with("warning: ") && text.contains("listens nowhere"), "{text}");
     assert!(text.contains("directory.toml:3:12: there is no user \"x\""), "{text}");
-    assert!(text.contains("warning: ") && text.contains("listens nowhere"), "{text}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::{DEFAULT_DATA_DIR, DEFAULT_DIRECTORY};
 use crate::directory::findings::Findings;
 use crate::directory::name;
 use crate::directory::source::{Fault, Source};
+use crate::imap::capability::Capabilities;
 use crate::imap::names::{INBOX, OTHER_USERS, PRIVATE, SHARED};
 use crate::mail::account::FolderNames;
 use crate::server::connections::{CONNECTIONS_MAX, SMTP_PER_ADDRESS_MAX, WAITING_PER_ADDRESS_MAX};
@@ -60,6 +61,12 @@ fn hostname(found: &mut Findings, written: Option<Text>) -> String {
         found.fault(written.span(), format!("{:?} is not a host name", written.get_ref()), REMEDY);
     }
     written.into_inner().to_ascii_lowercase()
+}
+
+/// The directory's file by what could be read of a faulty file.
+pub(super) fn directory_path(source: &Source, written: &Written) -> PathBuf {
+    let found = Findings::new(source, Vec::new(), Vec::new());
+    found.path(written.directory.as_ref().map_or(DEFAULT_DIRECTORY, |text| text.get_ref()))
 }
 
 fn path(found: &mut Findings, written: Option<Text>, default: &str) -> PathBuf {
@@ -155,6 +162,9 @@ fn imap(found: &mut Findings, written: Imap) -> Vec<String> {
         if capability.is_empty() || !capability.bytes().all(|b| b.is_ascii_graphic()) {
             let remedy = "write a name as CAPABILITY shows it: disable = [\"CONDSTORE\"]";
             found.fault(text.span(), "this is not the name of a capability", remedy);
+        } else if !Capabilities::is_known(&capability) {
+            let message = format!("there is no {capability} to switch off in this version");
+            found.warn(text.span(), message, "correct the name, or take it out");
         }
         disabled.push(capability);
     }

@@ -123,6 +123,13 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Vec<Fault>> {
     check(&Source::new(path, text))
 }
 
+/// Where the directory is, by a file that may have faults: so that `check` can report both at once.
+pub fn directory_path(path: &Path) -> Option<PathBuf> {
+    let source = Source::open(path).ok()?;
+    let written = source.read::<written::Written>().written?;
+    Some(meant::directory_path(&source, &written))
+}
+
 fn check(source: &Source) -> Result<Config, Vec<Fault>> {
     let reading = source.read::<written::Written>();
     match reading.written {

@@ -167,6 +167,17 @@ fn limits_hold_at_their_ends_and_not_beyond() {
 }
 
 #[test]
+fn a_capability_that_is_not_there_cannot_be_switched_off() {
+    let text = "hostname = \"m\"\n[listen]\nsmtp = [\"[::]:25\"]\n\
+                [imap]\ndisable = [\"move\", \"MVOE\"]\n";
+    let config = parsed(text).expect("valid");
+    assert_eq!(config.imap_disable, ["MOVE", "MVOE"]);
+    let told: Vec<String> = config.warnings.iter().map(Fault::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("postfach.toml:5:20: there is no MVOE"), "{told:?}");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_a_fault() {
     let faults = load(Path::new("/nonexistent/postfach.toml")).expect_err("it is not there");
     assert_eq!(faults.len(), 1);
