@@ -1,3 +1,88 @@
-//! The daemon's binary.
+//! The daemon's binary: arguments, log, runtime. What each verb does is in `admin/` and `server/`.
 
-fn main() {}
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::RangedI64ValueParser;
+use clap::{Parser, Subcommand, value_parser};
+use postfach::admin::demo::{self, Options, PORT_BASE_MAX};
+use postfach::admin::{check, explain, hash_password};
+use postfach::config::DEFAULT_PATH;
+use postfach::server::serve;
+use tracing_subscriber::EnvFilter;
+
+/// A mail daemon for teams: shared inboxes by SMTP in and IMAP out, each user with a view of their
+/// own.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+    /// The config file
+    #[arg(long, value_name = "F", global = true, default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    /// Write the log as JSON, an object a line (RUST_LOG chooses what is logged)
+    #[arg(long, global = true)]
+    log_json: bool,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the daemon; SIGHUP reads directory and certificates again, SIGTERM ends it
+    Serve,
+    /// Print the faults of config and directory, and who sees which inbox and channel
+    Check,
+    /// Run a daemon in a temporary folder, with users, inboxes and sample mail
+    Demo {
+        /// Keep everything in this folder; a later start finds it again
+        #[arg(long, value_name = "D")]
+        dir: Option<PathBuf>,
+        /// Listen on N+25 (smtp), N+143 (imap), N+993 (imaps) instead of 2525, 2143, 2993
+        #[arg(long, value_name = "N", value_parser = port_base())]
+        port_base: Option<u16>,
+    },
+    /// Read a password and print its hash for directory.toml
+    HashPassword,
+    /// Print what a user sees and why
+    Explain {
+        /// The login
+        user: String,
+        /// One mailbox, as a mail program shows it: Shared/Support
+        mailbox: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log(&arguments);
+    match arguments.verb {
+        Verb::Serve => serve::run(&arguments.config),
+        Verb::Demo { dir, port_base } => demo::run(&Options { folder: dir, port_base }),
+        Verb::Check => check::run(&arguments.config),
+        Verb::HashPassword => hash_password::run(),
+        Verb::Explain { user, mailbox } => {
+            explain::run(&arguments.config, &user, mailbox.as_deref())
+        }
+    }
+}
+
+fn port_base() -> RangedI64ValueParser<u16> {
+    value_parser!(u16).range(1..=i64::from(PORT_BASE_MAX))
+}
+
+/// To stderr, so that what a verb prints can be piped. The journal has its own time stamps.
+fn start_log(arguments: &Arguments) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(!journal && std::io::stderr().is_terminal());
+    match (arguments.log_json, journal) {
+        (true, _) => log.json().init(),
+        (false, true) => log.without_time().init(),
+        (false, false) => log.init(),
+    }
+}

@@ -2,6 +2,7 @@
 //! given, so that a test can read it; `run` is the same on the terminal.
 
 pub mod check;
+pub mod demo;
 pub mod explain;
 pub mod hash_password;
 

@@ -1,7 +1,7 @@
 //! The folders that the daemon makes and keeps: those of all users, inboxes and channels that are
 //! declared. Decides what is missing and makes it; removes nothing.
 
-use crate::directory::{Directory, rights};
+use crate::directory::Directory;
 use crate::mail::account::{Account, Folder};
 use crate::store::change::{Actor, Change, Transaction};
 use crate::store::{Store, StoreError};
@@ -42,9 +42,7 @@ fn wanted(directory: &Directory) -> Vec<(Account, Folder)> {
 fn of_account(directory: &Directory, account: Account) -> Vec<(Account, Folder)> {
     let mut folders = account.standard_folders();
     if let Account::Inbox(_) = account {
-        // The right to put messages in is what the level `work` has and `read` has not.
-        let works = |user: &&_| rights(directory, user, &account).has('i');
-        folders.extend(directory.users.keys().filter(works).map(Folder::assigned));
+        folders.extend(directory.members_at_work(&account).iter().map(Folder::assigned));
     }
     folders.into_iter().map(|folder| (account.clone(), folder)).collect()
 }

@@ -2,6 +2,7 @@
 //! is in `Shared`; the protocols themselves are pure and live in `smtp/` and `imap/`.
 
 pub mod connections;
+mod declared;
 pub mod folders;
 pub mod imap;
 pub mod listener;
@@ -9,9 +10,12 @@ pub mod login;
 pub mod ports;
 pub mod retention;
 pub mod self_signed;
+pub mod serve;
+mod services;
 pub mod signals;
 pub mod smtp;
 pub mod spool;
+mod store_thread;
 pub mod stream;
 pub mod tls;
 

@@ -1,0 +1,335 @@
+//! The daemon from its start to its end: opens the store, declares the directory, starts the
+//! listeners, follows signals, and stops without losing what was acknowledged.
+
+use std::fmt;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+
+use super::Shared;
+use super::connections::{Connections, Limits};
+use super::declared::Declared;
+use super::listener::{self, Service};
+use super::login::Authenticator;
+use super::ports::{self, Ports};
+use super::retention;
+use super::services::{self, Sockets};
+use super::signals::{self, Request, Signals};
+use super::store_thread::StoreThread;
+use super::tls::{Certificates, Source, TlsFault};
+use crate::config::{self, Config, Fault, Tls};
+use crate::directory::file;
+use crate::store::{Store, StoreError, embedded};
+use crate::sys::{Clock, SystemClock};
+
+/// How long sessions may take to end when the daemon stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the certificate files are read again, so that a renewed one is shown without a reload.
+const CERTIFICATES_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+/// How often the loop wakes when no watchdog asks for it.
+const IDLE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Mail is nobody else's on this machine.
+const DATA_DIR_MODE: u32 = 0o700;
+/// The data directory's lock, below `data_dir`.
+const LOCK_FILE: &str = "lock";
+/// Exit status when config or directory are at fault: `EX_CONFIG` of sysexits.h.
+const EXIT_CONFIG: u8 = 78;
+
+/// Why the daemon does not start, or ends by itself.
+#[derive(Debug)]
+pub enum Failure {
+    /// The config or the directory is at fault.
+    Declared(Vec<Fault>),
+    /// There is no usable certificate.
+    Tls(TlsFault),
+    /// Another daemon works in the data directory.
+    InUse(PathBuf),
+    /// The store cannot be opened, or has stopped.
+    Store(StoreError),
+    /// A listener cannot be opened.
+    Listen(&'static str, SocketAddr, io::Error),
+    /// Something else of the system.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Declared(faults) => {
+                faults.iter().try_for_each(|fault| writeln!(f, "{fault}"))?;
+                write!(f, "{} fault(s); `postfach check` shows the same", faults.len())
+            }
+            Failure::Tls(fault) => write!(f, "TLS: {fault}"),
+            Failure::InUse(lock) => write!(
+                f,
+                "{}: another postfach works in this data directory; stop it, or give this one a \
+                 data_dir of its own",
+                lock.display()
+            ),
+            Failure::Store(error) => write!(f, "{error}"),
+            Failure::Listen(name, address, error) => {
+                let advice = ports::advice(error);
+                write!(f, "cannot listen on {address} for [listen] {name}: {error}; {advice}")
+            }
+            Failure::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::Store(error)
+    }
+}
+
+/// `postfach serve`: runs until a signal ends it.
+pub fn run(config: &Path) -> ExitCode {
+    exit_code(on_runtime(async { Daemon::open(config).await?.serve().await }))
+}
+
+/// What the process ends with; says why it failed.
+pub fn exit_code(result: Result<(), Failure>) -> ExitCode {
+    let Err(failure) = result else { return ExitCode::SUCCESS };
+    // Not through the log: whoever starts it by hand must see it whatever RUST_LOG says.
+    eprintln!("postfach: {failure}");
+    match failure {
+        Failure::Declared(_) | Failure::Tls(_) => ExitCode::from(EXIT_CONFIG),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Runs `work` on a runtime with a thread for each processor.
+pub fn on_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::System("cannot start the runtime", e))?
+        .block_on(work)
+}
+
+/// A daemon that is ready: store open, directory in force, listeners bound, nothing accepted yet.
+pub struct Daemon {
+    config_path: PathBuf,
+    config: Arc<Config>,
+    shared: Arc<Shared>,
+    declared: Declared,
+    listeners: Vec<(TcpListener, Service)>,
+    ports: Ports,
+    shutdown: watch::Sender<bool>,
+    writer: StoreThread,
+    /// Held until the end.
+    _lock: File,
+}
+
+impl Daemon {
+    /// Starts everything up to the point where connections may come in.
+    pub async fn open(config_path: &Path) -> Result<Daemon, Failure> {
+        let config = Arc::new(config::load(config_path).map_err(Failure::Declared)?);
+        let directory = file::load(&config.directory_path).map_err(Failure::Declared)?;
+        for warning in config.warnings.iter().chain(&directory.warnings) {
+            tracing::warn!(%warning, "not as it should be");
+        }
+        let source = tls_source(&config);
+        let tls = source.as_ref().map(Certificates::load).transpose().map_err(Failure::Tls)?;
+        let lock = lock(&config.data_dir)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (store, writer) = open_store(&config, clock.clone()).await?;
+        let declared = Declared::new(store.clone(), directory).await?;
+        let Sockets { listeners, ports } = services::bind_all(&config.listen)
+            .map_err(|(name, at, error)| Failure::Listen(name, at, error))?;
+        let (shutdown, stopped) = watch::channel(false);
+        let login = Authenticator::new(declared.watch(), clock.clone());
+        let shared = Arc::new(Shared {
+            store,
+            directory: declared.watch(),
+            config: config.clone(),
+            tls: tls.map(Arc::new),
+            login: Arc::new(login),
+            shutdown: stopped,
+            clock,
+            counts: Connections::new(limits(&config)),
+        });
+        Ok(Daemon {
+            config_path: config_path.to_owned(),
+            config,
+            shared,
+            declared,
+            listeners,
+            ports,
+            shutdown,
+            writer,
+            _lock: lock,
+        })
+    }
+
+    /// What the connections will share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Accepts connections until a signal, or a failure of the store, ends it.
+    pub async fn serve(mut self) -> Result<(), Failure> {
+        let mut signals =
+            Signals::new().map_err(|e| Failure::System("cannot handle signals", e))?;
+        let written = self.ports.write(&self.config.data_dir);
+        written.map_err(|e| Failure::System("cannot write the ports file", e))?;
+        for (listener, service) in std::mem::take(&mut self.listeners) {
+            tokio::spawn(listener::run(listener, service, self.shared.clone()));
+        }
+        for (name, addresses) in &self.ports.0 {
+            tracing::info!(name, ?addresses, "listening");
+        }
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+        signals::ready("serving");
+        let ended = self.follow(&mut signals).await;
+        signals::stopping();
+        self.stop().await;
+        ended
+    }
+
+    /// The life between start and stop.
+    async fn follow(&mut self, signals: &mut Signals) -> Result<(), Failure> {
+        let mut mailboxes = self.shared.store.watch_mailboxes();
+        let mut watchdog = ticks(signals::watchdog_interval().unwrap_or(IDLE_INTERVAL));
+        let mut certificates = ticks(CERTIFICATES_INTERVAL);
+        let mut retention = ticks(Duration::from_secs(retention::INTERVAL_SECS));
+        loop {
+            tokio::select! {
+                request = signals.next() => match request {
+                    Request::Reload => self.reload().await,
+                    Request::Stop => return Ok(()),
+                },
+                Ok(()) = mailboxes.changed() => {
+                    if let Err(error) = self.declared.take_grants().await {
+                        tracing::error!(%error, "grants are not in force");
+                    }
+                }
+                _ = watchdog.tick() => signals::alive(),
+                _ = certificates.tick() => self.reload_certificates(&self.config),
+                _ = retention.tick() => self.empty_trash(),
+                error = self.writer.failed() => return Err(Failure::Store(error)),
+            }
+        }
+    }
+
+    /// Beside everything else: a large Trash takes a while.
+    fn empty_trash(&self) {
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            let directory = shared.directory.borrow().clone();
+            match retention::sweep(&*shared.store, &directory).await {
+                Ok(0) => {}
+                Ok(messages) => tracing::info!(messages, "removed from Trash after retention"),
+                Err(error) => tracing::error!(%error, "Trash is not emptied"),
+            }
+        });
+    }
+
+    /// SIGHUP: certificates and directory are read again, at the places that the config names now.
+    async fn reload(&mut self) {
+        signals::reloading();
+        match config::load(&self.config_path) {
+            Ok(config) => {
+                self.reload_certificates(&config);
+                if let Err(error) = self.declared.reload(&config.directory_path).await {
+                    tracing::error!(%error, "new directory not in force, the old one stays");
+                }
+            }
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!(%fault, "new config refused, nothing is reloaded");
+                }
+            }
+        }
+        signals::ready("serving");
+    }
+
+    fn reload_certificates(&self, config: &Config) {
+        let (Some(tls), Some(source)) = (&self.shared.tls, tls_source(config)) else { return };
+        match tls.reload(&source) {
+            Ok(()) => tracing::info!("certificate read"),
+            Err(fault) => tracing::error!(%fault, "new certificate refused, the old one stays"),
+        }
+    }
+
+    /// No new connections; those there are told and may finish; then the store.
+    async fn stop(self) {
+        tracing::info!(open = self.shared.counts.counts().open, "stopping");
+        self.shutdown.send_replace(true);
+        if timeout(DRAIN_TIMEOUT, self.shared.counts.all_closed()).await.is_err() {
+            tracing::warn!(open = self.shared.counts.counts().open, "sessions cut off");
+        }
+        drop((self.shared, self.declared));
+        self.writer.finish().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// So that two daemons never write to the same packs. The system frees it however the process ends.
+fn lock(data_dir: &Path) -> Result<File, Failure> {
+    let path = data_dir.join(LOCK_FILE);
+    let cannot = |e| Failure::System("cannot use the data directory", e);
+    let mut folder = std::fs::DirBuilder::new();
+    folder.recursive(true).mode(DATA_DIR_MODE).create(data_dir).map_err(cannot)?;
+    let mut options = File::options();
+    let file = options.create(true).write(true).truncate(false).open(&path).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::InUse(path)),
+        Err(TryLockError::Error(error)) => Err(cannot(error)),
+    }
+}
+
+async fn open_store(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> Result<(Arc<dyn Store>, StoreThread), Failure> {
+    let data_dir = config.data_dir.clone();
+    let opening = move || embedded::open(&data_dir, embedded::Options::default(), clock);
+    let opened = tokio::task::spawn_blocking(opening).await;
+    let (store, writer) =
+        opened.map_err(|e| Failure::System("opening the store", io::Error::other(e)))??;
+    let writer = StoreThread::start(store.clone(), writer)
+        .map_err(|e| Failure::System("cannot start the store's thread", e))?;
+    Ok((Arc::new(store), writer))
+}
+
+fn tls_source(config: &Config) -> Option<Source> {
+    match &config.tls {
+        Tls::Off => None,
+        Tls::SelfSigned => Some(Source::SelfSigned {
+            folder: config.data_dir.join("tls"),
+            hostname: config.hostname.clone(),
+        }),
+        Tls::Files { certificate, key } => {
+            Some(Source::Files { certificate: certificate.clone(), key: key.clone() })
+        }
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        total: config.limits.connections_max,
+        waiting_per_address: config.limits.waiting_per_address_max,
+        smtp_per_address: config.limits.smtp_per_address_max,
+    }
+}
+
+/// The first tick is one interval from now; after a long stall there is one, not many.
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
