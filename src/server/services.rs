@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::connections::Protocol;
 use super::listener::{Security, Service};
 use super::ports::{self, Ports};
-use super::smtp;
+use super::{imap, smtp};
 use crate::config::Listen;
 
 /// Mail in, from other servers.
@@ -18,6 +18,17 @@ const SMTP: Service = Service {
     security: Security::StartTls,
     handler: |stream, peer, shared| Box::pin(smtp::connection(stream, peer, shared)),
 };
+
+/// Users' programs, with STARTTLS.
+const IMAP: Service = Service {
+    name: "imap",
+    protocol: Protocol::Imap,
+    security: Security::StartTls,
+    handler: |stream, peer, shared| Box::pin(imap::connection(stream, peer, shared)),
+};
+
+/// Users' programs, with implicit TLS.
+const IMAPS: Service = Service { name: "imaps", security: Security::Implicit, ..IMAP };
 
 /// All sockets that `[listen]` asks for, bound.
 #[derive(Default)]
@@ -34,7 +45,8 @@ pub(super) type CannotListen = (&'static str, SocketAddr, io::Error);
 /// Opens all sockets, or says which one cannot be opened.
 pub(super) fn bind_all(listen: &Listen) -> Result<Sockets, CannotListen> {
     let mut sockets = Sockets::default();
-    for (service, addresses) in [(SMTP, &listen.smtp)] {
+    for (service, addresses) in [(SMTP, &listen.smtp), (IMAP, &listen.imap), (IMAPS, &listen.imaps)]
+    {
         for address in addresses {
             let bound = ports::bind(*address).and_then(|socket| Ok((socket.local_addr()?, socket)));
             let (at, socket) = bound.map_err(|error| (service.name, *address, error))?;
