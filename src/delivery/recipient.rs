@@ -34,7 +34,7 @@ impl Resolution {
 /// Looks a forward-path up.
 ///
 /// An address that only the upstream server of a split domain has is unknown here: relaying to it
-/// is not built yet, and accepting such mail would lose it. `upstreams` names those domains.
+/// is not built yet, and accepting such mail would lose it. The directory's check warns of it.
 pub fn resolve(directory: &Directory, path: &Path) -> Resolution {
     match path {
         Path::Null => Resolution::Unknown,
@@ -48,12 +48,6 @@ pub fn resolve(directory: &Directory, path: &Path) -> Resolution {
             Routing::Unknown | Routing::Upstream(_) => Resolution::Unknown,
         },
     }
-}
-
-/// The domains with an upstream server, whose other addresses are refused; for a warning at start.
-pub fn upstreams(directory: &Directory) -> Vec<&str> {
-    let split = directory.domains.iter().filter(|(_, domain)| domain.upstream.is_some());
-    split.map(|(name, _)| name.as_str()).collect()
 }
 
 fn is_postmaster(address: &Address) -> bool {

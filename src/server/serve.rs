@@ -24,6 +24,7 @@ use super::ports::{self, Ports};
 use super::retention;
 use super::services::{self, Sockets};
 use super::signals::{self, Request, Signals};
+use super::spool;
 use super::store_thread::StoreThread;
 use super::tls::{Certificates, Source, TlsFault};
 use crate::config::{self, Config, Fault, Tls};
@@ -144,6 +145,7 @@ impl Daemon {
         let source = tls_source(&config);
         let tls = source.as_ref().map(Certificates::load).transpose().map_err(Failure::Tls)?;
         let lock = lock(&config.data_dir)?;
+        spool::clear(&config.data_dir).map_err(|e| Failure::System("cannot clear the spool", e))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (store, writer) = open_store(&config, clock.clone()).await?;
         let declared = Declared::new(store.clone(), directory).await?;

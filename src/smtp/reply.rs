@@ -24,16 +24,6 @@ impl Reply {
         Reply { code, enhanced: None, lines }
     }
 
-    /// The code.
-    pub fn code(&self) -> u16 {
-        self.code
-    }
-
-    /// Whether it refuses something, for now or for good.
-    pub fn is_refusal(&self) -> bool {
-        self.code >= 400
-    }
-
     /// Writes it as it goes on the wire. RFC 5321 §4.2.1
     pub fn write(&self, out: &mut Vec<u8>) {
         let last = self.lines.len().saturating_sub(1);
