@@ -71,6 +71,22 @@ impl Directory {
         let works = |user: &&Login| rights::declared(self, user, account).has('i');
         self.users.keys().filter(works).cloned().collect()
     }
+
+    /// The login that somebody means who types `name` into a mail program: a login itself, or one of
+    /// a user's own addresses, which many programs propose.
+    pub fn login_named(&self, name: &str) -> Login {
+        let login = Login::new(name);
+        if self.users.contains_key(&login) {
+            return login;
+        }
+        let address = Address::parse(name);
+        let accounts = address.and_then(|a| self.accounts_of(&a)).unwrap_or_default();
+        let owner = accounts.iter().find_map(|account| match account {
+            Account::User(owner) => Some(owner.clone()),
+            Account::Inbox(_) | Account::Channel(_) => None,
+        });
+        owner.unwrap_or(login)
+    }
 }
 
 /// A domain that mail is accepted for.

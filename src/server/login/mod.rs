@@ -87,7 +87,8 @@ impl Authenticator {
         }
     }
 
-    /// The user whose login and password these are. The answer to a failure may take some seconds.
+    /// The user whose login (or own address) and password these are. The answer to a failure may
+    /// take some seconds.
     pub async fn login(
         &self,
         peer: IpAddr,
@@ -110,7 +111,7 @@ impl Authenticator {
         if login.len() > LOGIN_BYTES_MAX || password.len() > password::PASSWORD_BYTES_MAX {
             return (Err(LoginError::Wrong), Duration::ZERO);
         }
-        let login = Login::new(login);
+        let login = self.shared.directory.borrow().login_named(login);
         let claim = self.shared.claim(peer, &login, password);
         if self.shared.has_succeeded(&claim) {
             return (Ok(login), Duration::ZERO);

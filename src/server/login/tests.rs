@@ -19,7 +19,12 @@ struct Rig {
 /// anna's password is "anna's".
 fn declared(password: &str) -> Arc<Directory> {
     let hash = password::hash(password.as_bytes()).expect("it can be hashed");
-    let text = format!("[[user]]\nlogin = \"anna\"\npassword = \"{}\"\n", hash.0);
+    let text = format!(
+        "[[domain]]\nname = \"example.org\"\n[[user]]\nlogin = \"anna\"\npassword = \"{}\"\n\
+         addresses = [\"a.beispiel@example.org\"]\n[[inbox]]\nname = \"Support\"\n\
+         addresses = [\"support@example.org\"]\n",
+        hash.0
+    );
     Arc::new(crate::directory::file::parse(&text, Path::new("d.toml")).expect("valid"))
 }
 
@@ -56,6 +61,16 @@ async fn the_right_password_logs_in_and_the_login_has_no_case() {
     assert_eq!(rig.outcome(HERE, "bert", "anna's").await, Err(LoginError::Wrong));
     assert_eq!(rig.outcome(HERE, "", "anna's").await, Err(LoginError::Wrong));
     assert_eq!(rig.outcome(HERE, "anna", "").await, Err(LoginError::Wrong));
+}
+
+#[tokio::test]
+async fn a_users_own_address_is_as_good_as_the_login_and_an_inbox_has_none() {
+    let rig = rig();
+    let outcome = rig.outcome(HERE, "A.Beispiel@Example.org", "anna's").await;
+    assert_eq!(outcome, Ok(Login::new("anna")));
+    let refused = Err(LoginError::Wrong);
+    assert_eq!(rig.outcome(HERE, "a.beispiel+x@example.org", "anna's").await, refused);
+    assert_eq!(rig.outcome(HERE, "support@example.org", "anna's").await, refused);
 }
 
 #[tokio::test]
