@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Everybody's password.
 const PASSWORD: &str = "geheim";
 /// Its hash, with few rounds.
-const HASH: &str = "$6$postfach$TtMZCEcEYtMxys3f.6yZlwlrEsHJVliLVnrHaTTv8low9GIcg22PVsCx3ZAnBBspxeNxMADgQB.B1gCu6nvxq/";
+const HASH: &str = "$6$postfach$TtMZCEcEYtMxys3f.6yZlwlrEsHJVliLVnrHaTTv8low\
+                    9GIcg22PVsCx3ZAnBBspxeNxMADgQB.B1gCu6nvxq/";
 
 /// What differs between the directories of the tests.
 pub(crate) struct Directory {

@@ -1,6 +1,6 @@
 //! `postfach demo`: a daemon with users, inboxes and sample mail in a folder of its own, on
-//! loopback, with passwords that it prints. Writes the same files that an operator writes and starts
-//! the same daemon; nothing in the daemon knows that it is a demo.
+//! loopback, with passwords that it prints. Writes the files that an operator writes and starts the
+//! same daemon; nothing in the daemon knows that it is a demo.
 
 mod samples;
 
