@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use imap_codec::decode::Decoder;
+use imap_codec::{GreetingCodec, ResponseCodec};
 use imap_support::{Client, World, account, plain};
 use postfach::imap::capability::Passwords;
 use postfach::imap::session::Transport;
@@ -140,6 +142,7 @@ impl Player {
             let mut text = client.take();
             client.wake(&self.world).await;
             text.push_str(&client.take());
+            self.faults.extend(judge(&text));
             let mut lines: Vec<String> = text.split("\r\n").map(str::to_owned).collect();
             lines.pop_if(|line| line.is_empty());
             if client.closed {
@@ -259,6 +262,39 @@ impl Player {
         }
         same
     }
+}
+
+/// imap-codec must be able to decode what we write, but for what it does not know at all.
+fn judge(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let greeting = GreetingCodec::default().decode(rest).map(|(rest, _)| rest);
+        let response = ResponseCodec::default().decode(rest).map(|(rest, _)| rest);
+        if let Some(behind) = greeting.ok().or(response.ok()) {
+            rest = behind;
+            continue;
+        }
+        let end = rest.windows(2).position(|w| w == b"\r\n").map_or(rest.len(), |at| at + 2);
+        let line = String::from_utf8_lossy(&rest[..end]).trim_end().to_owned();
+        if !is_unknown_to_the_judge(&line) {
+            faults.push(format!("imap-codec cannot decode: {line}"));
+        }
+        rest = &rest[end..];
+    }
+    faults
+}
+
+/// Extensions that imap-codec has no words for, with their own grammar checked here as far as a
+/// line shows it.
+fn is_unknown_to_the_judge(line: &str) -> bool {
+    let starts = |start: &str| line.starts_with(start);
+    let is_extended_list = starts("* LIST (") && line.ends_with("(\"CHILDINFO\" (\"SUBSCRIBED\"))");
+    is_extended_list
+        || starts("* ESEARCH ")
+        || starts("* ACL ")
+        || starts("* MYRIGHTS ")
+        || starts("* LISTRIGHTS ")
 }
 
 /// The answers as they stand in a transcript: as they were written, if they hold.
