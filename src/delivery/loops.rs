@@ -2,8 +2,8 @@
 
 use crate::mail::address::Address;
 
-/// More Received fields than this are a loop. Deliberately not the 100 that RFC 5321 §6.3 recommends:
-/// real mail stays below 20, and each round of a loop costs everybody in it.
+/// More Received fields than this are a loop. Deliberately not the 100 that RFC 5321 §6.3
+/// recommends: real mail stays below 20, and each round of a loop costs everybody in it.
 pub const RECEIVED_MAX: usize = 30;
 
 /// Whether the header has more than `RECEIVED_MAX` Received fields, or says that the message was
