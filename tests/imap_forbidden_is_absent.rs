@@ -1,6 +1,6 @@
-//! Every command with a mailbox argument × who asks × how the mailbox is kept from them: the answers
-//! for a forbidden name are, byte for byte, those for a name of the same length that nobody has, and
-//! nothing in the store is different afterwards. Issue 2, "What it must show" 3.
+//! Every command with a mailbox argument × who asks × how the mailbox is kept from them: the
+//! answers for a forbidden name are, byte for byte, those for a name of the same length that nobody
+//! has, and nothing in the store is different afterwards. Issue 2, "What it must show" 3.
 
 mod imap_support;
 
@@ -10,8 +10,8 @@ use postfach::mail::id::Login;
 use postfach::store::Store;
 use postfach::store::change::{Actor, Change, Grant, Transaction};
 
-/// `NAME` is put in. Each runs with the user's INBOX selected and one message in it; the lines of one
-/// command are sent together.
+/// `NAME` is put in. Each runs with the user's INBOX selected and one message in it; the lines of
+/// one command are sent together.
 const COMMANDS: [&str; 38] = [
     "a SELECT NAME",
     "a EXAMINE NAME",

@@ -72,8 +72,8 @@ impl Directory {
         self.users.keys().filter(works).cloned().collect()
     }
 
-    /// The login that somebody means who types `name` into a mail program: a login itself, or one of
-    /// a user's own addresses, which many programs propose.
+    /// The login that somebody means who types `name` into a mail program: a login itself, or one
+    /// of a user's own addresses, which many programs propose.
     pub fn login_named(&self, name: &str) -> Login {
         let login = Login::new(name);
         if self.users.contains_key(&login) {
