@@ -85,12 +85,13 @@ pub fn name_of(
     Some(join(&prefix(visible), &shown_path(&context.folder_names, account, folder)))
 }
 
-/// Whether `name` is well-formed: levels that are not empty, not too long, not too many.
+/// Whether `name` is well-formed: levels that are not empty, not too long, not too many; without
+/// wildcards, which no pattern could name.
 pub fn is_well_formed(name: &str) -> bool {
     let level = |l: &str| !l.is_empty() && l.len() <= LEVEL_BYTES_MAX && !l.starts_with('\\');
     name.split(DELIMITER).count() <= LEVELS_MAX
         && name.split(DELIMITER).all(level)
-        && !name.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER)
+        && !name.chars().any(|c| c.is_control() || matches!(c, '*' | '%' | '\u{fffd}'))
 }
 
 fn of_account(context: &Context, visible: &Visible) -> Vec<Named> {
@@ -101,12 +102,17 @@ fn of_account(context: &Context, visible: &Visible) -> Vec<Named> {
         rights: visible.rights,
         mailbox,
     };
-    let mut all: Vec<Named> =
-        context.store.mailboxes(&visible.account).into_iter().map(named).collect();
+    let mailboxes = context.store.mailboxes(&visible.account).into_iter();
+    let reachable = mailboxes.filter(|m| is_reachable(names, &visible.account, &m.folder));
+    let mut all: Vec<Named> = reachable.map(named).collect();
     all.sort_by_cached_key(|n| (rank(&visible.account, &n.mailbox.folder), n.name.clone()));
-    // a folder made before the configuration gave its name to a role is hidden behind that one
-    all.dedup_by(|later, first| later.name == first.name);
     all
+}
+
+/// Whether a folder's name means that folder. One that was made before the configuration gave its
+/// name to a role is hidden behind the role's.
+fn is_reachable(names: &FolderNames, account: &Account, folder: &Folder) -> bool {
+    folder.is_root() || folder_at(names, account, &shown_path(names, account, folder)) == *folder
 }
 
 /// The root comes first, then the roles in their order, each before what is below it.

@@ -33,6 +33,8 @@ pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// How long a peer may take to accept what is sent, or to go on with a message it has begun.
 pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// Answers to commands that came together are sent together, up to this.
+const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes taken from the socket at a time.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -130,7 +132,11 @@ impl Connection {
     async fn command(&mut self) -> io::Result<Next> {
         loop {
             if let Some(event) = self.framer.next(&self.dialogue.limits()) {
-                return Ok(Box::pin(self.on_event(event)).await);
+                let next = Box::pin(self.on_event(event)).await;
+                if self.buffer.len() > UNSENT_BYTES_MAX {
+                    Box::pin(self.flush()).await?;
+                }
+                return Ok(next);
             }
             let woken = self.wait(None).await?;
             if let Some(next) = self.on_wake(woken) {
@@ -275,6 +281,10 @@ impl Connection {
                 (Err(error), Vec::new())
             }
         };
+        // rights may have changed while it came in
+        if matches!(self.take_directory(), Next::Close) {
+            return Ok(Next::Close);
+        }
         let message = match &spooled {
             Ok(spooled) => Ok(spooled.message().clone()),
             Err(error) => Err(refusal(error)),

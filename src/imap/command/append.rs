@@ -2,6 +2,7 @@
 //! RFC 3501 §6.3.11
 
 use super::Call;
+use crate::directory::rights;
 use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
 use crate::imap::wire::utf7;
@@ -39,9 +40,13 @@ pub async fn begin(call: &mut Call<'_, '_>) -> Result<Pending, Refusal> {
     let target = resolve(call.context, call.session, &name).ok_or_else(Refusal::try_create)?;
     let to = target.mailbox.as_ref().map(|m| m.id).ok_or_else(Refusal::try_create)?;
     if !target.rights.has('i') {
-        return Err(Refusal::no_permission("You may not add messages to that mailbox"));
+        return Err(no_insert());
     }
     Ok(Pending { target, to, flags, internal_date })
+}
+
+fn no_insert() -> Refusal {
+    Refusal::no_permission("You may not add messages to that mailbox")
 }
 
 /// Stores the message; it has arrived whole. `call.arguments` is empty. The new message is
@@ -56,7 +61,15 @@ pub async fn finish(
         return Err(Refusal::no("CANNOT", "A message of no bytes is not stored"));
     }
     let user = &call.session.user;
-    let mut flags = Changeable::by(pending.target.rights).among(&pending.flags);
+    // rights may have changed while the message came in
+    let now = rights(&call.session.directory, user, &pending.target.account);
+    if !now.has('l') {
+        return Err(Refusal::try_create());
+    }
+    if !now.has('i') {
+        return Err(no_insert());
+    }
+    let mut flags = Changeable::by(now).among(&pending.flags);
     let mut seen_by = None;
     if pending.target.seen == SeenMode::PerUser {
         seen_by = flags.system.contains(SystemFlags::SEEN).then(|| user.clone());

@@ -1,9 +1,11 @@
 //! LIST: the names that a user sees, with what is below them. RFC 3501 §6.3.8, RFC 5258, RFC 5819,
 //! RFC 6154
 
+use std::collections::HashSet;
+
 use super::list_options::{self, Options};
 use super::{Call, status};
-use crate::imap::hierarchy::{self, Kind, Node};
+use crate::imap::hierarchy::{self, Kind, Node, parents};
 use crate::imap::names::{DELIMITER, OTHER_USERS, PRIVATE, SHARED};
 use crate::imap::wire::{pattern, utf7};
 use crate::imap::{Completion, Context, Refusal, seen_mode};
@@ -17,13 +19,12 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
         return Ok(Completion::ok("Listed"));
     }
     let nodes = hierarchy::nodes(call.context, call.session);
-    let matching: Vec<bool> = nodes.iter().map(|node| is_asked_for(&options, node)).collect();
-    for (_, node) in nodes.iter().enumerate().filter(|(index, _)| matching[*index]) {
-        let below = || below(&nodes, node).filter(|(_, child)| is_selected(&options, child));
-        let child_info = options.recursive_match && below().next().is_some();
+    let below = Below::of(&options, &nodes);
+    for node in nodes.iter().filter(|node| is_asked_for(&options, node)) {
+        let child_info = options.recursive_match && below.selected.contains(node.name.as_str());
         let is_shown = is_selected(&options, node)
             // a parent that is not selected itself tells of children that are not shown
-            || child_info && below().any(|(child, _)| !matching[child]);
+            || child_info && below.hidden.contains(node.name.as_str());
         if is_shown {
             write_node(call, &options, node, child_info);
             write_status(call, &options, node).await?;
@@ -31,6 +32,31 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
         }
     }
     Ok(Completion::ok("Listed"))
+}
+
+/// Names with something selected below them, for RECURSIVEMATCH. RFC 5258 §3.5
+#[derive(Default)]
+struct Below<'n> {
+    /// All of them.
+    selected: HashSet<&'n str>,
+    /// Those of which at least one is not asked for itself.
+    hidden: HashSet<&'n str>,
+}
+
+impl<'n> Below<'n> {
+    fn of(options: &Options, nodes: &'n [Node]) -> Below<'n> {
+        let mut below = Below::default();
+        if !options.recursive_match {
+            return below;
+        }
+        for node in nodes.iter().filter(|node| is_selected(options, node)) {
+            below.selected.extend(parents(&node.name));
+            if !is_asked_for(options, node) {
+                below.hidden.extend(parents(&node.name));
+            }
+        }
+        below
+    }
 }
 
 /// An empty pattern asks for the delimiter and the root of the reference. RFC 3501 §6.3.8
@@ -54,11 +80,6 @@ fn is_selected(options: &Options, node: &Node) -> bool {
     let special = !options.select_special_use || node.special_use().is_some();
     let is_there = options.select_subscribed || !matches!(node.kind, Kind::Gone);
     subscribed && special && is_there
-}
-
-fn below<'n>(nodes: &'n [Node], node: &Node) -> impl Iterator<Item = (usize, &'n Node)> {
-    let above = format!("{}{DELIMITER}", node.name);
-    nodes.iter().enumerate().filter(move |(_, child)| child.name.starts_with(&above))
 }
 
 fn write_node(call: &mut Call<'_, '_>, options: &Options, node: &Node, child_info: bool) {

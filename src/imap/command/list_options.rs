@@ -160,3 +160,37 @@ pub(super) fn pattern(arguments: &mut Cursor<'_>) -> Result<String, Refusal> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::memory::Memory;
+    use crate::sys::ManualClock;
+
+    fn parsed(arguments: &str) -> Result<Options, Refusal> {
+        let context = Context {
+            store: Arc::new(Memory::new(Arc::new(ManualClock::default()))),
+            folder_names: Arc::default(),
+            message_bytes_max: 1,
+            capabilities: Arc::default(),
+        };
+        parse(&context, &mut Cursor::new(arguments.as_bytes()))
+    }
+
+    #[test]
+    fn patterns_are_taken_up_to_their_number() {
+        let list = |count: usize| format!("\"\" ({})", vec!["x"; count].join(" "));
+        let options = parsed(&list(PATTERNS_MAX)).expect("as many as there may be");
+        assert_eq!(options.patterns.len(), PATTERNS_MAX);
+        assert!(parsed(&list(PATTERNS_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn a_pattern_is_taken_up_to_its_length() {
+        let list = |bytes: usize| format!("ab {}", "x".repeat(bytes));
+        assert!(parsed(&list(PATTERN_BYTES_MAX - 2)).is_ok());
+        assert!(parsed(&list(PATTERN_BYTES_MAX - 1)).is_err());
+    }
+}
