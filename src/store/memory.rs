@@ -194,6 +194,21 @@ impl Store for Memory {
         })
     }
 
+    fn messages<'a>(&'a self, wanted: &'a [(BlobId, TraceId)]) -> Answer<'a, Vec<Option<Vec<u8>>>> {
+        Box::pin(async move {
+            let mut messages = Vec::with_capacity(wanted.len());
+            for (blob, trace) in wanted {
+                let read = async {
+                    let mut bytes = self.trace(*trace).await?;
+                    bytes.append(&mut self.body(*blob, 0..u64::MAX).await?);
+                    Ok::<_, StoreError>(bytes)
+                };
+                messages.push(read.await.ok());
+            }
+            Ok(messages)
+        })
+    }
+
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.inner().board.subscriptions(user)
     }

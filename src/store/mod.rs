@@ -174,6 +174,10 @@ pub trait Store: Send + Sync {
     /// A range of a stored message's bytes; shorter at its end. Ask for 256 KiB at a time at most.
     fn body(&self, blob: BlobId, range: Range<u64>) -> Answer<'_, Vec<u8>>;
 
+    /// Whole messages, each behind its trace fields, in the order asked for; what cannot be read is
+    /// `None`. For many small messages at a time: ask for 512 KiB in all at most.
+    fn messages<'a>(&'a self, wanted: &'a [(BlobId, TraceId)]) -> Answer<'a, Vec<Option<Vec<u8>>>>;
+
     /// A user's subscriptions.
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions>;
 

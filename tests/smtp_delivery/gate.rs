@@ -86,6 +86,9 @@ impl Store for Gate {
     fn body(&self, blob: BlobId, range: Range<u64>) -> Answer<'_, Vec<u8>> {
         self.inner.body(blob, range)
     }
+    fn messages<'a>(&'a self, wanted: &'a [(BlobId, TraceId)]) -> Answer<'a, Vec<Option<Vec<u8>>>> {
+        self.inner.messages(wanted)
+    }
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.inner.subscriptions(user)
     }

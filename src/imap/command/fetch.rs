@@ -5,6 +5,7 @@ use super::Call;
 use crate::imap::date;
 use crate::imap::fetch::body::{Source, gone, is_from_fields, needs_structure};
 use crate::imap::fetch::item::{Item, Request};
+use crate::imap::fetch::read_ahead::ReadAhead;
 use crate::imap::fetch::write::{Extensions, envelope, structure};
 use crate::imap::output::Output;
 use crate::imap::view::{
@@ -149,14 +150,17 @@ impl Answer<'_> {
             true => vec![Facts::default(); blobs.len()],
             false => store.facts(&blobs, wanted).await?,
         };
+        let entries = self.selected.view.messages(piece).map(|m| m.entry);
+        let mut ahead = ReadAhead::new(store, self.request, entries);
         for (message, facts) in self.selected.view.messages(piece).zip(&facts) {
+            let whole = ahead.next().await;
             if is_gone(facts, wanted) {
                 failure.get_or_insert_with(gone);
                 continue;
             }
             self.begin(&message, call.out);
             self.simple_items(&message, facts, call.out);
-            let source = Source::new(store, message.entry, facts);
+            let source = Source::new(store, message.entry, facts).with_whole(whole);
             if let Err(refusal) = self.sections(&source, call.out).await? {
                 failure.get_or_insert(refusal);
             }

@@ -25,6 +25,8 @@ pub struct Source<'a> {
     store: &'a dyn Store,
     entry: &'a Entry,
     facts: &'a Facts,
+    /// Trace and message, if they have been read already.
+    whole: Option<Vec<u8>>,
 }
 
 /// What a section consists of.
@@ -71,7 +73,13 @@ pub fn is_from_fields(section: &Section) -> bool {
 impl<'a> Source<'a> {
     /// A message with the facts that its sections need.
     pub fn new(store: &'a dyn Store, entry: &'a Entry, facts: &'a Facts) -> Source<'a> {
-        Source { store, entry, facts }
+        Source { store, entry, facts, whole: None }
+    }
+
+    /// With the whole message at hand, if it is what the entry says.
+    pub fn with_whole(self, whole: Option<Vec<u8>>) -> Source<'a> {
+        let fits = |bytes: &Vec<u8>| bytes.len() as u64 == u64::from(self.entry.size_bytes);
+        Source { whole: whole.filter(fits), ..self }
     }
 
     /// Writes `label value`. A section that does not exist is NIL. An error is the caller's to tell
@@ -154,6 +162,9 @@ impl<'a> Source<'a> {
         let is_message = wanted.path.is_empty();
         let text = match &wanted.text {
             Text::Whole if is_message => {
+                if let Some(whole) = &self.whole {
+                    return Ok(Some(vec![Piece::Memory(whole.clone())]));
+                }
                 let stored = self.entry.size_bytes.saturating_sub(self.entry.trace_bytes);
                 return Ok(Some(vec![
                     Piece::Memory(self.trace().await?),

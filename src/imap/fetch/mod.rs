@@ -2,4 +2,5 @@
 
 pub mod body;
 pub mod item;
+pub mod read_ahead;
 pub mod write;

@@ -169,6 +169,22 @@ pub(super) async fn traces_belong_to_the_instance(bench: &Bench) {
     assert_eq!(bench.store.trace(TraceId(4711)).await, Err(StoreError::Gone));
 }
 
+pub(super) async fn whole_messages_come_behind_their_traces(bench: &Bench) {
+    let mailbox = bench.inbox().await;
+    bench.deliver(mailbox, "one").await;
+    let appended = Delivered { trace: Vec::new(), ..delivered(mailbox, "two") };
+    bench.one(Change::Delivered(Box::new(appended))).await;
+    let (one, two) = (bench.entry(mailbox, 1).await, bench.entry(mailbox, 2).await);
+    let wanted = [(two.blob, two.trace), (BlobId(4711), TraceId::NONE), (one.blob, one.trace)];
+    let messages = bench.store.messages(&wanted).await.expect("answers");
+    let trace = format!("Delivered-To: {}@example.org\r\n", mailbox.0);
+    let stored = bench.store.body(one.blob, 0..u64::MAX).await.expect("there");
+    assert_eq!(messages.len(), 3);
+    assert_eq!(messages[0].as_ref().map(Vec::len), Some(two.size_bytes as usize));
+    assert_eq!(messages[1], None);
+    assert_eq!(messages[2], Some([trace.as_bytes(), &stored].concat()));
+}
+
 pub(super) async fn what_was_expunged_can_be_asked_for(bench: &Bench) {
     let mailbox = bench.inbox().await;
     bench.deliver_many(mailbox, 300).await;

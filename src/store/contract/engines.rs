@@ -103,6 +103,7 @@ contract! {
         a_body_is_read_by_ranges
         message_bytes_may_come_from_a_file
         traces_belong_to_the_instance
+        whole_messages_come_behind_their_traces
         what_was_expunged_can_be_asked_for
         copies_keep_flags_and_get_the_targets_keyword_numbers
         a_move_is_a_copy_and_an_expunge_in_one

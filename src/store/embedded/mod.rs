@@ -293,6 +293,14 @@ impl Store for Embedded {
         Box::pin(self.0.readers.ask(move |reader| reader.body(blob, range)))
     }
 
+    fn messages<'a>(&'a self, wanted: &'a [(BlobId, TraceId)]) -> Answer<'a, Vec<Option<Vec<u8>>>> {
+        let wanted = wanted.to_vec();
+        let read = move |reader: &mut Reader| {
+            Ok(wanted.iter().map(|(blob, trace)| reader.message(*blob, *trace).ok()).collect())
+        };
+        Box::pin(self.0.readers.ask(read))
+    }
+
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.0.shared.board().subscriptions(user)
     }

@@ -178,6 +178,13 @@ impl Reader {
         }
     }
 
+    /// A whole message behind its trace fields.
+    pub(super) fn message(&mut self, blob: BlobId, trace: TraceId) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = if trace == TraceId::NONE { Vec::new() } else { self.trace(trace)? };
+        bytes.append(&mut self.body(blob, 0..u64::MAX)?);
+        Ok(bytes)
+    }
+
     fn place(&mut self, blob: BlobId) -> Result<(Place, Vec<u8>), StoreError> {
         let mut statement = self.connection.prepare_cached(sql::PLACE).map_err(|e| failure(&e))?;
         let found = statement.query_row(params![blob.0], |row| {
