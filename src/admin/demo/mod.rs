@@ -218,6 +218,8 @@ mod tests {
         for sample in SAMPLES {
             let transaction = sample.transaction().ok_or(sample.subject)?;
             assert!(!transaction.recipients.is_empty(), "{}", sample.subject);
+            let message = String::from_utf8(sample.message(1_790_000_000)?)?;
+            assert!(message.contains(&format!("To: <{}>", sample.to[0])), "{message}");
             for address in sample.to.iter().filter_map(|to| Address::parse(to)) {
                 let routing = directory.route(&address);
                 assert!(matches!(routing, Routing::Local(_)), "{address}: {routing:?}");

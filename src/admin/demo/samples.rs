@@ -56,10 +56,9 @@ const PLAIN: Sample = Sample {
 impl Sample {
     /// The message's bytes, written at `now` (seconds since 1970) minus its age.
     pub(super) fn message(&self, now: i64) -> io::Result<Vec<u8>> {
-        let to: Vec<(&str, &str)> = self.to.iter().map(|address| ("", *address)).collect();
         let mut message = MessageBuilder::new()
             .from(self.from)
-            .to(to)
+            .to(self.to.to_vec())
             .subject(self.subject)
             .date(now - self.hours_ago * 3600)
             .message_id(message_id(self.id))
