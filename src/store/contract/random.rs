@@ -39,7 +39,7 @@ fn account(number: usize) -> Account {
 
 fn mailbox() -> impl Strategy<Value = usize> {
     // The first ones are hit most, so that something happens inside them.
-    prop_oneof![4 => 0..3usize, 1 => 0..MAILBOXES]
+    prop_oneof![4 => 0..4usize, 1 => 0..MAILBOXES]
 }
 
 fn uid_range() -> impl Strategy<Value = (u32, u32)> {
@@ -127,11 +127,12 @@ fn history() -> impl Strategy<Value = Vec<Step>> {
         1 => (1..30i64).prop_map(|hours| Step::Wait { hours }),
         1 => Just(Step::Reopen),
     ];
-    // Two mailboxes to begin with, so that histories are not mostly refusals.
+    // One mailbox or two of each account to begin with, so that histories are not mostly refusals.
     let first = Step::Commit(vec![
         Op::Create { account: 0, folder: 0 },
         Op::Create { account: 0, folder: 1 },
         Op::Create { account: 1, folder: 0 },
+        Op::Create { account: 2, folder: 0 },
     ]);
     prop::collection::vec(step, 1..STEPS_MAX).prop_map(move |mut steps| {
         steps.insert(0, first.clone());
