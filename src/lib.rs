@@ -20,11 +20,13 @@
 //! | `store/` | 1 | trait Store; `Change`, the only way anything changes; snapshots; the engines |
 //! | `smtp/`, `imap/`, `sasl/` | 2 | the protocols, without sockets or timers |
 //! | `delivery/` | 3 | from an accepted message to one store transaction |
+//! | `outbound/` | 3 | from a queued message to other servers: schedule, next hop, reports |
 //! | `config/`, `admin/`, `server/` | 4 | config file, the CLI's verbs, the only sockets |
 //!
 //! Edges: mail → nothing. sys → mail. directory, store → mail, sys. smtp, sasl → mail. imap → mail,
-//! sasl, and the traits and types of store and directory. delivery → everything below it. server,
-//! admin, config → everything. Nothing → server. `smtp` never sees `store`. A test enforces this.
+//! sasl, and the traits and types of store and directory. delivery, outbound → everything below
+//! them. server, admin, config → everything. Nothing → server. `smtp` never sees `store`. A test
+//! enforces this.
 //!
 //! # Invariants
 //!
@@ -55,6 +57,7 @@ pub mod delivery;
 pub mod directory;
 pub mod imap;
 pub mod mail;
+pub mod outbound;
 pub mod sasl;
 pub mod server;
 pub mod smtp;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// A message's number in one mailbox, ascending, never used twice. RFC 3501 §2.3.1.1
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Uid(pub u32);
@@ -32,8 +34,12 @@ impl TraceId {
     pub const NONE: TraceId = TraceId(0);
 }
 
-/// Microseconds since 1970-01-01T00:00:00Z.
+/// A message on its way out; ascending in the order in which they were accepted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct QueueId(pub i64);
+
+/// Microseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {

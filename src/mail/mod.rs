@@ -6,4 +6,5 @@ pub mod flag;
 pub mod fold;
 pub mod id;
 pub mod message;
+pub mod transport;
 pub mod uid_set;

@@ -10,6 +10,7 @@
 //! | `data`, `content` | where the content ends, and whether it is acceptable |
 //! | `extension`, `reply` | what is answered |
 
+pub mod client;
 pub mod command;
 pub mod content;
 pub mod data;

@@ -5,6 +5,7 @@
 //! drops the address type of ORCPT.
 
 use super::reply::Refusal;
+pub use crate::mail::transport::{Body, Notify, Ret};
 
 /// Longest ENVID. RFC 3461 §4.4
 const ENVID_BYTES_MAX: usize = 100;
@@ -28,24 +29,6 @@ pub struct MailParameters {
     pub envid: Option<String>,
 }
 
-/// What the content may hold. BINARYMIME is not offered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Body {
-    /// 7BIT
-    SevenBit,
-    /// 8BITMIME
-    EightBitMime,
-}
-
-/// How much of the message a delivery report returns.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ret {
-    /// FULL
-    Full,
-    /// HDRS
-    Headers,
-}
-
 /// What RCPT says beside the forward-path.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RcptParameters {
@@ -53,17 +36,6 @@ pub struct RcptParameters {
     pub notify: Option<Notify>,
     /// ORCPT, encoded as it came. RFC 3461 §4.2
     pub orcpt: Option<String>,
-}
-
-/// When the sender wants a report; all false: NEVER.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Notify {
-    /// SUCCESS
-    pub success: bool,
-    /// FAILURE
-    pub failure: bool,
-    /// DELAY
-    pub delay: bool,
 }
 
 impl MailParameters {

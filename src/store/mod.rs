@@ -12,6 +12,7 @@ mod contract;
 pub mod embedded;
 pub mod memory;
 pub mod overlay;
+pub mod queue;
 pub mod rows;
 pub mod snapshot;
 mod sql;
