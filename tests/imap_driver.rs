@@ -117,7 +117,7 @@ impl Daemon {
             message: imap_support::new_message(b"Subject: x\r\n\r\ny\r\n"),
             trace: Vec::new(),
             flags: FlagList::default(),
-            seen_by: None,
+            seen_by: Vec::new(),
             internal_date: self.store.now(),
             duplicate_key: None,
         };

@@ -68,7 +68,7 @@ fn delivery(mailbox: MailboxId, text: &str, length: usize) -> Change {
         message: message(text, length),
         trace: format!("Delivered-To: {text}\r\n").into_bytes(),
         flags: FlagList::default(),
-        seen_by: None,
+        seen_by: Vec::new(),
         internal_date: Timestamp(1),
         duplicate_key: Some(*blake3::hash(text.as_bytes()).as_bytes()),
     }))

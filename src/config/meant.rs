@@ -7,13 +7,14 @@ use toml::Spanned;
 
 use super::network;
 use super::written::{
-    Auth, Folders, Imap, Limits as WrittenLimits, Outbound, Store, Text, Written,
+    Auth, Folders, Imap, Limits as WrittenLimits, Outbound, Store, Submission, Text, Written,
 };
 use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine};
 use super::{DEFAULT_DATA_DIR, DEFAULT_DIRECTORY};
 use crate::directory::findings::Findings;
 use crate::directory::name;
 use crate::directory::source::{Fault, Source};
+use crate::imap::OwnCopies;
 use crate::imap::capability::Capabilities;
 use crate::imap::names::{INBOX, OTHER_USERS, PRIVATE, SHARED};
 use crate::mail::account::FolderNames;
@@ -45,6 +46,7 @@ pub(super) fn check(
         limits: limits(&mut found, written.limits),
         folder_names: folders(&mut found, written.folders),
         imap_disable: imap(&mut found, written.imap),
+        own_copies: own_copies(&mut found, written.submission),
         store: store(&mut found, written.store),
         warnings: Vec::new(),
     };
@@ -169,6 +171,20 @@ fn imap(found: &mut Findings, written: Imap) -> Vec<String> {
         disabled.push(capability);
     }
     disabled
+}
+
+fn own_copies(found: &mut Findings, written: Submission) -> OwnCopies {
+    let Some(written) = written.own_copies else { return OwnCopies::Keep };
+    match written.get_ref().as_str() {
+        "keep" => return OwnCopies::Keep,
+        "leave-out" => return OwnCopies::LeaveOut,
+        other => found.fault(
+            written.span(),
+            format!("{other:?} says nothing about the copies of sent mail"),
+            "write \"keep\" or \"leave-out\"",
+        ),
+    }
+    OwnCopies::Keep
 }
 
 fn store(found: &mut Findings, written: Store) -> StoreEngine {

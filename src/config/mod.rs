@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub use crate::directory::source::Fault;
 use crate::directory::source::Source;
+use crate::imap::OwnCopies;
 use crate::mail::account::FolderNames;
 
 /// The file that commands read without `--config`.
@@ -43,6 +44,8 @@ pub struct Config {
     pub folder_names: FolderNames,
     /// IMAP capabilities that are switched off, in upper case.
     pub imap_disable: Vec<String>,
+    /// What becomes of the copies that mail programs file of what was sent as an inbox.
+    pub own_copies: OwnCopies,
     /// Where mail is stored.
     pub store: StoreEngine,
     /// What is odd, or set but not built yet in this version; the daemon starts all the same.

@@ -22,6 +22,7 @@ pub(super) struct Written {
     pub(super) outbound: Outbound,
     pub(super) folders: Folders,
     pub(super) imap: Imap,
+    pub(super) submission: Submission,
 }
 
 /// `[listen]`
@@ -90,6 +91,13 @@ pub(super) struct Folders {
     pub(super) archive: Option<Text>,
     pub(super) done: Option<Text>,
     pub(super) assigned: Option<Text>,
+}
+
+/// `[submission]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Submission {
+    pub(super) own_copies: Option<Text>,
 }
 
 /// `[imap]`

@@ -6,10 +6,11 @@
 //! instance.
 
 pub mod loops;
+mod queueing;
 pub mod recipient;
+pub mod submission;
 pub mod trace;
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::directory::Directory;
@@ -20,7 +21,7 @@ use crate::mail::id::{MailboxId, Timestamp};
 use crate::smtp::{Client, Reply, Transaction};
 use crate::store::change::{Actor, Change, Delivered, NewMessage, Outcome, Receipt};
 use crate::store::{Store, StoreError, change};
-use recipient::Resolution;
+use crate::store::queue::QueuedRecipient;
 
 /// How often a commit is tried when a mailbox vanishes between look-up and commit.
 const ATTEMPTS_MAX: usize = 2;
@@ -42,6 +43,21 @@ pub struct Envelope {
     pub received_at: Timestamp,
     /// Names it in the log, in Received and in the answer.
     pub id: String,
+    /// Whether a server brought it or a user.
+    pub origin: Origin,
+    /// Recipients that the upstream server of their domain has said to take.
+    pub upstream: Vec<Address>,
+    /// Given up after so long, where it has to wait for another server.
+    pub lifetime_secs: i64,
+}
+
+/// Who brought a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// Another server, on port 25.
+    Relay,
+    /// A user who has logged in.
+    Submission,
 }
 
 /// Whether a message came under TLS.
@@ -67,8 +83,10 @@ pub struct Content<'a> {
 pub struct Accepted {
     /// New instances.
     pub instances: usize,
-    /// Mailboxes that had it already.
+    /// Mailboxes, or the queue, that had it already.
     pub duplicates: usize,
+    /// Queue entries.
+    pub queued: usize,
 }
 
 /// Why a message is not accepted.
@@ -80,6 +98,8 @@ pub enum Refused {
     RecipientGone,
     /// A mailbox can take no more.
     Full(&'static str),
+    /// What a user submits breaks a rule; the answer says which and what to do.
+    Policy(Reply),
     /// The store cannot work at the moment; the text is for the log.
     Unavailable(String),
 }
@@ -89,6 +109,7 @@ impl From<&Refused> for Reply {
         match refused {
             Refused::Loop => Reply::new(554, "5.4.6", "Routing loop detected"),
             Refused::RecipientGone => Reply::new(451, "4.2.1", "A recipient has gone, try again"),
+            Refused::Policy(reply) => reply.clone(),
             Refused::Full(_) => Reply::new(452, "4.3.1", "No room at the moment, try again later"),
             Refused::Unavailable(_) => Reply::new(451, "4.3.0", "Try again later"),
         }
@@ -112,14 +133,14 @@ pub async fn deliver(
     envelope: &Envelope,
     content: Content<'_>,
 ) -> Result<Accepted, Refused> {
-    let recipients = recipients(directory, envelope)?;
-    if loops::is_loop(content.head, recipients.iter().map(|(address, _)| address)) {
+    let recipients = recipient::recipients(directory, envelope)?;
+    if loops::is_loop(content.head, recipients.local.iter().map(|(_, address)| address)) {
         return Err(Refused::Loop);
     }
-    let targets = targets(recipients);
     let mut attempts = 1;
     loop {
-        let changes = changes(store, &targets, envelope, content.message).await?;
+        let mut changes = instances(store, &recipients.local, envelope, content.message).await?;
+        changes.extend(relayed(envelope, &recipients.queued, content.message));
         let transaction = change::Transaction { actor: Actor::Delivery, changes };
         match store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
@@ -128,30 +149,8 @@ pub async fn deliver(
     }
 }
 
-/// What each recipient means by now.
-fn recipients(
-    directory: &Directory,
-    envelope: &Envelope,
-) -> Result<Vec<(Address, Vec<Account>)>, Refused> {
-    let recipients = envelope.transaction.recipients.iter();
-    recipients
-        .map(|recipient| match recipient::resolve(directory, &recipient.path) {
-            Resolution::Local(address, accounts) => Ok((address, accounts)),
-            Resolution::Unknown | Resolution::Foreign => Err(Refused::RecipientGone),
-        })
-        .collect()
-}
-
-/// Each account once, with the first address by which it was reached.
-fn targets(recipients: Vec<(Address, Vec<Account>)>) -> Vec<(Account, Address)> {
-    let mut seen = HashSet::new();
-    let all = recipients.into_iter().flat_map(|(address, accounts)| {
-        accounts.into_iter().map(move |account| (account, address.clone()))
-    });
-    all.filter(|(account, _)| seen.insert(account.clone())).collect()
-}
-
-async fn changes(
+/// An instance for each target.
+async fn instances(
     store: &dyn Store,
     targets: &[(Account, Address)],
     envelope: &Envelope,
@@ -159,27 +158,51 @@ async fn changes(
 ) -> Result<Vec<Change>, StoreError> {
     let mut changes = Vec::with_capacity(targets.len());
     for (account, address) in targets {
-        let mailbox = root(store, account).await?;
+        let mailbox = mailbox(store, account, &Folder::root()).await?;
         changes.push(Change::Delivered(Box::new(Delivered {
             mailbox,
             message: message.clone(),
             trace: trace::fields(envelope, address),
             flags: FlagList::default(),
-            seen_by: None,
+            seen_by: Vec::new(),
             internal_date: envelope.received_at,
-            duplicate_key: Some(duplicate_key(&envelope.transaction, mailbox, message)),
+            duplicate_key: Some(duplicate_key(
+                &envelope.transaction,
+                &mailbox.0.to_le_bytes(),
+                message,
+            )),
         })));
     }
     Ok(changes)
 }
 
-/// The account's own mailbox; made when it does not exist yet.
-async fn root(store: &dyn Store, account: &Account) -> Result<MailboxId, StoreError> {
-    let find = || store.find(account, &Folder::root()).map(|mailbox| mailbox.id);
+/// The queue entry for those whose upstream server keeps their mail; reports go to the sender.
+fn relayed(
+    envelope: &Envelope,
+    recipients: &[QueuedRecipient],
+    message: &NewMessage,
+) -> Option<Change> {
+    let key = recipients.iter().map(|recipient| recipient.address.key()).collect::<Vec<_>>();
+    let onward = queueing::Onward {
+        sender: None,
+        header: Vec::new(),
+        body: envelope.transaction.parameters.body.unwrap_or_default(),
+        duplicate_key: Some(duplicate_key(&envelope.transaction, key.join(",").as_bytes(), message)),
+    };
+    queueing::entry(envelope, recipients, message, onward)
+}
+
+/// A mailbox of an account that is declared; made when it does not exist yet.
+async fn mailbox(
+    store: &dyn Store,
+    account: &Account,
+    folder: &Folder,
+) -> Result<MailboxId, StoreError> {
+    let find = || store.find(account, folder).map(|mailbox| mailbox.id);
     if let Some(id) = find() {
         return Ok(id);
     }
-    let created = Change::MailboxCreated { account: account.clone(), folder: Folder::root() };
+    let created = Change::MailboxCreated { account: account.clone(), folder: folder.clone() };
     let transaction = change::Transaction { actor: Actor::System, changes: vec![created] };
     match store.commit(transaction).await {
         Ok(_) | Err(StoreError::Exists) => find().ok_or(StoreError::Gone),
@@ -189,17 +212,22 @@ async fn root(store: &dyn Store, account: &Account) -> Result<MailboxId, StoreEr
 
 /// The same for the same envelope and content, whenever it comes. Each piece is preceded by its
 /// length, so that no two envelopes look alike.
-fn duplicate_key(transaction: &Transaction, mailbox: MailboxId, message: &NewMessage) -> [u8; 32] {
+fn duplicate_key(transaction: &Transaction, place: &[u8], message: &NewMessage) -> [u8; 32] {
     let sender = transaction.reverse_path.as_ref().map(Address::to_string).unwrap_or_default();
     let mut hasher = blake3::Hasher::new();
     hasher.update(&(sender.len() as u64).to_le_bytes());
     hasher.update(sender.as_bytes());
-    hasher.update(&mailbox.0.to_le_bytes());
+    hasher.update(&(place.len() as u64).to_le_bytes());
+    hasher.update(place);
     hasher.update(&message.hash);
     *hasher.finalize().as_bytes()
 }
 
 fn accepted(receipt: &Receipt) -> Accepted {
-    let duplicates = receipt.outcomes.iter().filter(|o| **o == Outcome::Duplicate).count();
-    Accepted { instances: receipt.outcomes.len() - duplicates, duplicates }
+    let count = |is: fn(&Outcome) -> bool| receipt.outcomes.iter().filter(|o| is(o)).count();
+    Accepted {
+        instances: count(|outcome| matches!(outcome, Outcome::Stored { .. })),
+        duplicates: count(|outcome| *outcome == Outcome::Duplicate),
+        queued: count(|outcome| matches!(outcome, Outcome::Queued(_))),
+    }
 }

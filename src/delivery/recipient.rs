@@ -1,10 +1,14 @@
-//! Whether a recipient is ours, and whose mailboxes it means. Knows no store.
+//! What each recipient means: mailboxes of ours, the upstream server of a split domain, or another
+//! server. Knows no store.
 
+use std::collections::HashSet;
+
+use super::{Envelope, Origin, Refused};
 use crate::directory::{Directory, Role, Routing};
 use crate::mail::account::Account;
 use crate::mail::address::Address;
-use crate::smtp::Verdict;
 use crate::smtp::path::Path;
+use crate::store::queue::{Progress, QueuedRecipient};
 
 /// The local part that every domain has. RFC 5321 §4.5.1
 const POSTMASTER: &str = "postmaster";
@@ -14,40 +18,83 @@ const POSTMASTER: &str = "postmaster";
 pub enum Resolution {
     /// Mail for this address enters these accounts.
     Local(Address, Vec<Account>),
+    /// It enters these accounts, and goes to the upstream server, if that takes it.
+    Both(Address, Vec<Account>, String),
+    /// It goes to the upstream server, if that takes it.
+    Upstream(Address, String),
     /// The domain is ours, but nobody has the address.
     Unknown,
     /// The domain is not ours.
-    Foreign,
-}
-
-impl Resolution {
-    /// What RCPT is answered.
-    pub fn verdict(&self) -> Verdict {
-        match self {
-            Resolution::Local(..) => Verdict::Accepted,
-            Resolution::Unknown => Verdict::Unknown,
-            Resolution::Foreign => Verdict::Foreign,
-        }
-    }
+    Foreign(Address),
 }
 
 /// Looks a forward-path up.
-///
-/// An address that only the upstream server of a split domain has is unknown here: relaying to it
-/// is not built yet, and accepting such mail would lose it. The directory's check warns of it.
 pub fn resolve(directory: &Directory, path: &Path) -> Resolution {
-    match path {
-        Path::Null => Resolution::Unknown,
-        Path::Postmaster => postmaster(directory),
-        Path::Address(address) => match directory.route(address) {
-            Routing::Local(accounts) => Resolution::Local(address.clone(), accounts),
-            Routing::Foreign => Resolution::Foreign,
-            Routing::Unknown | Routing::Upstream(_) if is_postmaster(address) => {
-                to_super_admins(directory, address.clone())
-            }
-            Routing::Unknown | Routing::Upstream(_) => Resolution::Unknown,
-        },
+    let address = match path {
+        Path::Null => return Resolution::Unknown,
+        Path::Postmaster => return postmaster(directory),
+        Path::Address(address) => address.clone(),
+    };
+    match directory.route(&address) {
+        Routing::Local(accounts) => Resolution::Local(address, accounts),
+        Routing::Both(accounts, upstream) => Resolution::Both(address, accounts, upstream),
+        Routing::Foreign => Resolution::Foreign(address),
+        Routing::Unknown if is_postmaster(&address) => to_super_admins(directory, address),
+        Routing::Unknown => Resolution::Unknown,
+        Routing::Upstream(upstream) => Resolution::Upstream(address, upstream),
     }
+}
+
+/// Who gets a message how.
+pub(super) struct Recipients {
+    /// Accounts of ours, each once, with the first address by which it is reached.
+    pub(super) local: Vec<(Account, Address)>,
+    /// All others.
+    pub(super) queued: Vec<QueuedRecipient>,
+}
+
+/// What the recipients of an envelope mean by now. A foreign one is accepted from our users only.
+pub(super) fn recipients(
+    directory: &Directory,
+    envelope: &Envelope,
+) -> Result<Recipients, Refused> {
+    let (mut local, mut queued) = (Vec::new(), Vec::new());
+    for (number, recipient) in (0..).zip(&envelope.transaction.recipients) {
+        let mut queue = |address: Address, upstream: Option<String>| {
+            queued.push(QueuedRecipient {
+                number,
+                address,
+                upstream,
+                notify: recipient.parameters.notify,
+                orcpt: recipient.parameters.orcpt.clone(),
+                progress: Progress::new(envelope.received_at),
+            });
+        };
+        match resolve(directory, &recipient.path) {
+            Resolution::Local(address, accounts) => local.push((address, accounts)),
+            Resolution::Both(address, accounts, upstream) => {
+                if envelope.upstream.contains(&address) {
+                    queue(address.clone(), Some(upstream));
+                }
+                local.push((address, accounts));
+            }
+            Resolution::Upstream(address, upstream) => queue(address, Some(upstream)),
+            Resolution::Foreign(address) if envelope.origin == Origin::Submission => {
+                queue(address, None);
+            }
+            Resolution::Foreign(_) | Resolution::Unknown => return Err(Refused::RecipientGone),
+        }
+    }
+    Ok(Recipients { local: each_once(local), queued })
+}
+
+/// Each account once, with the first address by which it was reached.
+fn each_once(recipients: Vec<(Address, Vec<Account>)>) -> Vec<(Account, Address)> {
+    let mut seen = HashSet::new();
+    let all = recipients.into_iter().flat_map(|(address, accounts)| {
+        accounts.into_iter().map(move |account| (account, address.clone()))
+    });
+    all.filter(|(account, _)| seen.insert(account.clone())).collect()
 }
 
 fn is_postmaster(address: &Address) -> bool {
@@ -59,7 +106,7 @@ fn is_postmaster(address: &Address) -> bool {
 fn postmaster(directory: &Directory) -> Resolution {
     let addresses = || directory.domains.keys().map(|domain| Address::new(POSTMASTER, domain));
     if let Some(address) = addresses().find(|address| is_declared(directory, address))
-        && let Routing::Local(accounts) = directory.route(&address)
+        && let Routing::Local(accounts) | Routing::Both(accounts, _) = directory.route(&address)
     {
         return Resolution::Local(address, accounts);
     }

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::{Envelope, Protection};
+use super::{Envelope, Origin, Protection};
 use crate::mail::address::Address;
 use crate::mail::id::Timestamp;
 
@@ -17,18 +17,32 @@ pub fn fields(envelope: &Envelope, address: &Address) -> Vec<u8> {
     format!(
         "Return-Path: <{sender}>\r\n\
          Delivered-To: {address}\r\n\
-         Received: from {client} ({client_address})\r\n\
-         \tby {hostname} with {protocol} id {id}\r\n\
-         \tfor <{address}>;\r\n\
+         {received}",
+        received = received(envelope, Some(address)),
+    )
+    .into_bytes()
+}
+
+/// Received, with the recipient where there is one only. RFC 5321 §4.4
+///
+/// Deliberately without the client of a submission: where our users are is nobody else's business.
+pub(super) fn received(envelope: &Envelope, address: Option<&Address>) -> String {
+    let from = match envelope.origin {
+        Origin::Relay => {
+            format!("{} ({})", envelope.client.name, literal(envelope.client_address))
+        }
+        Origin::Submission => format!("{} (submission)", envelope.hostname),
+    };
+    let recipient = address.map(|address| format!("\r\n\tfor <{address}>")).unwrap_or_default();
+    format!(
+        "Received: from {from}\r\n\
+         \tby {hostname} with {protocol} id {id}{recipient};\r\n\
          \t{date}\r\n",
-        client = envelope.client.name,
-        client_address = literal(envelope.client_address),
         hostname = envelope.hostname,
         protocol = protocol(envelope),
         id = envelope.id,
         date = date(envelope.received_at),
     )
-    .into_bytes()
 }
 
 /// RFC 5321 §4.1.3
@@ -43,6 +57,10 @@ fn literal(address: IpAddr) -> String {
 fn protocol(envelope: &Envelope) -> &'static str {
     let utf8 = envelope.transaction.parameters.smtputf8;
     match (envelope.client.extended, utf8, envelope.protection) {
+        (_, false, Protection::None) if envelope.origin == Origin::Submission => "ESMTPA",
+        (_, false, Protection::Tls) if envelope.origin == Origin::Submission => "ESMTPSA",
+        (_, true, Protection::None) if envelope.origin == Origin::Submission => "UTF8SMTPA",
+        (_, true, Protection::Tls) if envelope.origin == Origin::Submission => "UTF8SMTPSA",
         (false, _, _) => "SMTP",
         (true, false, Protection::None) => "ESMTP",
         (true, false, Protection::Tls) => "ESMTPS",
@@ -52,7 +70,7 @@ fn protocol(envelope: &Envelope) -> &'static str {
 }
 
 /// RFC 5322 §3.3, in UTC.
-fn date(time: Timestamp) -> String {
+pub(super) fn date(time: Timestamp) -> String {
     const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -99,6 +117,7 @@ mod tests {
             hostname: "mail.example.org".into(),
             received_at: Timestamp::from_seconds(1_795_389_786),
             id: "x1".into(),
+            origin: Origin::Relay,
         }
     }
 
@@ -113,6 +132,17 @@ mod tests {
              Received: from c.example ([192.0.2.1])\r\n\
              \tby mail.example.org with ESMTPS id x1\r\n\
              \tfor <support@example.org>;\r\n\
+             \tSun, 22 Nov 2026 23:23:06 +0000\r\n"
+        );
+    }
+
+    #[test]
+    fn where_a_user_submitted_from_is_not_told() {
+        let envelope = Envelope { origin: Origin::Submission, ..envelope() };
+        assert_eq!(
+            received(&envelope, None),
+            "Received: from mail.example.org (submission)\r\n\
+             \tby mail.example.org with ESMTPSA id x1;\r\n\
              \tSun, 22 Nov 2026 23:23:06 +0000\r\n"
         );
     }

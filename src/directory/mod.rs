@@ -9,6 +9,7 @@ pub mod name;
 pub mod password;
 pub mod rights;
 mod route;
+mod sending;
 pub mod source;
 pub mod view;
 mod written;
@@ -201,12 +202,24 @@ pub enum Level {
 pub struct Policy {
     /// `collision = "off" | "warn" | "reject"`
     pub collision: String,
-    /// `identity = "off" | "rewrite" | "reject"`
-    pub identity: String,
+    /// What becomes of an answer from another address.
+    pub identity: IdentityGuard,
     /// `answering_assigns`
     pub answering_assigns: bool,
     /// `retention_days`: how long the Trash keeps a message.
     pub retention_days: u32,
+}
+
+/// `identity`: what becomes of an answer to an inbox's mail that is sent from a personal address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum IdentityGuard {
+    /// `off`: it goes out as it is.
+    Off,
+    /// `rewrite`: it leaves as the inbox.
+    Rewrite,
+    /// `reject`: it is refused, and the sender is told which address to use.
+    #[default]
+    Reject,
 }
 
 /// What becomes of mail for an address.
@@ -214,6 +227,9 @@ pub struct Policy {
 pub enum Routing {
     /// It enters these accounts, one instance each; never empty.
     Local(Vec<Account>),
+    /// It enters these accounts, and the domain's upstream server may keep it too: a channel's
+    /// address that is somebody's personal one there (`personal = true`).
+    Both(Vec<Account>, String),
     /// The domain is ours, the address is not: its upstream server keeps it.
     Upstream(String),
     /// The domain is ours, and nobody has the address. 550 5.1.1

@@ -25,10 +25,23 @@ impl Directory {
             .or_else(|| without_detail(address).find_map(|plain| self.accounts_of(&plain)))
             .or_else(|| self.accounts_of(domain.catch_all.as_ref()?));
         match (accounts, &domain.upstream) {
+            (Some(accounts), Some(upstream)) if self.is_shared_with_upstream(accounts) => {
+                Routing::Both(accounts.to_vec(), upstream.clone())
+            }
             (Some(accounts), _) => Routing::Local(accounts.to_vec()),
             (None, Some(upstream)) => Routing::Upstream(upstream.clone()),
             (None, None) => Routing::Unknown,
         }
+    }
+
+    /// Whether a channel says that its address is a personal one, and no user here has it.
+    fn is_shared_with_upstream(&self, accounts: &[Account]) -> bool {
+        let is_personal = |account: &Account| match account {
+            Account::Channel(name) => self.channels.get(name).is_some_and(|c| c.personal),
+            Account::User(_) | Account::Inbox(_) => false,
+        };
+        let is_user = |account: &Account| matches!(account, Account::User(_));
+        accounts.iter().any(is_personal) && !accounts.iter().any(is_user)
     }
 
     /// The accounts that declare exactly this address: inboxes and channels, then users.
@@ -39,7 +52,7 @@ impl Directory {
 }
 
 /// The address with shorter and shorter names: `a+b+c@` gives `a+b@` and `a@`.
-fn without_detail(address: &Address) -> impl Iterator<Item = Address> {
+pub(super) fn without_detail(address: &Address) -> impl Iterator<Item = Address> {
     let local = address.local();
     let ends = local.rmatch_indices(DETAIL_SEPARATOR).map(|(end, _)| end).filter(|end| *end > 0);
     ends.map(|end| Address::new(&local[..end], address.domain()))

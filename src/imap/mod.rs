@@ -39,6 +39,19 @@ pub struct Context {
     pub message_bytes_max: u64,
     /// What is advertised, and understood.
     pub capabilities: Arc<Capabilities>,
+    /// What becomes of a user's own copy of what they sent as an inbox.
+    pub own_copies: OwnCopies,
+}
+
+/// What becomes of the copy that a mail program files in the user's own Sent, of a message that is
+/// in an inbox's Sent already: `submission.own_copies`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OwnCopies {
+    /// It is kept: an instance of the message that is stored.
+    #[default]
+    Keep,
+    /// It is left out; the program is told that all is well.
+    LeaveOut,
 }
 
 /// The mailbox that a session has selected, and what its user may do there.

@@ -56,6 +56,7 @@ impl Rig {
                 folder_names: Arc::new(FolderNames::default()),
                 message_bytes_max: 1 << 20,
                 capabilities: Arc::new(Capabilities::without(&[])),
+                own_copies: Default::default(),
             },
             directory,
             runtime: tokio::runtime::Builder::new_current_thread().build().expect("a runtime"),
@@ -95,7 +96,7 @@ impl Rig {
             message: new_message(message.as_bytes()),
             trace: trace.as_bytes().to_vec(),
             flags: FlagList::default(),
-            seen_by: None,
+            seen_by: Vec::new(),
             internal_date: Timestamp::from_seconds(NOW_SECS),
             duplicate_key: None,
         }))]);
@@ -285,7 +286,7 @@ fn directory(seen: SeenMode) -> Directory {
 fn policy() -> Policy {
     Policy {
         collision: "off".into(),
-        identity: "off".into(),
+        identity: crate::directory::IdentityGuard::Off,
         answering_assigns: true,
         retention_days: 30,
     }

@@ -79,7 +79,7 @@ mod tests {
             seen: SeenMode::PerUser,
             policy: Policy {
                 collision: String::new(),
-                identity: String::new(),
+                identity: crate::directory::IdentityGuard::Off,
                 answering_assigns: true,
                 retention_days: 30,
             },

@@ -46,6 +46,7 @@ fn context(shared: &Shared) -> Arc<Context> {
         folder_names: Arc::new(config.folder_names.clone()),
         message_bytes_max: config.limits.message_bytes_max,
         capabilities: Arc::new(Capabilities::without(&config.imap_disable)),
+        own_copies: config.own_copies,
     })
 }
 

@@ -58,7 +58,7 @@ mod tests {
     fn directory() -> Directory {
         let policy = Policy {
             collision: "off".into(),
-            identity: "off".into(),
+            identity: crate::directory::IdentityGuard::Off,
             answering_assigns: false,
             retention_days: 30,
         };
@@ -95,7 +95,7 @@ mod tests {
             message,
             trace: Vec::new(),
             flags: FlagList::default(),
-            seen_by: None,
+            seen_by: Vec::new(),
             internal_date: Timestamp::from_seconds(0),
             duplicate_key: None,
         };

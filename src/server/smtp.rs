@@ -251,6 +251,7 @@ impl Driver {
             hostname: self.shared.config.hostname.clone(),
             received_at,
             id: message_id(received_at),
+            origin: delivery::Origin::Relay,
         }
     }
 

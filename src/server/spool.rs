@@ -5,7 +5,8 @@
 //! commit has answered. What a crash leaves behind is removed by `clear` at start.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -170,6 +171,46 @@ impl Spool {
 }
 
 impl Spooled {
+    /// The same message with another header (its empty line included): hashed and parsed anew.
+    pub async fn with_header(self, header: &[u8], folder: PathBuf) -> Result<Spooled, SpoolError> {
+        let body_start = self.message.parsed.structure.body_start;
+        let body_bytes = self.message.bytes.len().saturating_sub(body_start);
+        let mut spool = Spool::new(folder, body_bytes.saturating_add(header.len() as u64));
+        spool.write(header).await?;
+        match &self.message.bytes {
+            Bytes::Memory(bytes) => {
+                let start = usize::try_from(body_start).unwrap_or(usize::MAX);
+                spool.write(bytes.get(start..).unwrap_or_default()).await?;
+            }
+            Bytes::File { path, len } => {
+                let mut at = body_start;
+                while at < *len {
+                    let piece = read_piece(path.clone(), at..*len).await?;
+                    at += piece.len() as u64;
+                    spool.write(&piece).await?;
+                }
+            }
+        }
+        spool.finish().await
+    }
+
+    /// Whether all bytes are ASCII.
+    pub async fn is_ascii(&self) -> Result<bool, SpoolError> {
+        let (path, len) = match &self.message.bytes {
+            Bytes::Memory(bytes) => return Ok(bytes.is_ascii()),
+            Bytes::File { path, len } => (path, *len),
+        };
+        let mut at = 0;
+        while at < len {
+            let piece = read_piece(path.clone(), at..len).await?;
+            if !piece.is_ascii() {
+                return Ok(false);
+            }
+            at += piece.len() as u64;
+        }
+        Ok(true)
+    }
+
     /// What is to be stored.
     pub fn message(&self) -> &NewMessage {
         &self.message
@@ -192,6 +233,22 @@ impl Disk {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         Ok(Disk { file, name: SpoolFile(path), hasher: blake3::Hasher::new() })
     }
+}
+
+/// The next bytes of a spool file; at least one.
+async fn read_piece(path: PathBuf, range: Range<u64>) -> Result<Vec<u8>, SpoolError> {
+    blocking(move || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(range.start))?;
+        let length = (range.end - range.start).min(MEMORY_BYTES_MAX as u64);
+        let mut piece = Vec::with_capacity(length as usize);
+        file.take(length).read_to_end(&mut piece)?;
+        if piece.is_empty() {
+            return Err(io::Error::other("the spool file is shorter than what was written"));
+        }
+        Ok(piece)
+    })
+    .await
 }
 
 async fn in_memory(bytes: Vec<u8>) -> Result<Spooled, SpoolError> {
@@ -314,6 +371,26 @@ mod tests {
         assert_eq!(data_dir.files(), 1);
         drop(spool);
         assert_eq!(data_dir.files(), 0);
+    }
+
+    #[tokio::test]
+    async fn another_header_makes_another_message_with_the_same_body() {
+        let data_dir = Folder::new("spool-header");
+        for bytes in [message(1_000), message(2 * MEMORY_BYTES_MAX)] {
+            let old = spooled(&data_dir, &bytes).await;
+            let body = &bytes[b"Subject: large\r\n\r\n".len()..];
+            let header = b"Date: x\r\nSubject: other\r\n\r\n";
+            let new = old.with_header(header, folder(&data_dir.0)).await.expect("room");
+            let wanted = [&header[..], body].concat();
+            assert_eq!(new.message().hash, *blake3::hash(&wanted).as_bytes());
+            assert_eq!(new.message().bytes.len(), wanted.len() as u64);
+            assert_eq!(new.message().parsed.envelope.subject.as_deref(), Some(&b"other"[..]));
+            assert!(new.is_ascii().await.expect("read"));
+        }
+        assert_eq!(data_dir.files(), 0, "both files are gone");
+        let mut bytes = message(2 * MEMORY_BYTES_MAX);
+        bytes.push(0xfc);
+        assert!(!spooled(&data_dir, &bytes).await.is_ascii().await.expect("read"));
     }
 
     #[test]

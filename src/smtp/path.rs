@@ -37,6 +37,14 @@ impl Path {
         (text.len() - rest.len() <= PATH_BYTES_MAX).then_some((path, rest))
     }
 
+    /// The address, where it is one.
+    pub fn address(&self) -> Option<&Address> {
+        match self {
+            Path::Address(address) => Some(address),
+            Path::Null | Path::Postmaster => None,
+        }
+    }
+
     /// Whether it can be carried without SMTPUTF8.
     pub fn is_ascii(&self) -> bool {
         match self {

@@ -161,7 +161,7 @@ pub struct Delivered {
     /// Flags it has from the start; \Seen is the shared one.
     pub flags: FlagList,
     /// In a mailbox with per-user \Seen: who has seen it from the start.
-    pub seen_by: Option<Login>,
+    pub seen_by: Vec<Login>,
     /// INTERNALDATE.
     pub internal_date: Timestamp,
     /// Suppresses a second instance of the same envelope and content within a day. The same key may

@@ -17,6 +17,7 @@ pub mod rows;
 pub mod snapshot;
 mod sql;
 pub mod state;
+pub mod twin;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

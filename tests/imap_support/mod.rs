@@ -118,6 +118,7 @@ impl World {
             folder_names: Arc::new(names),
             message_bytes_max: MESSAGE_BYTES_MAX,
             capabilities: Arc::new(Capabilities::without(disabled)),
+            own_copies: Default::default(),
         });
         World { store, context, directory: Arc::new(declared.clone()), declared }
     }
@@ -143,7 +144,7 @@ impl World {
             message: new_message(text.as_bytes()),
             trace: Vec::new(),
             flags: FlagList::default(),
-            seen_by: None,
+            seen_by: Vec::new(),
             internal_date: self.store.now(),
             duplicate_key: None,
         };

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::delivery::{self, Content, Envelope, Protection};
+use crate::delivery::{self, Content, Envelope, Origin, Protection};
 use crate::directory::password;
 use crate::mail::id::Timestamp;
 use crate::server::Shared;
@@ -159,6 +159,7 @@ async fn deliver(shared: &Shared, sample: &Sample, now: i64) -> Result<(), Strin
         hostname: shared.config.hostname.clone(),
         received_at: Timestamp::from_seconds(now - sample.hours_ago * 3600),
         id: sample.id.into(),
+        origin: Origin::Relay,
     };
     let directory = shared.directory.borrow().clone();
     let content = Content { message: spooled.message(), head: spooled.head() };

@@ -12,7 +12,7 @@ use crate::directory::findings::Findings;
 use crate::directory::written::{
     Access as WrittenAccess, Channel as WrittenChannel, Inbox as WrittenInbox, Lists, Text,
 };
-use crate::directory::{Access, Channel, Directory, Inbox, Level, Policy};
+use crate::directory::{Access, Channel, Directory, IdentityGuard, Inbox, Level, Policy};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::Login;
 
@@ -232,9 +232,13 @@ impl<'a> From<&'a WrittenChannel> for Switches<'a> {
 
 fn policy(found: &mut Findings, written: Switches<'_>) -> Policy {
     let collision = [("warn", "warn"), ("off", "off"), ("reject", "reject")];
-    let identity = [("reject", "reject"), ("off", "off"), ("rewrite", "rewrite")];
+    let identity = [
+        ("reject", IdentityGuard::Reject),
+        ("off", IdentityGuard::Off),
+        ("rewrite", IdentityGuard::Rewrite),
+    ];
     let collision = choice(found, written.collision, &collision).to_owned();
-    let identity = choice(found, written.identity, &identity).to_owned();
+    let identity = choice(found, written.identity, &identity);
     let answering_assigns = written.answering_assigns.as_ref().is_none_or(|on| *on.get_ref());
     let days = written.retention_days.as_ref();
     if let Some(days) = days.filter(|days| !(1..=RETENTION_DAYS_MAX).contains(days.get_ref())) {
@@ -253,7 +257,7 @@ pub(super) fn not_built_yet(
 ) {
     let all = inboxes.iter().map(|inbox| places(inbox.get_ref().into()));
     let all: Vec<_> = all.chain(channels.iter().map(|c| places(c.get_ref().into()))).collect();
-    let keys = ["collision", "identity", "answering_assigns", "retention_days"];
+    let keys = ["collision", "answering_assigns"];
     for (n, key) in keys.into_iter().enumerate() {
         if let Some(at) = all.iter().find_map(|places| places[n].clone()) {
             let message = format!("`{key}` is not used yet in this version");
@@ -262,11 +266,9 @@ pub(super) fn not_built_yet(
     }
 }
 
-fn places(written: Switches<'_>) -> [Option<Range<usize>>; 4] {
+fn places(written: Switches<'_>) -> [Option<Range<usize>>; 2] {
     [
         written.collision.as_ref().map(Spanned::span),
-        written.identity.as_ref().map(Spanned::span),
         written.answering_assigns.as_ref().map(Spanned::span),
-        written.retention_days.as_ref().map(Spanned::span),
     ]
 }

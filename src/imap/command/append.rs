@@ -1,7 +1,7 @@
 //! APPEND, in two halves: what stands before the message decides whether it is invited.
 //! RFC 3501 §6.3.11
 
-use super::Call;
+use super::{Call, append_sent};
 use crate::directory::rights;
 use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
@@ -69,10 +69,13 @@ pub async fn finish(
     if !now.has('i') {
         return Err(no_insert());
     }
+    if let Some(filed) = append_sent::filed(call, (&pending.target, pending.to), &message).await? {
+        return Ok(filed);
+    }
     let mut flags = Changeable::by(now).among(&pending.flags);
-    let mut seen_by = None;
+    let mut seen_by = Vec::new();
     if pending.target.seen == SeenMode::PerUser {
-        seen_by = flags.system.contains(SystemFlags::SEEN).then(|| user.clone());
+        seen_by.extend(flags.system.contains(SystemFlags::SEEN).then(|| user.clone()));
         flags.system = flags.system & !SystemFlags::SEEN;
     }
     let store = &call.context.store;

@@ -4,6 +4,7 @@
 
 pub mod acl;
 pub mod append;
+mod append_sent;
 pub mod close;
 pub mod copy;
 pub mod create;

@@ -29,7 +29,7 @@ pub(super) fn read(header: &[u8], budget: &mut Budget) -> Envelope {
             b"in-reply-to" => first(&mut envelope.in_reply_to, value),
             b"message-id" => first(&mut envelope.message_id, value),
             b"references" if envelope.references.is_empty() => {
-                envelope.references = references(value);
+                envelope.references = message_ids(value);
             }
             b"from" => addresses::read(value, &mut envelope.from, budget),
             b"sender" => addresses::read(value, &mut envelope.sender, budget),
@@ -72,9 +72,10 @@ fn default_to_from(envelope: &mut Envelope, budget: &mut Budget) {
     }
 }
 
-/// Identifiers without their angle brackets. Where there are no brackets at all, words with an `@`
+/// The identifiers of a Message-ID, In-Reply-To or References field without their angle brackets;
+/// at most `REFERENCES_MAX`. Where there are no brackets at all, words with an `@`
 /// count: some programs leave the brackets out.
-fn references(value: &[u8]) -> Vec<String> {
+pub fn message_ids(value: &[u8]) -> Vec<String> {
     let value = unfold(value);
     let mut ids: Vec<&[u8]> = if value.contains(&b'<') {
         let after = value.split(|&byte| byte == b'<').skip(1);

@@ -16,12 +16,15 @@ mod section;
 mod structure;
 mod text;
 
+pub use envelope::message_ids;
 pub use fields::{CACHED_FIELDS, are_cached, select_fields, select_fields_not};
 pub use parse::parse;
 pub use section::{SectionText, part_at, section};
 pub use text::SEARCH_TEXT_BYTES_MAX;
 
 use serde::{Deserialize, Serialize};
+
+use crate::mail::address::Address;
 
 /// Everything that later commands need of a message without reading it again.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -77,6 +80,31 @@ pub struct Envelope {
     pub message_id: Option<Vec<u8>>,
     /// References:, each id without angle brackets, oldest first; at most 100.
     pub references: Vec<String>,
+}
+
+impl Envelope {
+    /// The message's own identifier without its angle brackets.
+    pub fn own_id(&self) -> Option<String> {
+        message_ids(self.message_id.as_deref()?).into_iter().next()
+    }
+
+    /// The identifier of the message that this one answers: the first of In-Reply-To, else the last
+    /// of References. RFC 5322 §3.6.4
+    pub fn answered_id(&self) -> Option<String> {
+        let parents = self.in_reply_to.as_deref().map(message_ids).unwrap_or_default();
+        parents.into_iter().next().or_else(|| self.references.last().cloned())
+    }
+}
+
+impl EnvelopeAddress {
+    /// As an address; `None` for the marks of a group and for what has no domain.
+    pub fn address(&self) -> Option<Address> {
+        let part = |bytes: &Option<Vec<u8>>| {
+            let text = String::from_utf8(bytes.clone()?).ok()?;
+            (!text.is_empty()).then_some(text)
+        };
+        Some(Address::new(&part(&self.mailbox)?, &part(&self.host)?))
+    }
 }
 
 /// One address of an envelope, or the start (`host` absent, `mailbox` the group's name) or end

@@ -53,8 +53,8 @@ impl Draft<'_> {
             keywords,
         };
         self.insert(mailbox, entry)?;
-        if let Some(user) = delivered.seen_by {
-            self.see(mailbox, &user, (&[uid], true, modseq))?;
+        for user in &delivered.seen_by {
+            self.see(mailbox, user, (&[uid], true, modseq))?;
         }
         if let Some(key) = delivered.duplicate_key {
             self.own.rows.duplicate_keys.insert(key, self.base.now);

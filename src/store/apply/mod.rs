@@ -63,7 +63,7 @@ pub fn apply(
 /// The mailboxes whose contents `apply` will look at.
 pub fn needs(change: &Change) -> Vec<MailboxId> {
     match change {
-        Change::Delivered(delivered) if delivered.seen_by.is_some() => vec![delivered.mailbox],
+        Change::Delivered(delivered) if !delivered.seen_by.is_empty() => vec![delivered.mailbox],
         Change::FlagsSet { mailbox, .. }
         | Change::SeenSet { mailbox, .. }
         | Change::Expunged { mailbox, .. }

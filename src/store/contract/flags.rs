@@ -87,7 +87,7 @@ pub(super) async fn seen_is_each_users_own(bench: &Bench) {
 
 pub(super) async fn an_append_can_be_seen_from_the_start(bench: &Bench) {
     let mailbox = bench.inbox().await;
-    let seen_by = Some(login("anna"));
+    let seen_by = vec![login("anna")];
     let it = Delivered { seen_by, ..delivered(mailbox, "one") };
     bench.one(Change::Delivered(Box::new(it))).await;
     assert_eq!((bench.unseen(mailbox, "anna").await, bench.unseen(mailbox, "ben").await), (0, 1));

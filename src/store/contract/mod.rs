@@ -161,7 +161,7 @@ pub(super) fn delivered(mailbox: MailboxId, text: &str) -> Delivered {
         message: message(text),
         trace: format!("Delivered-To: {}@example.org\r\n", mailbox.0).into_bytes(),
         flags: FlagList::default(),
-        seen_by: None,
+        seen_by: Vec::new(),
         internal_date: Timestamp::from_seconds(START),
         duplicate_key: None,
     }

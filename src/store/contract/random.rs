@@ -217,7 +217,7 @@ impl Beside {
         Delivered {
             trace,
             flags: flag_list(&it.flags),
-            seen_by: it.seen_by.map(|user| login(USERS[user])),
+            seen_by: it.seen_by.iter().map(|user| login(USERS[*user])).collect(),
             duplicate_key: it.key.map(|key| [key; 32]),
             ..delivered(self.id(it.mailbox), &text_of(it.text))
         }

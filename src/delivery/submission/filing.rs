@@ -1,0 +1,152 @@
+//! The one transaction of a submitted message: local instances, the shared copy in Sent, the marks
+//! on what it answers, and the queue entry. RFC 5321 §4.4, RFC 6409
+
+use super::{Plan, Submitter};
+use crate::delivery::queueing::{self, Onward};
+use crate::delivery::{
+    ATTEMPTS_MAX, Accepted, Content, Envelope, Refused, accepted, instances, mailbox, recipient,
+};
+use crate::directory::rights;
+use crate::imap::seen_mode;
+use crate::mail::account::{Account, Folder, FolderRole};
+use crate::mail::address::Address;
+use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
+use crate::mail::id::{Login, MailboxId};
+use crate::mail::message::{Envelope as Header, EnvelopeAddress};
+use crate::mail::transport::Body;
+use crate::store::change::{Actor, Change, Delivered, NewMessage, Transaction};
+use crate::store::{StoreError, twin};
+
+/// Hidden recipients that the copy in Sent names.
+const HIDDEN_TOLD_MAX: usize = 100;
+
+/// How a message goes out to other servers.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Header fields that go in front of it: signatures, whole lines with CRLF.
+    pub signatures: Vec<u8>,
+    /// What the content holds.
+    pub body: Body,
+}
+
+/// Puts the message where it belongs, in one transaction. `content` has the header that the plan
+/// wants. When it answers `Accepted`, everything is durable.
+pub async fn submit(
+    by: &Submitter<'_>,
+    envelope: &Envelope,
+    plan: &Plan,
+    (content, outgoing): (Content<'_>, Outgoing),
+) -> Result<Accepted, Refused> {
+    let envelope = &Envelope {
+        transaction: crate::smtp::Transaction {
+            reverse_path: plan.reverse_path.clone(),
+            ..envelope.transaction.clone()
+        },
+        ..envelope.clone()
+    };
+    let recipients = recipient::recipients(by.directory, envelope)?;
+    let mut attempts = 1;
+    loop {
+        let mut changes =
+            instances(by.store, &recipients.local, envelope, content.message).await?;
+        changes.extend(sent_copy(by, envelope, plan, content.message).await?);
+        let onward = Onward {
+            sender: Some(plan.account.clone()),
+            header: outgoing.signatures.clone(),
+            body: outgoing.body,
+            duplicate_key: plan.duplicate_key,
+        };
+        let queued = &recipients.queued;
+        changes.extend(queueing::entry(envelope, queued, content.message, onward));
+        changes.extend(plan.referred.marks(by));
+        let transaction = Transaction { actor: Actor::User(by.user.clone()), changes };
+        match by.store.commit(transaction).await {
+            Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
+            answer => return Ok(accepted(&answer?)),
+        }
+    }
+}
+
+/// The same for the same message to the same recipients. A message that names itself by no
+/// Message-ID may be sent again on purpose.
+pub(super) fn duplicate_key(
+    user: &Login,
+    envelope: &Envelope,
+    message: &NewMessage,
+) -> Option<[u8; 32]> {
+    message.parsed.envelope.own_id()?;
+    let mut hasher = blake3::Hasher::new();
+    let recipients = envelope.transaction.recipients.iter().map(|r| format!("{:?}", r.path));
+    for piece in std::iter::once(user.as_str().to_owned()).chain(recipients) {
+        hasher.update(&(piece.len() as u64).to_le_bytes());
+        hasher.update(piece.as_bytes());
+    }
+    hasher.update(&message.hash);
+    Some(*hasher.finalize().as_bytes())
+}
+
+/// The copy in the Sent of who it is sent as, read by everybody who may see it; none if the user's
+/// program has put it there already.
+async fn sent_copy(
+    by: &Submitter<'_>,
+    envelope: &Envelope,
+    plan: &Plan,
+    message: &NewMessage,
+) -> Result<Option<Change>, StoreError> {
+    let sent = mailbox(by.store, &plan.account, &Folder::role(FolderRole::Sent)).await?;
+    if is_filed(by, sent, message).await? {
+        return Ok(None);
+    }
+    let mut flags = FlagList::default();
+    let mut seen_by = Vec::new();
+    match seen_mode(by.directory, &plan.account) {
+        SeenMode::Shared => flags.system = SystemFlags::SEEN,
+        SeenMode::PerUser => seen_by = readers(by, &plan.account),
+    }
+    Ok(Some(Change::Delivered(Box::new(Delivered {
+        mailbox: sent,
+        message: message.clone(),
+        trace: hidden(envelope, &message.parsed.envelope),
+        flags,
+        seen_by,
+        internal_date: envelope.received_at,
+        duplicate_key: plan.duplicate_key,
+    }))))
+}
+
+async fn is_filed(
+    by: &Submitter<'_>,
+    sent: MailboxId,
+    message: &NewMessage,
+) -> Result<bool, StoreError> {
+    let twins = twin::twins(by.store, &message.parsed).await?;
+    Ok(twins.iter().any(|instance| instance.mailbox == sent))
+}
+
+/// Whoever may see the account's mail: what a colleague has sent is news to nobody.
+fn readers(by: &Submitter<'_>, account: &Account) -> Vec<Login> {
+    let users = by.directory.users.keys();
+    users.filter(|user| rights(by.directory, user, account).has('s')).cloned().collect()
+}
+
+/// Recipients that To and Cc do not name, for the sender's own eyes. RFC 5322 §3.6.3
+fn hidden(envelope: &Envelope, header: &Header) -> Vec<u8> {
+    let named: Vec<String> = header
+        .to
+        .iter()
+        .chain(&header.cc)
+        .filter_map(EnvelopeAddress::address)
+        .map(|address| address.key())
+        .collect();
+    let recipients = envelope.transaction.recipients.iter();
+    let hidden: Vec<String> = recipients
+        .filter_map(|recipient| recipient.path.address())
+        .filter(|address| !named.contains(&address.key()))
+        .take(HIDDEN_TOLD_MAX)
+        .map(Address::to_string)
+        .collect();
+    if hidden.is_empty() {
+        return Vec::new();
+    }
+    format!("Bcc: {}\r\n", hidden.join(",\r\n\t")).into_bytes()
+}

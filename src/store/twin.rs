@@ -1,0 +1,41 @@
+//! Whether a message is stored already, though its header differs: the copy of a sent mail that a
+//! mail program files itself is the mail that went out through us, but perhaps with Bcc or with
+//! fields of the program's own. Knows no command and no protocol.
+
+use super::{FactsWanted, Instance, Store, StoreError};
+use crate::mail::message::{Content, Parsed, Part};
+
+/// The instances of messages with the Message-ID of `message` and the same body, newest first.
+///
+/// The same body: the same tree of parts with the same types, sizes and numbers of lines, and the
+/// same text. Only who made the one message can make another like it.
+pub async fn twins(store: &dyn Store, message: &Parsed) -> Result<Vec<Instance>, StoreError> {
+    let Some(id) = message.envelope.own_id() else { return Ok(Vec::new()) };
+    let instances = store.instances_of(&id).await?;
+    let blobs: Vec<_> = instances.iter().map(|instance| instance.blob).collect();
+    let wanted = FactsWanted { structure: true, text: true, ..FactsWanted::default() };
+    let facts = store.facts(&blobs, wanted).await?;
+    let is_same = |facts: &super::Facts| {
+        let (Some(structure), Some(text)) = (&facts.structure, &facts.text) else { return false };
+        are_alike(structure, &message.structure) && text.body == message.text.body
+    };
+    let same = instances.into_iter().zip(&facts).filter(|(_, facts)| is_same(facts));
+    Ok(same.map(|(instance, _)| instance).collect())
+}
+
+/// Whether two parts are alike below their headers.
+fn are_alike(one: &Part, other: &Part) -> bool {
+    let kind = |part: &Part| {
+        (part.media_type.clone(), part.subtype.clone(), part.encoding.clone(), part.lines)
+    };
+    kind(one) == kind(other)
+        && one.body_bytes() == other.body_bytes()
+        && match (&one.content, &other.content) {
+            (Content::Leaf, Content::Leaf) => true,
+            (Content::Multipart(one), Content::Multipart(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(a, b)| are_alike(a, b))
+            }
+            (Content::Message(_, one), Content::Message(_, other)) => are_alike(one, other),
+            _ => false,
+        }
+}
