@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A mailbox address `local@domain`, as in an SMTP path without its angle brackets. RFC 5321 §4.1.2
 ///
 /// The local part is kept without quotes and with its case; the domain is lower case (U-labels are
 /// not folded to A-labels here: an address that looks like ours must be spelled like ours).
-#[derive(Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Address {
     local: String,
     domain: String,

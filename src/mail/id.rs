@@ -55,7 +55,7 @@ impl Timestamp {
 }
 
 /// A user's login name, in lower case. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Login(Arc<str>);
 
 impl Login {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::queue::Queued;
 use super::state::{Changed, Held, Loaded, State};
 use super::{Mailbox, Status, StoreError, Subscriptions};
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
-use crate::mail::id::{Login, MailboxId, ModSeq, Uid};
+use crate::mail::id::{Login, MailboxId, ModSeq, QueueId, Uid};
 
 /// The state and its readers.
 #[derive(Debug)]
@@ -19,13 +20,15 @@ pub(super) struct Board {
     pub(super) state: State,
     watches: HashMap<MailboxId, watch::Sender<ModSeq>>,
     tree: watch::Sender<u64>,
+    queue: watch::Sender<QueueId>,
     recent: HashMap<MailboxId, HashMap<Login, Uid>>,
 }
 
 impl Board {
     pub(super) fn new(state: State) -> Board {
         let tree = watch::Sender::new(0);
-        Board { state, watches: HashMap::new(), tree, recent: HashMap::new() }
+        let queue = watch::Sender::new(QueueId(state.counters().queue));
+        Board { state, watches: HashMap::new(), tree, queue, recent: HashMap::new() }
     }
 
     /// Shows what is committed, and wakes who waits for it.
@@ -36,6 +39,7 @@ impl Board {
             .map(|(id, held)| (*id, held.as_ref().map(|held| held.highest_modseq)))
             .collect();
         let tree = changed.changes_tree();
+        let counters = changed.counters;
         self.state.publish(changed);
         for (id, modseq) in touched {
             match modseq {
@@ -48,6 +52,9 @@ impl Board {
         }
         if tree {
             self.tree.send_modify(|count| *count += 1);
+        }
+        if let Some(queued) = counters.map(|counters| QueueId(counters.queue)) {
+            self.queue.send_if_modified(|last| std::mem::replace(last, queued) != queued);
         }
     }
 
@@ -114,6 +121,18 @@ impl Board {
         let Some(held) = self.state.held(id) else { return watch::channel(ModSeq(0)).1 };
         let sender = self.watches.entry(id);
         sender.or_insert_with(|| watch::Sender::new(held.highest_modseq)).subscribe()
+    }
+
+    pub(super) fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {
+        self.state.queue().get(&id).cloned()
+    }
+
+    pub(super) fn queued_from(&self, first: QueueId, max: usize) -> Vec<Arc<Queued>> {
+        self.state.queue().range(first..).take(max).map(|(_, queued)| queued.clone()).collect()
+    }
+
+    pub(super) fn watch_queue(&self) -> watch::Receiver<QueueId> {
+        self.queue.subscribe()
     }
 
     pub(super) fn watch_tree(&self) -> watch::Receiver<u64> {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::{FlagList, SeenMode};
-use crate::mail::id::{Login, MailboxId, ModSeq, Timestamp, Uid, UidValidity};
+use crate::mail::id::{Login, MailboxId, ModSeq, QueueId, Timestamp, Uid, UidValidity};
 use crate::mail::message::Parsed;
 use crate::mail::uid_set::UidSet;
+use crate::store::queue::{NewQueued, RecipientUpdate};
 
 /// Changes that happen together or not at all.
 #[derive(Clone, Debug)]
@@ -147,6 +148,27 @@ pub enum Change {
     },
     /// SETACL or DELETEACL by a super-admin. → `Done`
     Granted(Grant),
+    /// A message is to go out to other servers. → `Queued` or `Duplicate`
+    Queued(Box<NewQueued>),
+    /// Recipients of a queued message have come further. With the last one that is `Done` the
+    /// message leaves the queue; messages and recipients that are gone are skipped. → `Done`
+    QueueUpdated {
+        /// Which message.
+        id: QueueId,
+        /// Which of its recipients, and how; in this order.
+        recipients: Vec<(u32, RecipientUpdate)>,
+    },
+}
+
+impl Change {
+    /// The message that comes with it, and what suppresses a repetition.
+    pub(super) fn brings(&self) -> Option<(&NewMessage, Option<[u8; 32]>)> {
+        match self {
+            Change::Delivered(delivered) => Some((&delivered.message, delivered.duplicate_key)),
+            Change::Queued(new) => Some((&new.message, new.duplicate_key)),
+            _ => None,
+        }
+    }
 }
 
 /// See `Change::Delivered`.
@@ -231,7 +253,7 @@ pub enum Outcome {
         /// The mailbox's epoch.
         uid_validity: UidValidity,
     },
-    /// An instance with this duplicate key was stored within the last day: nothing was done.
+    /// This duplicate key was used within the last day: nothing was done.
     Duplicate,
     /// Instances were copied or moved.
     Copied {
@@ -252,6 +274,8 @@ pub enum Outcome {
     },
     /// The mailbox exists now.
     Created(MailboxId),
+    /// The message is queued.
+    Queued(QueueId),
     /// Nothing more to say.
     Done,
 }

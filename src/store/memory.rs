@@ -11,13 +11,14 @@ use super::apply::{self, Base, Known};
 use super::board::Board;
 use super::change::{Bytes, Grant, NewMessage, Receipt, Transaction};
 use super::overlay::Overlay;
+use super::queue::Queued;
 use super::rows::{Rows, Tombstone};
 use super::snapshot::Snapshot;
 use super::state::{Changed, Held, Loaded, State};
 use super::{Answer, Facts, FactsWanted, Mailbox, Status, Store, StoreError, Subscriptions};
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
-use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, Timestamp, TraceId, Uid};
+use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid};
 use crate::mail::message::Parsed;
 use crate::mail::uid_set::UidSet;
 use crate::sys::Clock;
@@ -223,6 +224,18 @@ impl Store for Memory {
 
     fn watch_mailboxes(&self) -> watch::Receiver<u64> {
         self.inner().board.watch_tree()
+    }
+
+    fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {
+        self.inner().board.queued(id)
+    }
+
+    fn queued_from(&self, first: QueueId, max: usize) -> Vec<Arc<Queued>> {
+        self.inner().board.queued_from(first, max)
+    }
+
+    fn watch_queue(&self) -> watch::Receiver<QueueId> {
+        self.inner().board.watch_queue()
     }
 
     fn now(&self) -> Timestamp {

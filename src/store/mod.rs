@@ -28,11 +28,14 @@ use tokio::sync::watch;
 
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
-use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, Timestamp, TraceId, Uid, UidValidity};
+use crate::mail::id::{
+    BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid, UidValidity,
+};
 use crate::mail::message::{Envelope, Part, SearchText};
 use crate::mail::uid_set::UidSet;
 use change::{Grant, Receipt, Transaction};
 use overlay::Overlay;
+use queue::Queued;
 use snapshot::Snapshot;
 
 /// What a store's method answers, later.
@@ -192,6 +195,15 @@ pub trait Store: Send + Sync {
 
     /// Counts up whenever a mailbox is created, renamed or deleted, or a grant changes.
     fn watch_mailboxes(&self) -> watch::Receiver<u64>;
+
+    /// One queued message; `None` once it has left the queue.
+    fn queued(&self, id: QueueId) -> Option<Arc<Queued>>;
+
+    /// The queued messages from `first` on, ascending, at most `max`.
+    fn queued_from(&self, first: QueueId, max: usize) -> Vec<Arc<Queued>>;
+
+    /// The number of the last message that was queued; changes after each commit that queued one.
+    fn watch_queue(&self) -> watch::Receiver<QueueId>;
 
     /// Now, as the store stamps it.
     fn now(&self) -> Timestamp;

@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::change::NewMessage;
 use crate::mail::account::Account;
 use crate::mail::address::Address;
 use crate::mail::id::{BlobId, QueueId, Timestamp, TraceId};
@@ -10,8 +13,25 @@ use crate::mail::transport::{Body, Notify, Ret};
 
 /// Most recipients of one queued message.
 pub const QUEUED_RECIPIENTS_MAX: usize = 1_000;
-/// Most bytes of `Progress::last_reply`; longer ones are cut.
+/// Most bytes of `Progress::last_reply`; the store cuts longer ones.
 pub const LAST_REPLY_BYTES_MAX: usize = 500;
+/// Most messages queued at a time: all are held in memory.
+pub const QUEUED_MESSAGES_MAX: usize = 100_000;
+
+/// A message to be queued; see `Change::Queued`.
+#[derive(Clone, Debug)]
+pub struct NewQueued {
+    /// What. Stored once, also when the same transaction puts it into a mailbox.
+    pub message: NewMessage,
+    /// Header fields that go out before the stored bytes, as whole lines with CRLF; may be empty.
+    pub trace: Vec<u8>,
+    /// What was said when it was accepted.
+    pub envelope: QueuedEnvelope,
+    /// At least one, at most `QUEUED_RECIPIENTS_MAX`. The store numbers them, 0 for the first.
+    pub recipients: Vec<QueuedRecipient>,
+    /// As in `Delivered`: the same key may stand at several changes of one transaction.
+    pub duplicate_key: Option<[u8; 32]>,
+}
 
 /// A message on its way out, with what is known of each recipient.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,12 +47,12 @@ pub struct Queued {
     pub size_bytes: u64,
     /// What was said when it was accepted.
     pub envelope: Arc<QueuedEnvelope>,
-    /// Those that are still to be reached; never empty.
+    /// Those that are still to be reached, by number; never empty.
     pub recipients: Vec<QueuedRecipient>,
 }
 
 /// What does not change while a message is queued.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct QueuedEnvelope {
     /// Names it in the log, in Received and in the answer.
     pub id: String,
@@ -56,7 +76,7 @@ pub struct QueuedEnvelope {
 }
 
 /// One recipient of a queued message.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct QueuedRecipient {
     /// Its number in this message; stays when others have gone.
     pub number: u32,
@@ -74,7 +94,7 @@ pub struct QueuedRecipient {
 }
 
 /// How far the delivery to one recipient has come.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Progress {
     /// How often it was tried.
     pub attempts: u32,

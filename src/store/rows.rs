@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::change::NewMessage;
 use super::overlay::Block;
+use super::queue::{Queued, QueuedRecipient};
 use super::snapshot::Entry;
 use crate::mail::account::{Account, Folder};
-use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, Timestamp, TraceId, Uid};
+use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid};
 
 /// Rows by table. An engine writes `deleted` last: mailbox ids are never used twice.
 #[derive(Clone, Debug, Default)]
@@ -23,11 +24,11 @@ pub struct Rows {
     pub keywords: Vec<(MailboxId, u8, Arc<str>)>,
     /// New messages.
     pub blobs: Vec<(BlobId, NewMessage)>,
-    /// By how much the number of a message's instances changes.
+    /// By how much the number of a message's instances and queue entries changes.
     pub blob_references: BTreeMap<BlobId, i64>,
     /// New trace fields.
     pub traces: Vec<(TraceId, Vec<u8>)>,
-    /// By how much the number of instances with these trace fields changes.
+    /// By how much the number of instances and queue entries with these trace fields changes.
     pub trace_references: BTreeMap<TraceId, i64>,
     /// Users' choices of subscription.
     pub subscriptions: BTreeMap<(Login, Account, Folder), bool>,
@@ -35,6 +36,11 @@ pub struct Rows {
     pub grants: BTreeMap<(Account, Login), Option<String>>,
     /// Duplicate keys and when they were used.
     pub duplicate_keys: BTreeMap<[u8; 32], Timestamp>,
+    /// Queued messages, without their recipients; `None` has left, with all its recipients. An
+    /// engine writes these after `queued_recipients`.
+    pub queued: BTreeMap<QueueId, Option<Arc<Queued>>>,
+    /// Recipients of queued messages by number; `None` is removed.
+    pub queued_recipients: BTreeMap<(QueueId, u32), Option<QueuedRecipient>>,
     /// Mailboxes removed with all that is theirs.
     pub deleted: Vec<MailboxId>,
 }
@@ -70,14 +76,21 @@ impl Rows {
         self.subscriptions.extend(later.subscriptions);
         self.grants.extend(later.grants);
         self.duplicate_keys.extend(later.duplicate_keys);
+        self.queued.extend(later.queued);
+        self.queued_recipients.extend(later.queued_recipients);
         self.deleted.extend(later.deleted);
     }
 
     /// Counts one instance more (or less) of a message with its trace fields.
     pub fn count(&mut self, entry: &Entry, delta: i64) {
-        *self.blob_references.entry(entry.blob).or_default() += delta;
-        if entry.trace != TraceId::NONE {
-            *self.trace_references.entry(entry.trace).or_default() += delta;
+        self.refer((entry.blob, entry.trace), delta);
+    }
+
+    /// Counts one more (or less) that needs a message and trace fields.
+    pub fn refer(&mut self, (blob, trace): (BlobId, TraceId), delta: i64) {
+        *self.blob_references.entry(blob).or_default() += delta;
+        if trace != TraceId::NONE {
+            *self.trace_references.entry(trace).or_default() += delta;
         }
     }
 }

@@ -7,11 +7,14 @@ use std::sync::atomic::AtomicU64;
 
 use super::change::Grant;
 use super::overlay::Overlay;
+use super::queue::Queued;
 use super::rows::Rows;
 use super::snapshot::{Entry, Snapshot};
 use super::{Mailbox, StoreError, Subscriptions};
 use crate::mail::account::{Account, Folder};
-use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, Timestamp, TraceId, Uid, UidValidity};
+use crate::mail::id::{
+    BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid, UidValidity,
+};
 
 /// Everything that is committed, apart from the contents of mailboxes that nobody uses.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +23,7 @@ pub struct State {
     names: HashMap<Account, BTreeMap<Folder, MailboxId>>,
     subscriptions: HashMap<Login, Arc<Subscriptions>>,
     grants: Arc<Vec<Grant>>,
+    queue: BTreeMap<QueueId, Arc<Queued>>,
     counters: Counters,
 }
 
@@ -32,6 +36,8 @@ pub struct Counters {
     pub blob: i64,
     /// Of trace fields.
     pub trace: i64,
+    /// Of queued messages.
+    pub queue: i64,
     /// Of epochs.
     pub uid_validity: u32,
 }
@@ -89,6 +95,10 @@ pub struct Changed {
     pub subscriptions: HashMap<Login, Arc<Subscriptions>>,
     /// All grants, if one changed.
     pub grants: Option<Arc<Vec<Grant>>>,
+    /// Queued messages as they are now; `None` has left the queue.
+    pub queue: BTreeMap<QueueId, Option<Arc<Queued>>>,
+    /// How many messages are queued now, if that changed.
+    pub queue_length: Option<usize>,
     /// The counters, if one changed.
     pub counters: Option<Counters>,
     /// New messages by hash.
@@ -105,6 +115,8 @@ impl Changed {
         self.counts.extend(later.counts);
         self.subscriptions.extend(later.subscriptions);
         self.grants = later.grants.or(self.grants.take());
+        self.queue.extend(later.queue);
+        self.queue_length = later.queue_length.or(self.queue_length);
         self.counters = later.counters.or(self.counters);
         self.blobs.extend(later.blobs);
         self.rows.absorb(later.rows);
@@ -116,6 +128,7 @@ impl Changed {
             && self.names.is_empty()
             && self.subscriptions.is_empty()
             && self.grants.is_none()
+            && self.queue.is_empty()
             && self.counters.is_none()
     }
 
@@ -162,6 +175,11 @@ impl State {
         &self.grants
     }
 
+    /// All queued messages.
+    pub fn queue(&self) -> &BTreeMap<QueueId, Arc<Queued>> {
+        &self.queue
+    }
+
     /// The last numbers given.
     pub fn counters(&self) -> Counters {
         self.counters
@@ -184,6 +202,11 @@ impl State {
     /// Puts a user's choices in place that an engine has read.
     pub fn load_subscriptions(&mut self, user: Login, subscriptions: Subscriptions) {
         self.subscriptions.insert(user, Arc::new(subscriptions));
+    }
+
+    /// Puts a queued message in place that an engine has read.
+    pub fn load_queued(&mut self, queued: Queued) {
+        self.queue.insert(queued.id, Arc::new(queued));
     }
 
     /// Puts a mailbox's messages in place, if they are of its present state; gives what is in place
@@ -229,6 +252,12 @@ impl State {
         self.subscriptions.extend(changed.subscriptions);
         if let Some(grants) = changed.grants {
             self.grants = grants;
+        }
+        for (id, queued) in changed.queue {
+            match queued {
+                Some(queued) => drop(self.queue.insert(id, queued)),
+                None => drop(self.queue.remove(&id)),
+            }
         }
         self.counters = changed.counters.unwrap_or(self.counters);
     }
@@ -344,6 +373,12 @@ impl Counters {
     pub fn next_trace(&mut self) -> TraceId {
         self.trace += 1;
         TraceId(self.trace)
+    }
+
+    /// The number of a new queued message.
+    pub fn next_queue(&mut self) -> QueueId {
+        self.queue += 1;
+        QueueId(self.queue)
     }
 
     /// A new epoch: above all before, and not below the clock, so that a store that was lost and

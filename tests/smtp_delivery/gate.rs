@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use postfach::mail::account::{Account, Folder};
 use postfach::mail::flag::SeenMode;
-use postfach::mail::id::{BlobId, Login, MailboxId, ModSeq, Timestamp, TraceId, Uid};
+use postfach::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid};
 use postfach::mail::uid_set::UidSet;
 use postfach::store::change::{Grant, Receipt, Transaction};
 use postfach::store::memory::Memory;
 use postfach::store::overlay::Overlay;
+use postfach::store::queue::Queued;
 use postfach::store::snapshot::Snapshot;
 use postfach::store::{
     Answer, Facts, FactsWanted, Mailbox, Status, Store, StoreError, Subscriptions,
@@ -100,6 +101,15 @@ impl Store for Gate {
     }
     fn watch_mailboxes(&self) -> watch::Receiver<u64> {
         self.inner.watch_mailboxes()
+    }
+    fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {
+        self.inner.queued(id)
+    }
+    fn queued_from(&self, first: QueueId, max: usize) -> Vec<Arc<Queued>> {
+        self.inner.queued_from(first, max)
+    }
+    fn watch_queue(&self) -> watch::Receiver<QueueId> {
+        self.inner.watch_queue()
     }
     fn now(&self) -> Timestamp {
         self.inner.now()

@@ -29,7 +29,7 @@ impl Draft<'_> {
     pub(super) fn delivered(&mut self, delivered: Delivered) -> Result<Outcome, StoreError> {
         let mailbox = delivered.mailbox;
         let uid_validity = self.held(mailbox)?.mailbox.uid_validity;
-        if delivered.duplicate_key.is_some_and(|key| self.is_duplicate(&key)) {
+        if self.is_duplicate(delivered.duplicate_key) {
             return Ok(Outcome::Duplicate);
         }
         let trace_bytes = delivered.trace.len() as u64;
@@ -56,9 +56,7 @@ impl Draft<'_> {
         for user in &delivered.seen_by {
             self.see(mailbox, user, (&[uid], true, modseq))?;
         }
-        if let Some(key) = delivered.duplicate_key {
-            self.own.rows.duplicate_keys.insert(key, self.base.now);
-        }
+        self.use_duplicate_key(delivered.duplicate_key);
         Ok(Outcome::Stored { uid, uid_validity })
     }
 
@@ -247,14 +245,20 @@ impl Draft<'_> {
     }
 
     /// Keys that this transaction itself used do not count: one mail for several mailboxes.
-    fn is_duplicate(&self, key: &[u8; 32]) -> bool {
+    pub(super) fn is_duplicate(&self, key: Option<[u8; 32]>) -> bool {
+        let Some(key) = &key else { return false };
         let group = self.group.rows.duplicate_keys.get(key);
         let used = group.or(self.base.known.duplicate_keys.get(key));
         let within = |used: i64| self.base.now.seconds() - used < DUPLICATE_KEY_SECS;
         used.is_some_and(|used| within(used.seconds()))
     }
 
-    fn blob_of(&mut self, message: NewMessage) -> BlobId {
+    pub(super) fn use_duplicate_key(&mut self, key: Option<[u8; 32]>) {
+        let now = self.base.now;
+        self.own.rows.duplicate_keys.extend(key.map(|key| (key, now)));
+    }
+
+    pub(super) fn blob_of(&mut self, message: NewMessage) -> BlobId {
         let hash = message.hash;
         let known = self.own.blobs.get(&hash).or(self.group.blobs.get(&hash));
         if let Some(blob) = known.or(self.base.known.blobs.get(&hash)) {
@@ -266,7 +270,7 @@ impl Draft<'_> {
         blob
     }
 
-    fn trace_of(&mut self, trace: Vec<u8>) -> TraceId {
+    pub(super) fn trace_of(&mut self, trace: Vec<u8>) -> TraceId {
         if trace.is_empty() {
             return TraceId::NONE;
         }

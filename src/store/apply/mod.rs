@@ -4,6 +4,7 @@
 
 mod folders;
 mod messages;
+mod queue;
 mod transfer;
 
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ use super::{Mailbox, StoreError};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::{BlobId, MailboxId, ModSeq, Timestamp};
 
-/// For how long a duplicate key suppresses a second instance.
+/// For how long a duplicate key suppresses a repetition.
 pub const DUPLICATE_KEY_SECS: i64 = 24 * 60 * 60;
 /// Most bytes in the name of a keyword.
 pub const KEYWORD_BYTES_MAX: usize = 255;
@@ -99,6 +100,8 @@ impl<'a> Draft<'a> {
                 self.subscribed(user, (account, folder), subscribed)
             }
             Change::Granted(grant) => self.granted(grant),
+            Change::Queued(new) => self.queued(*new),
+            Change::QueueUpdated { id, recipients } => Ok(self.queue_updated(id, recipients)),
         }
     }
 

@@ -126,4 +126,16 @@ contract! {
         an_account_has_a_limit_of_mailboxes_and_names_of_length
         subscriptions_are_each_users_own_and_outlive_the_mailbox
         grants_replace_each_other_and_are_watched;
+    queue:
+        what_is_queued_can_be_read
+        the_queue_is_listed_in_the_order_of_arrival
+        recipients_come_further_each_by_itself
+        a_message_leaves_the_queue_with_its_last_recipient
+        what_is_gone_from_the_queue_is_skipped
+        a_sent_copy_and_its_queue_entry_share_the_message
+        a_repetition_is_neither_filed_nor_queued
+        a_report_and_the_end_of_a_recipient_are_one
+        a_queued_message_has_one_to_a_thousand_recipients
+        a_long_reply_is_cut
+        a_watch_of_the_queue_fires_when_something_is_queued;
 }

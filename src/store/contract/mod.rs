@@ -8,6 +8,7 @@ pub(super) mod engines;
 mod flags;
 mod folders;
 mod model;
+pub(super) mod queue;
 mod random;
 
 use std::sync::Arc;

@@ -469,7 +469,7 @@ fn told(outcome: &Outcome) -> Expected {
         Outcome::Flags { refused } => Expected::Refused(set(refused)),
         Outcome::Expunged { uids } => Expected::Expunged(set(uids)),
         Outcome::Created(_) => Expected::Created,
-        Outcome::Done => Expected::Done,
+        Outcome::Queued(_) | Outcome::Done => Expected::Done,
     }
 }
 

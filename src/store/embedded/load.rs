@@ -9,9 +9,10 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::encode;
 use super::failure;
 use crate::mail::account::Folder;
-use crate::mail::id::{Login, MailboxId, ModSeq, Uid, UidValidity};
+use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, TraceId, Uid, UidValidity};
 use crate::store::change::Grant;
 use crate::store::overlay::{Block, Overlay};
+use crate::store::queue::Queued;
 use crate::store::snapshot::Snapshot;
 use crate::store::state::{Contents, Counters, Held, Loaded, State};
 use crate::store::{Mailbox, StoreError, Subscriptions, sql};
@@ -24,7 +25,15 @@ pub(super) struct PackRow {
 }
 
 /// Everything but the contents of mailboxes.
-pub(super) fn state(connection: &Connection) -> rusqlite::Result<State> {
+pub(super) fn state(connection: &Connection) -> Result<State, StoreError> {
+    let mut state = tree(connection).map_err(|e| failure(&e))?;
+    for queued in queue(connection)? {
+        state.load_queued(queued);
+    }
+    Ok(state)
+}
+
+fn tree(connection: &Connection) -> rusqlite::Result<State> {
     let mut state = State::default();
     state.load(counters(connection)?, grants(connection)?);
     let mut keywords = keywords(connection)?;
@@ -129,6 +138,7 @@ fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
             "mailbox" => counters.mailbox = row.get(1)?,
             "message" => counters.blob = row.get(1)?,
             "trace" => counters.trace = row.get(1)?,
+            "queue" => counters.queue = row.get(1)?,
             "uid_validity" => counters.uid_validity = row.get(1)?,
             _ => {}
         }
@@ -145,6 +155,37 @@ fn keywords(connection: &Connection) -> rusqlite::Result<HashMap<MailboxId, Vec<
         keywords.entry(MailboxId(row.get(0)?)).or_default().push(name);
     }
     Ok(keywords)
+}
+
+fn queue(connection: &Connection) -> Result<Vec<Queued>, StoreError> {
+    let mut recipients = queued_recipients(connection).map_err(|e| failure(&e))?;
+    let mut statement = connection.prepare(sql::QUEUE).map_err(|e| failure(&e))?;
+    let rows = statement.query_map([], |row| {
+        let (blob, trace) = (BlobId(row.get(1)?), TraceId(row.get(2)?));
+        let size_bytes = row.get::<_, i64>(3)?.unsigned_abs();
+        Ok((QueueId(row.get(0)?), blob, trace, size_bytes, row.get::<_, Vec<u8>>(4)?))
+    });
+    let mut queue = Vec::new();
+    for row in rows.map_err(|e| failure(&e))? {
+        let (id, blob, trace, size_bytes, envelope) = row.map_err(|e| failure(&e))?;
+        let envelope = Arc::new(encode::from_bytes(&envelope)?);
+        let rows = recipients.remove(&id).unwrap_or_default();
+        let recipients =
+            rows.iter().map(|row| encode::from_bytes(row)).collect::<Result<_, _>>()?;
+        queue.push(Queued { id, blob, trace, size_bytes, envelope, recipients });
+    }
+    Ok(queue)
+}
+
+/// Each as it stands in its row, by number.
+fn queued_recipients(connection: &Connection) -> rusqlite::Result<HashMap<QueueId, Vec<Vec<u8>>>> {
+    let mut recipients: HashMap<QueueId, Vec<Vec<u8>>> = HashMap::new();
+    let mut statement = connection.prepare(sql::QUEUED_RECIPIENTS)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        recipients.entry(QueueId(row.get(0)?)).or_default().push(row.get(1)?);
+    }
+    Ok(recipients)
 }
 
 fn grants(connection: &Connection) -> rusqlite::Result<Vec<Grant>> {

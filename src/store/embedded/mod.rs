@@ -14,6 +14,7 @@ mod readers;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod writer;
 
 use std::collections::HashMap;
@@ -33,14 +34,15 @@ use self::pack::{PackReader, PackWriter};
 use self::readers::{Reader, Readers};
 use self::writer::{Commit, Job};
 use super::board::Board;
-use super::change::{Change, Grant, Receipt, Transaction};
+use super::change::{Grant, Receipt, Transaction};
 use super::overlay::Overlay;
+use super::queue::Queued;
 use super::snapshot::Snapshot;
 use super::state::{Contents, Loaded};
-use super::{Answer, Facts, FactsWanted, Mailbox, Status, Store, StoreError, Subscriptions, sql};
+use super::{Answer, Facts, FactsWanted, Mailbox, Status, Store, StoreError, Subscriptions};
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
-use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, Timestamp, TraceId, Uid};
+use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid};
 use crate::mail::uid_set::UidSet;
 use crate::sys::Clock;
 
@@ -109,7 +111,7 @@ pub fn open(
     let connection = open_database(&database)?;
     File::open(data_dir).and_then(|directory| directory.sync_all()).map_err(disk)?;
     let pack = open_packs(&connection, &pack_dir)?;
-    let state = load::state(&connection).map_err(|e| failure(&e))?;
+    let state = load::state(&connection)?;
     let packs = Arc::new(PackReader::new(&pack_dir));
     let reader = || Reader::new(open_read_only(&database)?, packs.clone());
     let readers = (0..options.readers.max(1)).map(|_| reader()).collect::<Result<_, _>>()?;
@@ -317,6 +319,18 @@ impl Store for Embedded {
         self.0.shared.board().watch_tree()
     }
 
+    fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {
+        self.0.shared.board().queued(id)
+    }
+
+    fn queued_from(&self, first: QueueId, max: usize) -> Vec<Arc<Queued>> {
+        self.0.shared.board().queued_from(first, max)
+    }
+
+    fn watch_queue(&self) -> watch::Receiver<QueueId> {
+        self.0.shared.board().watch_queue()
+    }
+
     fn now(&self) -> Timestamp {
         self.0.shared.clock.now()
     }
@@ -328,9 +342,8 @@ fn encode_messages(
 ) -> Result<(HashMap<[u8; 32], Encoded>, u64), StoreError> {
     let mut encoded = HashMap::new();
     let mut bytes = 0;
-    for change in &transaction.changes {
-        let Change::Delivered(delivered) = change else { continue };
-        let message = &delivered.message;
+    let brought = transaction.changes.iter().filter_map(|change| change.brings());
+    for (message, _) in brought {
         if let Entry::Vacant(place) = encoded.entry(message.hash) {
             place.insert(Encoded::of(&message.parsed)?);
             bytes += message.bytes.len();
@@ -350,16 +363,10 @@ fn lock(data_dir: &Path) -> Result<File, StoreError> {
 }
 
 fn open_database(path: &Path) -> Result<Connection, StoreError> {
-    let connection = Connection::open(path).map_err(|e| failure(&e))?;
+    let mut connection = Connection::open(path).map_err(|e| failure(&e))?;
     prepare_database(&connection).map_err(|e| failure(&e))?;
-    let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
-    match version.map_err(|e| failure(&e))? {
-        sql::SCHEMA_VERSION => Ok(connection),
-        other => {
-            let problem = format!("{} has layout {other}, not ours", path.display());
-            Err(StoreError::Unavailable(problem))
-        }
-    }
+    upgrade::upgrade(&mut connection, path)?;
+    Ok(connection)
 }
 
 fn prepare_database(connection: &Connection) -> rusqlite::Result<()> {
@@ -369,15 +376,7 @@ fn prepare_database(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -32_768)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if version == 0 {
-        let schema = sql::schema(&sql::SQLITE);
-        let version = sql::SCHEMA_VERSION;
-        let all = format!("BEGIN IMMEDIATE; {schema} PRAGMA user_version = {version}; COMMIT;");
-        connection.execute_batch(&all)?;
-    }
-    Ok(())
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
 }
 
 fn open_read_only(path: &Path) -> Result<Connection, StoreError> {

@@ -8,8 +8,8 @@ use rusqlite::{CachedStatement, Connection, params};
 use super::encode::{self, Encoded};
 use super::pack::Place;
 use crate::mail::account::Account;
-use crate::mail::id::{BlobId, Login, MailboxId, Timestamp};
-use crate::store::overlay::Block;
+use crate::mail::id::{BlobId, Login, Timestamp};
+use crate::store::queue::Queued;
 use crate::store::rows::Rows;
 use crate::store::state::{Changed, Counters, Held};
 use crate::store::{StoreError, sql};
@@ -30,6 +30,7 @@ pub(super) fn write(connection: &Connection, group: &Group<'_>) -> rusqlite::Res
     instances(connection, rows)?;
     overlays(connection, rows)?;
     mailboxes(connection, group.changed)?;
+    queue(connection, rows)?;
     choices(connection, rows)
 }
 
@@ -128,15 +129,41 @@ fn instances(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
 fn overlays(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
     let mut put = connection.prepare_cached(sql::PUT_OVERLAY)?;
     for ((mailbox, login, number), block) in &rows.blocks {
-        let (seen, runs) = (block.seen.cast_signed(), run_bytes(block)?);
+        let (seen, runs) = (block.seen.cast_signed(), bytes(&block.runs)?);
         let row = params![mailbox.0, login.as_str(), number, seen, runs];
         put.execute(row)?;
     }
     Ok(())
 }
 
-fn run_bytes(block: &Block) -> rusqlite::Result<Vec<u8>> {
-    let bytes = encode::to_bytes(&block.runs);
+/// Recipients first: with a message that has left go those that a group wrote before.
+fn queue(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached(sql::PUT_QUEUED_RECIPIENT)?;
+    let mut delete = connection.prepare_cached(sql::DELETE_QUEUED_RECIPIENT)?;
+    for ((id, number), recipient) in &rows.queued_recipients {
+        match recipient {
+            Some(recipient) => put.execute(params![id.0, number, bytes(recipient)?])?,
+            None => delete.execute(params![id.0, number])?,
+        };
+    }
+    for (id, queued) in &rows.queued {
+        match queued {
+            Some(queued) => put_queued(connection, queued)?,
+            None => delete_each(connection, (&sql::DELETE_QUEUED, id.0))?,
+        }
+    }
+    Ok(())
+}
+
+fn put_queued(connection: &Connection, queued: &Queued) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached(sql::PUT_QUEUED)?;
+    let (size_bytes, envelope) = (queued.size_bytes.cast_signed(), bytes(&*queued.envelope)?);
+    put.execute(params![queued.id.0, queued.blob.0, queued.trace.0, size_bytes, envelope])?;
+    Ok(())
+}
+
+fn bytes<T: serde::Serialize>(value: &T) -> rusqlite::Result<Vec<u8>> {
+    let bytes = encode::to_bytes(value);
     bytes.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
@@ -150,7 +177,7 @@ fn mailboxes(connection: &Connection, changed: &Changed) -> rusqlite::Result<()>
         put.execute(params![mailbox.0, number, &**name])?;
     }
     for id in &changed.rows.deleted {
-        delete_mailbox(connection, *id)?;
+        delete_each(connection, (&sql::DELETE_MAILBOX, id.0))?;
     }
     match changed.counters {
         Some(counters) => put_counters(connection, counters),
@@ -173,9 +200,10 @@ fn put_mailbox(put: &mut CachedStatement<'_>, held: &Held) -> rusqlite::Result<(
     Ok(())
 }
 
-fn delete_mailbox(connection: &Connection, id: MailboxId) -> rusqlite::Result<()> {
-    for query in sql::DELETE_MAILBOX {
-        connection.prepare_cached(query)?.execute(params![id.0])?;
+/// Runs queries that each remove what belongs to `id`.
+fn delete_each(connection: &Connection, (queries, id): (&[&str], i64)) -> rusqlite::Result<()> {
+    for query in queries {
+        connection.prepare_cached(query)?.execute(params![id])?;
     }
     Ok(())
 }
@@ -187,6 +215,7 @@ fn put_counters(connection: &Connection, counters: Counters) -> rusqlite::Result
         ("mailbox", counters.mailbox),
         ("message", counters.blob),
         ("trace", counters.trace),
+        ("queue", counters.queue),
         ("uid_validity", i64::from(counters.uid_validity)),
     ];
     for (name, value) in values {

@@ -1,13 +1,15 @@
 //! What the embedded engine promises beyond the contract: what is acknowledged is there after a
 //! restart, disks fail without harm, mailboxes come and go from memory, dead bytes are freed.
 
+mod queue;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use super::pack::{Faults, HEADER_BYTES, PACK_BYTES_MAX};
 use super::*;
-use crate::store::change::Bytes;
+use crate::store::change::{Bytes, Change};
 use crate::store::contract::engines::{Folder as Place, Running, clock};
 use crate::store::contract::{self, Bench, delivered, delivery, keywords};
 use crate::sys::ManualClock;

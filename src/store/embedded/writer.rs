@@ -17,7 +17,7 @@ use super::persist::{self, Group};
 use super::{Shared, failure};
 use crate::mail::id::{BlobId, MailboxId, Timestamp};
 use crate::store::apply::{self, Base, Known};
-use crate::store::change::{Change, Receipt, Transaction};
+use crate::store::change::{Receipt, Transaction};
 use crate::store::state::{Changed, Contents, Loaded};
 use crate::store::{StoreError, sql};
 
@@ -231,14 +231,11 @@ impl Writer {
         let mut by_hash = self.connection.prepare_cached(sql::MESSAGE_BY_HASH)?;
         let mut by_key = self.connection.prepare_cached(sql::DUPLICATE_KEY)?;
         let changes = commits.iter().flat_map(|commit| &commit.transaction.changes);
-        for delivered in changes.filter_map(|change| match change {
-            Change::Delivered(delivered) => Some(delivered),
-            _ => None,
-        }) {
-            let hash = delivered.message.hash;
+        for (message, duplicate_key) in changes.filter_map(|change| change.brings()) {
+            let hash = message.hash;
             let found = by_hash.query_row(params![hash.as_slice()], |row| row.get(0));
             known.blobs.extend(found.optional()?.map(|id| (hash, BlobId(id))));
-            if let Some(key) = delivered.duplicate_key {
+            if let Some(key) = duplicate_key {
                 let found = by_key.query_row(params![key.as_slice()], |row| row.get(0));
                 known.duplicate_keys.extend(found.optional()?.map(|used| (key, Timestamp(used))));
             }

@@ -1,76 +1,8 @@
-//! The tables and every query, once, in the subset that SQLite and PostgreSQL share: `$1` in order
+//! Every query, once, in the subset that SQLite and PostgreSQL share: `$1` in order
 //! of first use, ON CONFLICT, 64-bit integers, text and bytes only, times in microseconds. Knows
-//! no engine; what differs between dialects is a `Dialect`.
+//! no engine. The tables are in `layout`.
 
-/// What two SQL engines write differently.
-pub(super) struct Dialect {
-    /// Type of a primary key that is a number: in SQLite the row's own number.
-    id: &'static str,
-    /// Type of bytes.
-    bytes: &'static str,
-    /// What makes a table be stored in the order of its key.
-    clustered: &'static str,
-}
-
-/// SQLite.
-pub(super) const SQLITE: Dialect =
-    Dialect { id: "INTEGER", bytes: "BLOB", clustered: " WITHOUT ROWID" };
-
-/// The version of `SCHEMA`; an engine refuses a store with another one.
-pub(super) const SCHEMA_VERSION: i64 = 1;
-
-/// The statements that make an empty store.
-pub(super) fn schema(dialect: &Dialect) -> String {
-    SCHEMA
-        .replace("{id}", dialect.id)
-        .replace("{bytes}", dialect.bytes)
-        .replace("{clustered}", dialect.clustered)
-}
-
-/// Rows that are read for every message of a mailbox are narrow; what FETCH and SEARCH read of a
-/// message is apart, a table each.
-const SCHEMA: &str = "
-CREATE TABLE counter (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
-CREATE TABLE mailbox (
-  id {id} PRIMARY KEY, kind BIGINT NOT NULL, account TEXT NOT NULL, folder TEXT NOT NULL,
-  uid_validity BIGINT NOT NULL, uid_next BIGINT NOT NULL, highest_modseq BIGINT NOT NULL);
-CREATE TABLE keyword (
-  mailbox BIGINT NOT NULL, number BIGINT NOT NULL, name TEXT NOT NULL,
-  PRIMARY KEY (mailbox, number)){clustered};
-CREATE TABLE instance (
-  mailbox BIGINT NOT NULL, uid BIGINT NOT NULL, modseq BIGINT NOT NULL, blob BIGINT NOT NULL,
-  trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL, trace_bytes BIGINT NOT NULL,
-  internal_date BIGINT NOT NULL, saved BIGINT NOT NULL, flags BIGINT NOT NULL, keywords {bytes},
-  PRIMARY KEY (mailbox, uid)){clustered};
-CREATE TABLE tombstone (
-  mailbox BIGINT NOT NULL, modseq BIGINT NOT NULL, first BIGINT NOT NULL, last BIGINT NOT NULL,
-  PRIMARY KEY (mailbox, modseq, first)){clustered};
-CREATE TABLE overlay (
-  mailbox BIGINT NOT NULL, login TEXT NOT NULL, block BIGINT NOT NULL,
-  seen BIGINT NOT NULL, runs {bytes} NOT NULL,
-  PRIMARY KEY (mailbox, login, block)){clustered};
-CREATE TABLE message (
-  id {id} PRIMARY KEY, hash {bytes} NOT NULL, pack BIGINT NOT NULL, start BIGINT NOT NULL,
-  length BIGINT NOT NULL, instances BIGINT NOT NULL, freed BIGINT);
-CREATE UNIQUE INDEX message_hash ON message (hash);
-CREATE INDEX message_freed ON message (freed) WHERE freed IS NOT NULL;
-CREATE TABLE envelope (id {id} PRIMARY KEY, data {bytes} NOT NULL);
-CREATE TABLE structure (id {id} PRIMARY KEY, data {bytes} NOT NULL);
-CREATE TABLE fields (id {id} PRIMARY KEY, data {bytes} NOT NULL);
-CREATE TABLE search_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
-CREATE TABLE trace (
-  id {id} PRIMARY KEY, data {bytes} NOT NULL, instances BIGINT NOT NULL, freed BIGINT);
-CREATE INDEX trace_freed ON trace (freed) WHERE freed IS NOT NULL;
-CREATE TABLE subscription (
-  login TEXT NOT NULL, kind BIGINT NOT NULL, account TEXT NOT NULL, folder TEXT NOT NULL,
-  subscribed BIGINT NOT NULL, PRIMARY KEY (login, kind, account, folder)){clustered};
-CREATE TABLE access (
-  kind BIGINT NOT NULL, account TEXT NOT NULL, login TEXT NOT NULL, rights TEXT NOT NULL,
-  PRIMARY KEY (kind, account, login)){clustered};
-CREATE TABLE duplicate_key (digest {bytes} PRIMARY KEY, used BIGINT NOT NULL){clustered};
-CREATE INDEX duplicate_key_used ON duplicate_key (used);
-CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead BIGINT NOT NULL);
-";
+pub(super) mod layout;
 
 // Loading.
 pub(super) const COUNTERS: &str = "SELECT name, value FROM counter";
@@ -88,6 +20,9 @@ pub(super) const INSTANCES: &str = "SELECT uid, modseq, blob, trace, size_bytes,
   internal_date, saved, flags, keywords FROM instance WHERE mailbox = $1 ORDER BY uid";
 pub(super) const OVERLAYS: &str =
     "SELECT login, block, seen, runs FROM overlay WHERE mailbox = $1 ORDER BY login, block";
+pub(super) const QUEUE: &str = "SELECT id, blob, trace, size_bytes, envelope FROM queue";
+pub(super) const QUEUED_RECIPIENTS: &str =
+    "SELECT queue, data FROM queue_recipient ORDER BY queue, number";
 
 // Looking up before a group is applied.
 pub(super) const MESSAGE_BY_HASH: &str = "SELECT id FROM message WHERE hash = $1";
@@ -137,6 +72,15 @@ pub(super) const PUT_DUPLICATE_KEY: &str = "INSERT INTO duplicate_key (digest, u
 pub(super) const PUT_PACK_END: &str =
     "INSERT INTO pack (number, committed_end, dead) VALUES ($1, $2, 0)
   ON CONFLICT (number) DO UPDATE SET committed_end = excluded.committed_end";
+pub(super) const PUT_QUEUED: &str =
+    "INSERT INTO queue (id, blob, trace, size_bytes, envelope) VALUES ($1, $2, $3, $4, $5)";
+pub(super) const PUT_QUEUED_RECIPIENT: &str = "INSERT INTO queue_recipient (queue, number, data)
+  VALUES ($1, $2, $3) ON CONFLICT (queue, number) DO UPDATE SET data = excluded.data";
+pub(super) const DELETE_QUEUED_RECIPIENT: &str =
+    "DELETE FROM queue_recipient WHERE queue = $1 AND number = $2";
+/// What goes with a queued message that has left.
+pub(super) const DELETE_QUEUED: [&str; 2] =
+    ["DELETE FROM queue WHERE id = $1", "DELETE FROM queue_recipient WHERE queue = $1"];
 
 /// What goes with a mailbox that is deleted.
 pub(super) const DELETE_MAILBOX: [&str; 5] = [

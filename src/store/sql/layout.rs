@@ -1,0 +1,84 @@
+//! The tables, version by version: a new store gets all of them in order, an older one what it
+//! lacks. What is written here once is never changed, only added to: stores have it.
+
+/// What two SQL engines write differently.
+pub(in crate::store) struct Dialect {
+    /// Type of a primary key that is a number: in SQLite the row's own number.
+    id: &'static str,
+    /// Type of bytes.
+    bytes: &'static str,
+    /// What makes a table be stored in the order of its key.
+    clustered: &'static str,
+}
+
+/// SQLite.
+pub(in crate::store) const SQLITE: Dialect =
+    Dialect { id: "INTEGER", bytes: "BLOB", clustered: " WITHOUT ROWID" };
+
+/// The version of the layout that this program reads and writes.
+pub(in crate::store) const VERSION: usize = LAYOUTS.len();
+
+/// The statements that bring an empty or older store from `version` to the next one; `None` when
+/// there is no next one. What they leave to convert, the engine does in the same transaction.
+pub(in crate::store) fn next(dialect: &Dialect, version: usize) -> Option<String> {
+    let layout = LAYOUTS.get(version)?;
+    let layout = layout.replace("{id}", dialect.id).replace("{bytes}", dialect.bytes);
+    Some(layout.replace("{clustered}", dialect.clustered))
+}
+
+const LAYOUTS: [&str; 2] = [LAYOUT_1, LAYOUT_2];
+
+/// Rows that are read for every message of a mailbox are narrow; what FETCH and SEARCH read of a
+/// message is apart, a table each.
+const LAYOUT_1: &str = "
+CREATE TABLE counter (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
+CREATE TABLE mailbox (
+  id {id} PRIMARY KEY, kind BIGINT NOT NULL, account TEXT NOT NULL, folder TEXT NOT NULL,
+  uid_validity BIGINT NOT NULL, uid_next BIGINT NOT NULL, highest_modseq BIGINT NOT NULL);
+CREATE TABLE keyword (
+  mailbox BIGINT NOT NULL, number BIGINT NOT NULL, name TEXT NOT NULL,
+  PRIMARY KEY (mailbox, number)){clustered};
+CREATE TABLE instance (
+  mailbox BIGINT NOT NULL, uid BIGINT NOT NULL, modseq BIGINT NOT NULL, blob BIGINT NOT NULL,
+  trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL, trace_bytes BIGINT NOT NULL,
+  internal_date BIGINT NOT NULL, saved BIGINT NOT NULL, flags BIGINT NOT NULL, keywords {bytes},
+  PRIMARY KEY (mailbox, uid)){clustered};
+CREATE TABLE tombstone (
+  mailbox BIGINT NOT NULL, modseq BIGINT NOT NULL, first BIGINT NOT NULL, last BIGINT NOT NULL,
+  PRIMARY KEY (mailbox, modseq, first)){clustered};
+CREATE TABLE overlay (
+  mailbox BIGINT NOT NULL, login TEXT NOT NULL, block BIGINT NOT NULL,
+  seen BIGINT NOT NULL, runs {bytes} NOT NULL,
+  PRIMARY KEY (mailbox, login, block)){clustered};
+CREATE TABLE message (
+  id {id} PRIMARY KEY, hash {bytes} NOT NULL, pack BIGINT NOT NULL, start BIGINT NOT NULL,
+  length BIGINT NOT NULL, instances BIGINT NOT NULL, freed BIGINT);
+CREATE UNIQUE INDEX message_hash ON message (hash);
+CREATE INDEX message_freed ON message (freed) WHERE freed IS NOT NULL;
+CREATE TABLE envelope (id {id} PRIMARY KEY, data {bytes} NOT NULL);
+CREATE TABLE structure (id {id} PRIMARY KEY, data {bytes} NOT NULL);
+CREATE TABLE fields (id {id} PRIMARY KEY, data {bytes} NOT NULL);
+CREATE TABLE search_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
+CREATE TABLE trace (
+  id {id} PRIMARY KEY, data {bytes} NOT NULL, instances BIGINT NOT NULL, freed BIGINT);
+CREATE INDEX trace_freed ON trace (freed) WHERE freed IS NOT NULL;
+CREATE TABLE subscription (
+  login TEXT NOT NULL, kind BIGINT NOT NULL, account TEXT NOT NULL, folder TEXT NOT NULL,
+  subscribed BIGINT NOT NULL, PRIMARY KEY (login, kind, account, folder)){clustered};
+CREATE TABLE access (
+  kind BIGINT NOT NULL, account TEXT NOT NULL, login TEXT NOT NULL, rights TEXT NOT NULL,
+  PRIMARY KEY (kind, account, login)){clustered};
+CREATE TABLE duplicate_key (digest {bytes} PRIMARY KEY, used BIGINT NOT NULL){clustered};
+CREATE INDEX duplicate_key_used ON duplicate_key (used);
+CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead BIGINT NOT NULL);
+";
+
+/// The queue. `instances` of a message and of trace fields count its entries, too.
+const LAYOUT_2: &str = "
+CREATE TABLE queue (
+  id {id} PRIMARY KEY, blob BIGINT NOT NULL, trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
+  envelope {bytes} NOT NULL);
+CREATE TABLE queue_recipient (
+  queue BIGINT NOT NULL, number BIGINT NOT NULL, data {bytes} NOT NULL,
+  PRIMARY KEY (queue, number)){clustered};
+";
