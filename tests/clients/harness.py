@@ -23,6 +23,7 @@ import traceback
 from email.message import EmailMessage
 
 import imapclient
+from sink import Sink
 
 TEST_SECONDS = 60
 ALL_SECONDS = 300
@@ -39,8 +40,12 @@ class Demo:
         self.log_path = os.path.join(directory, "demo.log")
         os.makedirs(directory, exist_ok=True)
         self.home = os.path.join(directory, "demo")
+        self.outside = Sink()
         self.process = subprocess.Popen(
-            [binary, "demo", "--dir", self.home, "--port-base", str(free_port_base())],
+            [
+                binary, "demo", "--dir", self.home, "--port-base", str(free_port_base()),
+                "--via", f"smtp://127.0.0.1:{self.outside.port}",
+            ],  # fmt: skip
             stdout=open(self.log_path, "wb"),
             stderr=subprocess.STDOUT,
             start_new_session=True,

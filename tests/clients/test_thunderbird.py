@@ -43,7 +43,7 @@ def test_thunderbird_works_as_its_user_expects(demo):
         anna.append("INBOX", f"Subject: {own}\r\n\r\nfür mich\r\n".encode())
     port = next(p for p in range(25480, 25500) if is_free(p))
     bird = Thunderbird(
-        os.path.join(demo.directory, "bird"), "anna", demo.ports["imaps"], port, free_display()
+        os.path.join(demo.directory, "bird"), "anna", demo.ports, port, free_display()
     )
     try:
         bird.trust(demo.ca_pem)
@@ -99,5 +99,16 @@ def steps(demo, bird, ask, late, own):
     bird.command("cmd_delete")
     until(lambda: count(demo, "anna", "Trash", own) == 1, "anna's Trash", 10)
     equal(count(demo, "anna", "INBOX", own), 0, "what is left in INBOX")
+    # answer as the inbox: the identity by Delivered-To, one copy in the team's Sent
+    bird.open_folder("Shared/Support")
+    equal(bird.reply("Shared/Support", ask, "Es kommt morgen."), "support@example.org", "From")
+    answer = f"Re: {ask}"
+    outside = until(lambda: demo.outside.with_subject(answer), "the answer outside", 10)
+    equal((len(outside), outside[0][0]), (1, "support@example.org"), "what left")
+    equal(count(demo, "ben", "Shared/Support/Sent", answer), 1, "copies in the team's Sent")
+    until(lambda: count(demo, "anna", "Sent", answer) == 1, "Thunderbird's own copy", 10)
+    answered = flags_for(demo, "ben", "Shared/Support", ask)
+    assert imapclient.ANSWERED in answered, answered
+
     bird.open_folder("Shared/Support")
     bird.show("Shared/Support", ask)

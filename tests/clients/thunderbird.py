@@ -47,7 +47,6 @@ toolkit.telemetry.reportingpolicy.firstRun=false
 mail.accountmanager.accounts="account1,account2"
 mail.accountmanager.defaultaccount="account1"
 mail.accountmanager.localfoldersserver="server2"
-mail.account.account1.identities="id1"
 mail.account.account1.server="server1"
 mail.account.account2.server="server2"
 mail.server.server1.type="imap"
@@ -65,7 +64,17 @@ mail.identity.id1.valid=true
 mail.identity.id1.smtpServer="smtp1"
 mail.smtpservers="smtp1"
 mail.smtpserver.smtp1.hostname="127.0.0.1"
-mail.smtpserver.smtp1.try_ssl=0
+mail.smtpserver.smtp1.try_ssl=2
+mail.smtpserver.smtp1.authMethod=3
+mail.account.account1.identities="id1,id2"
+mail.identity.id1.compose_html=false
+mail.identity.id2.valid=true
+mail.identity.id2.smtpServer="smtp1"
+mail.identity.id2.useremail="support@example.org"
+mail.identity.id2.fullName="Support"
+mail.identity.id2.compose_html=false
+mailnews.sendInBackground=false
+mail.compose.warn_public_recipients.aggressive=false
 """
 
 COMMON = """
@@ -85,13 +94,13 @@ const header = (name, subject) => {
 class Thunderbird:
     """Started by the constructor, stopped by `stop`; everything it writes is under `directory`."""
 
-    def __init__(self, directory, login, imaps_port, marionette_port, display):
+    def __init__(self, directory, login, ports, marionette_port, display):
         self.directory = directory
         self.display = f":{display}"
         self.processes = []
         profile = os.path.join(directory, "profile")
         os.makedirs(profile)
-        write_preferences(profile, login, imaps_port, marionette_port)
+        write_preferences(profile, login, ports, marionette_port)
         self.spawn("Xvfb", self.display, "-screen", "0", "1400x900x24", "-nolisten", "tcp")
         await_path(f"/tmp/.X11-unix/X{display}")
         self.spawn(
@@ -137,6 +146,10 @@ class Thunderbird:
                  .createInstance(Ci.nsILoginInfo);
                login.init("imap://127.0.0.1", null, "imap://127.0.0.1", args[0], args[1], "", "");
                await Services.logins.addLoginAsync(login);
+               const smtp = Cc["@mozilla.org/login-manager/loginInfo;1"]
+                 .createInstance(Ci.nsILoginInfo);
+               smtp.init("smtp://127.0.0.1", null, "smtp://127.0.0.1", args[0], args[1], "", "");
+               await Services.logins.addLoginAsync(smtp);
                Services.io.offline = false;
                server.performExpand(window3.msgWindow);""",
             login,
@@ -181,6 +194,27 @@ class Thunderbird:
         )
         self.run("pane.commandController.doCommand(args[0]);", name)
 
+    def reply(self, name, subject, text):
+        """Answers a message as its user does: Reply, type, Send. Gives the address that Thunderbird
+        chose to send from, once the window is closed."""
+        self.show(name, subject)
+        self.command("cmd_replySender")
+        compose = """const compose = Services.wm.getMostRecentWindow("msgcompose");"""
+        self.until(
+            compose
+            + """return compose?.gMsgCompose?.editor && compose.document.readyState == "complete"
+                   && !compose.gWindowLocked && !!compose.GetCurrentEditor()?.document.body;"""
+        )
+        sender = self.run(compose + "return compose.gCurrentIdentity.email;")
+        self.run(
+            compose
+            + """compose.GetCurrentEditor().insertText(args[0]);
+                 compose.goDoCommand("cmd_sendNow");""",
+            text,
+        )
+        self.until("""return !Services.wm.getMostRecentWindow("msgcompose");""")
+        return sender
+
     def flags(self, name, subject):
         return self.run(
             """const h = header(args[0], args[1]);
@@ -205,14 +239,18 @@ class Thunderbird:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def write_preferences(profile, login, imaps_port, marionette_port):
+def write_preferences(profile, login, ports, marionette_port):
     lines = [line for line in PREFERENCES.splitlines() if line]
     lines += [
         f"marionette.port={marionette_port}",
-        f"mail.server.server1.port={imaps_port}",
+        f"mail.server.server1.port={ports['imaps']}",
+        f"mail.smtpserver.smtp1.port={ports['submission']}",
+        f'mail.smtpserver.smtp1.username="{login}"',
+        f'mail.identity.id1.fcc_folder="imap://{login}@127.0.0.1/Sent"',
+        f'mail.identity.id2.fcc_folder="imap://{login}@127.0.0.1/Sent"',
         f'mail.server.server1.userName="{login}"',
         f'mail.server.server1.name="{login}"',
-        f'mail.identity.id1.useremail="{login}@demo.test"',
+        f'mail.identity.id1.useremail="{login}@example.org"',
         f'mail.identity.id1.fullName="{login}"',
     ]
     with open(os.path.join(profile, "user.js"), "w") as file:

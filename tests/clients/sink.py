@@ -1,0 +1,85 @@
+"""The world outside: a small SMTP server on loopback that keeps what it is given.
+
+Recipients whose local part begins with `refused` get 550, with `later` 451. Knows nothing of
+Postfach.
+"""
+
+import email
+import email.policy
+import socket
+import threading
+
+
+class Sink:
+    """Listens from its construction to `stop`; `messages` are (sender, recipients, bytes)."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.messages = []
+        self.lock = threading.Lock()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        with connection, connection.makefile("rwb") as stream:
+            def say(text):
+                stream.write(text.encode() + b"\r\n")
+                stream.flush()
+
+            say("220 outside.example ESMTP")
+            sender, recipients = None, []
+            for line in stream:
+                verb = line.decode(errors="replace").strip()
+                upper = verb.upper()
+                if upper.startswith("EHLO"):
+                    say("250-outside.example\r\n250-8BITMIME\r\n250 SIZE 100000000")
+                elif upper.startswith("HELO"):
+                    say("250 outside.example")
+                elif upper.startswith("MAIL"):
+                    sender, recipients = path(verb), []
+                    say("250 2.1.0 OK")
+                elif upper.startswith("RCPT"):
+                    to = path(verb)
+                    if to.startswith("refused"):
+                        say("550 5.1.1 There is nobody of that name")
+                    elif to.startswith("later"):
+                        say("451 4.2.0 Not now")
+                    else:
+                        recipients.append(to)
+                        say("250 2.1.5 OK")
+                elif upper == "DATA":
+                    say("354 Go on")
+                    content = []
+                    for piece in stream:
+                        if piece == b".\r\n":
+                            break
+                        content.append(piece[1:] if piece.startswith(b".") else piece)
+                    with self.lock:
+                        self.messages.append((sender, recipients, b"".join(content)))
+                    say("250 2.0.0 OK")
+                elif upper == "QUIT":
+                    say("221 2.0.0 Bye")
+                    return
+                else:
+                    say("250 2.0.0 OK")
+
+    def with_subject(self, subject):
+        """The messages with this subject, as (sender, recipients, message)."""
+        with self.lock:
+            parsed = [(s, r, email.message_from_bytes(m, policy=email.policy.default)) for s, r, m in self.messages]
+        return [(s, r, m) for s, r, m in parsed if m["Subject"] == subject]
+
+    def stop(self):
+        self.listener.close()
+
+
+def path(line):
+    return line.partition("<")[2].partition(">")[0]
