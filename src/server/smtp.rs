@@ -285,8 +285,8 @@ fn log(envelope: &Envelope, bytes: u64, result: &Result<delivery::Accepted, Refu
     );
     match result {
         Ok(accepted) => {
-            let delivery::Accepted { instances, duplicates } = accepted;
-            tracing::info!(bytes, recipients, instances, duplicates, "accepted");
+            let delivery::Accepted { instances, duplicates, queued } = accepted;
+            tracing::info!(bytes, recipients, instances, duplicates, queued, "accepted");
         }
         Err(Refused::Unavailable(error)) => {
             tracing::error!(bytes, recipients, %error, "cannot be stored");

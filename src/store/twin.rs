@@ -10,7 +10,7 @@ use crate::mail::message::{Content, Parsed, Part};
 /// The same body: the same tree of parts with the same types, sizes and numbers of lines, and the
 /// same text. Only who made the one message can make another like it.
 pub async fn twins(store: &dyn Store, message: &Parsed) -> Result<Vec<Instance>, StoreError> {
-    let Some(id) = message.envelope.own_id() else { return Ok(Vec::new()) };
+    let Some(id) = message.envelope.bare_message_id() else { return Ok(Vec::new()) };
     let instances = store.instances_of(&id).await?;
     let blobs: Vec<_> = instances.iter().map(|instance| instance.blob).collect();
     let wanted = FactsWanted { structure: true, text: true, ..FactsWanted::default() };

@@ -74,7 +74,7 @@ pub(super) fn duplicate_key(
     envelope: &Envelope,
     message: &NewMessage,
 ) -> Option<[u8; 32]> {
-    message.parsed.envelope.own_id()?;
+    message.parsed.envelope.bare_message_id()?;
     let mut hasher = blake3::Hasher::new();
     let recipients = envelope.transaction.recipients.iter().map(|r| format!("{:?}", r.path));
     for piece in std::iter::once(user.as_str().to_owned()).chain(recipients) {

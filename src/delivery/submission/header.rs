@@ -30,7 +30,7 @@ pub fn edited(header: &[u8], envelope: &Envelope, wanted: &Wanted<'_>) -> Option
     if envelope.date.is_none() {
         added.extend(format!("Date: {}\r\n", trace::date(wanted.date)).into_bytes());
     }
-    if envelope.own_id().is_none() {
+    if envelope.bare_message_id().is_none() {
         removed.push("Message-ID");
         added.extend(format!("Message-ID: <{}>\r\n", wanted.message_id).into_bytes());
     }

@@ -72,9 +72,23 @@ fn default_to_from(envelope: &mut Envelope, budget: &mut Budget) {
     }
 }
 
+impl Envelope {
+    /// The Message-ID without its angle brackets, as `References` of an answer names it.
+    pub fn bare_message_id(&self) -> Option<String> {
+        message_ids(self.message_id.as_deref()?).into_iter().next()
+    }
+
+    /// The identifier of the message that this one answers: the first of In-Reply-To, else the last
+    /// of References. RFC 5322 §3.6.4
+    pub fn answered_id(&self) -> Option<String> {
+        let parents = self.in_reply_to.as_deref().map(message_ids).unwrap_or_default();
+        parents.into_iter().next().or_else(|| self.references.last().cloned())
+    }
+}
+
 /// The identifiers of a Message-ID, In-Reply-To or References field without their angle brackets;
-/// at most `REFERENCES_MAX`. Where there are no brackets at all, words with an `@`
-/// count: some programs leave the brackets out.
+/// at most `REFERENCES_MAX`. Where there are no brackets at all, words with an `@` count: some
+/// programs leave the brackets out.
 pub fn message_ids(value: &[u8]) -> Vec<String> {
     let value = unfold(value);
     let mut ids: Vec<&[u8]> = if value.contains(&b'<') {
@@ -144,6 +158,21 @@ mod tests {
             let read = envelope.date_micros.zip(envelope.date_day);
             assert_eq!(read.map(|(micros, day)| (micros / 1_000_000, day)), *expected, "{written}");
         }
+    }
+
+    #[test]
+    fn a_message_id_is_bare_without_its_brackets() {
+        let bare =
+            |value: &str| envelope(&format!("Message-ID: {value}\r\n\r\n")).bare_message_id();
+        assert_eq!(bare("<A.1@b>").as_deref(), Some("A.1@b"));
+        assert_eq!(bare(" (x) < a@b > <c@d>").as_deref(), Some("a@b"));
+        assert_eq!(bare("\r\n <a@b>").as_deref(), Some("a@b"));
+        assert_eq!(bare("a@b").as_deref(), Some("a@b"));
+        assert_eq!((bare("<>"), bare(""), bare("nothing")), (None, None, None));
+        let longest = "x".repeat(MESSAGE_ID_BYTES_MAX);
+        assert_eq!(bare(&format!("<{longest}>")), Some(longest.clone()));
+        assert_eq!(bare(&format!("<{longest}x>")), None);
+        assert_eq!(Envelope::default().bare_message_id(), None);
     }
 
     #[test]

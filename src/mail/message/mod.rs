@@ -82,20 +82,6 @@ pub struct Envelope {
     pub references: Vec<String>,
 }
 
-impl Envelope {
-    /// The message's own identifier without its angle brackets.
-    pub fn own_id(&self) -> Option<String> {
-        message_ids(self.message_id.as_deref()?).into_iter().next()
-    }
-
-    /// The identifier of the message that this one answers: the first of In-Reply-To, else the last
-    /// of References. RFC 5322 §3.6.4
-    pub fn answered_id(&self) -> Option<String> {
-        let parents = self.in_reply_to.as_deref().map(message_ids).unwrap_or_default();
-        parents.into_iter().next().or_else(|| self.references.last().cloned())
-    }
-}
-
 impl EnvelopeAddress {
     /// As an address; `None` for the marks of a group and for what has no domain.
     pub fn address(&self) -> Option<Address> {
