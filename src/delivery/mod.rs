@@ -20,8 +20,8 @@ use crate::mail::flag::FlagList;
 use crate::mail::id::{MailboxId, Timestamp};
 use crate::smtp::{Client, Reply, Transaction};
 use crate::store::change::{Actor, Change, Delivered, NewMessage, Outcome, Receipt};
-use crate::store::{Store, StoreError, change};
 use crate::store::queue::QueuedRecipient;
+use crate::store::{Store, StoreError, change};
 
 /// How often a commit is tried when a mailbox vanishes between look-up and commit.
 const ATTEMPTS_MAX: usize = 2;
@@ -134,7 +134,7 @@ pub async fn deliver(
     content: Content<'_>,
 ) -> Result<Accepted, Refused> {
     let recipients = recipient::recipients(directory, envelope)?;
-    if loops::is_loop(content.head, recipients.local.iter().map(|(_, address)| address)) {
+    if loops::is_loop(content.head, recipients.addresses.iter()) {
         return Err(Refused::Loop);
     }
     let mut attempts = 1;
@@ -187,7 +187,11 @@ fn relayed(
         sender: None,
         header: Vec::new(),
         body: envelope.transaction.parameters.body.unwrap_or_default(),
-        duplicate_key: Some(duplicate_key(&envelope.transaction, key.join(",").as_bytes(), message)),
+        duplicate_key: Some(duplicate_key(
+            &envelope.transaction,
+            key.join(",").as_bytes(),
+            message,
+        )),
     };
     queueing::entry(envelope, recipients, message, onward)
 }

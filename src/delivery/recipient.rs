@@ -47,6 +47,8 @@ pub fn resolve(directory: &Directory, path: &Path) -> Resolution {
 
 /// Who gets a message how.
 pub(super) struct Recipients {
+    /// The addresses that are delivered here.
+    pub(super) addresses: Vec<Address>,
     /// Accounts of ours, each once, with the first address by which it is reached.
     pub(super) local: Vec<(Account, Address)>,
     /// All others.
@@ -85,7 +87,8 @@ pub(super) fn recipients(
             Resolution::Foreign(_) | Resolution::Unknown => return Err(Refused::RecipientGone),
         }
     }
-    Ok(Recipients { local: each_once(local), queued })
+    let addresses = local.iter().map(|(address, _)| address.clone()).collect();
+    Ok(Recipients { addresses, local: each_once(local), queued })
 }
 
 /// Each account once, with the first address by which it was reached.

@@ -118,6 +118,8 @@ mod tests {
             received_at: Timestamp::from_seconds(1_795_389_786),
             id: "x1".into(),
             origin: Origin::Relay,
+            upstream: Vec::new(),
+            lifetime_secs: 0,
         }
     }
 

@@ -280,7 +280,7 @@ fn what_is_not_ours_in_a_split_domain_goes_upstream() {
     let directory = routes();
     let upstream = Routing::Upstream("smtp://old.example:25".into());
     assert_eq!(routed(&directory, "whoever@split.example"), upstream);
-    assert!(matches!(routed(&directory, "anna@split.example"), Routing::Local(_)));
+    assert!(matches!(routed(&directory, "anna@split.example"), Routing::Both(..)));
     assert_eq!(routed(&directory, "anna@elsewhere.example"), Routing::Foreign);
 }
 
@@ -304,7 +304,9 @@ proptest! {
         let address = Address::new(&local, &domain);
         let ours = directory.domains.contains_key(address.domain());
         match directory.route(&address) {
-            Routing::Local(accounts) => prop_assert!(ours && !accounts.is_empty()),
+            Routing::Local(accounts) | Routing::Both(accounts, _) => {
+                prop_assert!(ours && !accounts.is_empty());
+            }
             Routing::Upstream(_) => prop_assert_eq!(address.domain(), "split.example"),
             Routing::Unknown => prop_assert!(ours),
             Routing::Foreign => prop_assert!(!ours),

@@ -32,7 +32,8 @@ impl Directory {
         all
     }
 
-    /// The accounts that declare this address, or it without its detail. A catch-all does not count.
+    /// The accounts that declare this address, or it without its detail; a catch-all does not
+    /// count.
     fn declaring(&self, address: &Address) -> Vec<Account> {
         let exact = self.accounts_of(address);
         let found = exact.or_else(|| without_detail(address).find_map(|a| self.accounts_of(&a)));

@@ -35,7 +35,12 @@ impl Verified {
     }
 
     /// Remembers what `server` has just said of `address`.
-    pub fn remember(&mut self, server: &str, address: &Address, (answer, now): (Answer, Timestamp)) {
+    pub fn remember(
+        &mut self,
+        server: &str,
+        address: &Address,
+        (answer, now): (Answer, Timestamp),
+    ) {
         if self.0.len() >= ANSWERS_MAX {
             self.0.retain(|_, (_, until)| now < *until);
         }

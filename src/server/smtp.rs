@@ -17,6 +17,7 @@ use tracing::Instrument;
 use super::spool::{self, Spool, SpoolError};
 use super::stream::Stream;
 use super::{Peer, Shared};
+use crate::delivery::recipient::Resolution;
 use crate::delivery::{self, Content, Envelope, Protection, Refused, recipient};
 use crate::mail::id::Timestamp;
 use crate::smtp::path::Path;
@@ -198,7 +199,11 @@ impl Driver {
     fn recipient(&mut self, path: &Path) {
         let verdict = {
             let directory = self.shared.directory.borrow();
-            recipient::resolve(&directory, path).verdict()
+            match recipient::resolve(&directory, path) {
+                Resolution::Local(..) | Resolution::Both(..) => Verdict::Accepted,
+                Resolution::Upstream(..) | Resolution::Unknown => Verdict::Unknown,
+                Resolution::Foreign(_) => Verdict::Foreign,
+            }
         };
         if verdict != Verdict::Accepted {
             tracing::info!(?verdict, "recipient refused");
@@ -252,6 +257,8 @@ impl Driver {
             received_at,
             id: message_id(received_at),
             origin: delivery::Origin::Relay,
+            upstream: Vec::new(),
+            lifetime_secs: 432_000,
         }
     }
 

@@ -76,13 +76,20 @@ async fn only_allowed_addresses_can_be_used_at_all() {
     let sender = mail("support@example.org", "Sender: anna@example.org\r\n");
     assert_eq!(world.submit("ben", OUTSIDE, &sender).await, Err(refusal.to_owned()));
     for (text, expected) in [
-        ("Subject: x\r\n\r\n".to_owned(), "550 5.6.0 The message has no From field; name your \
-          address in it"),
-        (mail("support@example.org", "From: ben@example.org\r\n"),
-         "550 5.6.0 The message has more than one From field"),
+        (
+            "Subject: x\r\n\r\n".to_owned(),
+            "550 5.6.0 The message has no From field; name your \
+          address in it",
+        ),
+        (
+            mail("support@example.org", "From: ben@example.org\r\n"),
+            "550 5.6.0 The message has more than one From field",
+        ),
         (mail("support", ""), "550 5.6.0 From or Sender holds something that is no address"),
-        (mail("\"support@example.org\"", ""),
-         "550 5.6.0 From or Sender holds something that is no address"),
+        (
+            mail("\"support@example.org\"", ""),
+            "550 5.6.0 From or Sender holds something that is no address",
+        ),
         (mail("nobody:;", ""), "550 5.6.0 The From field names no address"),
     ] {
         assert_eq!(world.submit("ben", OUTSIDE, &text).await, Err(expected.to_owned()), "{text}");
@@ -100,7 +107,10 @@ async fn an_answer_from_a_personal_address_meets_the_identity_guard() {
         world.receive(&[&to], &question(id, &to)).await;
     }
     let answer = |id: &str, n: u32| {
-        mail("Anna B <anna@example.org>", &format!("Message-ID: <p{n}@c>\r\nIn-Reply-To: <{id}>\r\n"))
+        mail(
+            "Anna B <anna@example.org>",
+            &format!("Message-ID: <p{n}@c>\r\nIn-Reply-To: <{id}>\r\n"),
+        )
     };
     let as_anna = ("anna@example.org", &["kunde@customer.example"][..]);
 

@@ -160,6 +160,8 @@ async fn deliver(shared: &Shared, sample: &Sample, now: i64) -> Result<(), Strin
         received_at: Timestamp::from_seconds(now - sample.hours_ago * 3600),
         id: sample.id.into(),
         origin: Origin::Relay,
+        upstream: Vec::new(),
+        lifetime_secs: 0,
     };
     let directory = shared.directory.borrow().clone();
     let content = Content { message: spooled.message(), head: spooled.head() };

@@ -50,10 +50,7 @@ pub(super) enum Guard {
 }
 
 /// Finds the message that `parsed` answers or forwards, in the accounts that the sender may see.
-pub(super) async fn referred(
-    by: &Submitter<'_>,
-    parsed: &Parsed,
-) -> Result<Referred, StoreError> {
+pub(super) async fn referred(by: &Submitter<'_>, parsed: &Parsed) -> Result<Referred, StoreError> {
     let (id, kind) = match forwarded_id(parsed) {
         Some(id) => (Some(id), Kind::Forwarded),
         None if begins_like_a_forward(parsed) => (parsed.envelope.answered_id(), Kind::Forwarded),
@@ -123,9 +120,7 @@ impl Referred {
             }
         }
         let flags = match self.kind {
-            Kind::Answered => {
-                FlagList { system: SystemFlags::ANSWERED, ..FlagList::default() }
-            }
+            Kind::Answered => FlagList { system: SystemFlags::ANSWERED, ..FlagList::default() },
             Kind::Forwarded => {
                 FlagList { keywords: vec![FORWARDED.to_owned()], ..FlagList::default() }
             }

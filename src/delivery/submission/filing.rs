@@ -47,8 +47,13 @@ pub async fn submit(
     let recipients = recipient::recipients(by.directory, envelope)?;
     let mut attempts = 1;
     loop {
-        let mut changes =
-            instances(by.store, &recipients.local, envelope, content.message).await?;
+        let mut changes = instances(by.store, &recipients.local, envelope, content.message).await?;
+        for change in &mut changes {
+            if let Change::Delivered(delivered) = change {
+                // all of it is a retry, or nothing
+                delivered.duplicate_key = plan.duplicate_key;
+            }
+        }
         changes.extend(sent_copy(by, envelope, plan, content.message).await?);
         let onward = Onward {
             sender: Some(plan.account.clone()),

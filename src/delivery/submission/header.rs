@@ -134,7 +134,10 @@ mod tests {
         assert_eq!(with("anna@example.org"), "From: support@example.org");
         assert_eq!(with("Anna <anna@example.org>"), "From: Anna <support@example.org>");
         assert_eq!(with("\"A. \\\"B\\\"\" <a@b>"), "From: \"A. \\\"B\\\"\" <support@example.org>");
-        assert_eq!(with("=?utf-8?q?J=C3=B6rg?= <a@b>"), "From: =?utf-8?q?J=C3=B6rg?= <support@example.org>");
+        assert_eq!(
+            with("=?utf-8?q?J=C3=B6rg?= <a@b>"),
+            "From: =?utf-8?q?J=C3=B6rg?= <support@example.org>"
+        );
     }
 
     #[test]

@@ -85,11 +85,8 @@ pub async fn plan(
         Guard::RejectReader => return Err(Refused::Policy(not_yours_to_answer())),
     };
     let message_id = format!("{}@{}", envelope.id, envelope.hostname);
-    let wanted = header::Wanted {
-        date: envelope.received_at,
-        message_id: &message_id,
-        from: from.as_ref(),
-    };
+    let wanted =
+        header::Wanted { date: envelope.received_at, message_id: &message_id, from: from.as_ref() };
     Ok(Plan {
         account,
         reverse_path,
