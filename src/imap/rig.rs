@@ -68,6 +68,10 @@ impl Rig {
         rig
     }
 
+    pub(crate) fn leave_out_own_copies(&mut self) {
+        self.context.own_copies = super::OwnCopies::LeaveOut;
+    }
+
     fn accounts(&self) -> Vec<Account> {
         let mut accounts: Vec<Account> =
             self.directory.users.keys().map(|login| Account::User(login.clone())).collect();

@@ -14,9 +14,9 @@ use crate::store::change::{Actor, Change, Delivered, NewMessage, Outcome, Transa
 
 /// An APPEND whose message is awaited.
 pub struct Pending {
-    target: Resolved,
-    to: MailboxId,
-    flags: FlagList,
+    pub(super) target: Resolved,
+    pub(super) to: MailboxId,
+    pub(super) flags: FlagList,
     internal_date: Option<Timestamp>,
 }
 
@@ -69,7 +69,7 @@ pub async fn finish(
     if !now.has('i') {
         return Err(no_insert());
     }
-    if let Some(filed) = append_sent::filed(call, (&pending.target, pending.to), &message).await? {
+    if let Some(filed) = append_sent::filed(call, &pending, &message).await? {
         return Ok(filed);
     }
     let mut flags = Changeable::by(now).among(&pending.flags);

@@ -2,27 +2,30 @@
 //! one already. What is there is not stored twice. Knows no submission: it compares what is stored.
 
 use super::Call;
+use super::append::Pending;
 use crate::directory::rights;
-use crate::imap::names::Resolved;
+use crate::imap::flags::Changeable;
 use crate::imap::{Completion, OwnCopies, Refusal};
 use crate::mail::account::{Account, Folder, FolderRole};
-use crate::mail::id::MailboxId;
-use crate::store::change::{Change, NewMessage, Outcome, Transfer};
+use crate::mail::flag::{SeenMode, SystemFlags};
+use crate::mail::id::Uid;
+use crate::mail::uid_set::UidSet;
+use crate::store::change::{Change, FlagOperation, NewMessage, Outcome, Transfer};
 use crate::store::{Instance, Mailbox, twin};
 
 /// The answer to an APPEND into a Sent, where the message is in this or in an inbox's Sent already;
 /// `None`: it is new, or this is no Sent. Behind it nothing has to be stored any more.
 pub(super) async fn filed(
     call: &Call<'_, '_>,
-    (target, to): (&Resolved, MailboxId),
+    pending: &Pending,
     message: &NewMessage,
 ) -> Result<Option<Completion>, Refusal> {
-    if !is_sent(&target.folder) {
+    if !is_sent(&pending.target.folder) {
         return Ok(None);
     }
     let twins = twin::twins(&*call.context.store, &message.parsed).await?;
-    if let Some(here) = twins.iter().find(|instance| instance.mailbox == to)
-        && let Some(mailbox) = call.context.store.mailbox(to)
+    if let Some(here) = twins.iter().find(|instance| instance.mailbox == pending.to)
+        && let Some(mailbox) = call.context.store.mailbox(pending.to)
     {
         let code = format!("APPENDUID {} {}", mailbox.uid_validity.0, here.uid.0);
         return Ok(Some(Completion::with_code(code, "It was filed when it was sent")));
@@ -37,7 +40,7 @@ pub(super) async fn filed(
             Ok(Some(Completion::ok("It was filed in the inbox's Sent when it was sent")))
         }
         (Some((instance, account)), OwnCopies::Keep) => {
-            copied(call, (&instance, &account), (target, to)).await
+            copied(call, (&instance, &account), pending).await
         }
     }
 }
@@ -55,22 +58,44 @@ fn is_shared_sent(call: &Call<'_, '_>, mailbox: &Mailbox) -> bool {
 async fn copied(
     call: &Call<'_, '_>,
     (instance, account): (&Instance, &Account),
-    (target, to): (&Resolved, MailboxId),
+    pending: &Pending,
 ) -> Result<Option<Completion>, Refusal> {
     let transfer = Transfer {
         from: instance.mailbox,
         from_seen: crate::imap::seen_mode(&call.session.directory, account),
         uids: [instance.uid].into_iter().collect(),
-        to,
-        to_seen: target.seen,
+        to: pending.to,
+        to_seen: pending.target.seen,
         user: call.session.user.clone(),
     };
     let receipt = call.commit(vec![Change::Copied(transfer)]).await?;
-    match receipt.outcomes.first() {
-        Some(Outcome::Copied { uid_validity, pairs }) => Ok(pairs.first().map(|(_, uid)| {
-            let code = format!("APPENDUID {} {}", uid_validity.0, uid.0);
-            Completion::with_code(code, "Appended")
-        })),
-        _ => Ok(None),
+    let Some(Outcome::Copied { uid_validity, pairs }) = receipt.outcomes.first() else {
+        return Ok(None);
+    };
+    let Some((_, uid)) = pairs.first() else { return Ok(None) };
+    call.commit(flagged(call, pending, *uid)).await?;
+    let code = format!("APPENDUID {} {}", uid_validity.0, uid.0);
+    Ok(Some(Completion::with_code(code, "Appended")))
+}
+
+/// Sets the flags that the program gave its copy.
+fn flagged(call: &Call<'_, '_>, pending: &Pending, uid: Uid) -> Vec<Change> {
+    let (mailbox, uids) = (pending.to, UidSet::from_iter([uid]));
+    let mut flags = Changeable::by(pending.target.rights).among(&pending.flags);
+    let mut changes = Vec::new();
+    if pending.target.seen == SeenMode::PerUser && flags.system.contains(SystemFlags::SEEN) {
+        flags.system = flags.system & !SystemFlags::SEEN;
+        let (user, unchanged_since) = (call.session.user.clone(), None);
+        let uids = uids.clone();
+        changes.push(Change::SeenSet { mailbox, user, uids, seen: true, unchanged_since });
     }
+    changes.push(Change::FlagsSet {
+        mailbox,
+        uids,
+        operation: FlagOperation::Add,
+        flags,
+        unchanged_since: None,
+        viewer: None,
+    });
+    changes
 }

@@ -56,3 +56,58 @@ fn a_message_of_no_bytes_is_refused() {
     assert!(rig.send(&mut anna, "APPEND INBOX {0}\r\n").starts_with("a NO"));
     assert_eq!(count(&rig, "anna", "INBOX"), 0);
 }
+
+const SENT: &str = "Message-ID: <s1@c>\r\nSubject: sent\r\n\r\nbody\r\n";
+const COPY: &str = "X-Own: field\r\nMessage-ID: <s1@c>\r\nSubject: sent\r\n\r\nbody\r\n";
+
+fn append(rig: &Rig, login: &str, folder: &str, message: &str) -> String {
+    let command = format!("APPEND {folder} (\\Seen) {{{}}}\r\n{message}", message.len());
+    let answer = rig.send(&mut rig.client(login), &command);
+    answer.lines().last().expect("a line").to_owned()
+}
+
+#[test]
+fn a_copy_of_what_is_in_that_sent_already_is_answered_with_its_uid() {
+    let rig = Rig::new();
+    for folder in ["Sent", "Shared/Support/Sent"] {
+        let first = append(&rig, "anna", folder, SENT);
+        let uid = first.split(']').next().expect("a code");
+        assert!(uid.starts_with("a OK [APPENDUID "), "{first}");
+        let again = append(&rig, "anna", folder, COPY);
+        assert!(again.starts_with(uid), "{first} {again}");
+        assert_eq!(count(&rig, "anna", folder), 1);
+        append(&rig, "anna", folder, &SENT.replace("body", "else"));
+        append(&rig, "anna", folder, &SENT.replace("s1@c", "s2@c"));
+        assert_eq!(count(&rig, "anna", folder), 3, "another body, another identifier");
+    }
+    append(&rig, "anna", "INBOX", SENT);
+    append(&rig, "anna", "INBOX", SENT);
+    assert_eq!(count(&rig, "anna", "INBOX"), 2, "only a Sent is like that");
+}
+
+#[test]
+fn an_own_copy_of_what_an_inbox_sent_is_another_instance_of_it() {
+    let rig = Rig::new();
+    append(&rig, "ben", "Shared/Support/Sent", SENT);
+    let answer = append(&rig, "anna", "Sent", COPY);
+    assert!(answer.starts_with("a OK [APPENDUID "), "{answer}");
+    let mut anna = selected(&rig, "anna", "Sent");
+    let shown = rig.send(&mut anna, "FETCH 1 (FLAGS BODY.PEEK[HEADER])");
+    assert!(shown.contains("\\Seen") && !shown.contains("X-Own"), "stored once: {shown}");
+    append(&rig, "ben", "Shared/Sales/Sent", &SENT.replace("s1@c", "s3@c"));
+    append(&rig, "anna", "Sent", &COPY.replace("s1@c", "s3@c"));
+    rig.send(&mut anna, "NOOP");
+    let shown = rig.send(&mut anna, "FETCH 2 (BODY.PEEK[HEADER])");
+    assert!(shown.contains("X-Own"), "what anna may not see does not exist: {shown}");
+}
+
+#[test]
+fn an_own_copy_is_left_out_where_that_is_configured() {
+    let mut rig = Rig::new();
+    rig.leave_out_own_copies();
+    append(&rig, "ben", "Shared/Support/Sent", SENT);
+    assert!(append(&rig, "anna", "Sent", COPY).starts_with("a OK It was filed"));
+    assert_eq!(count(&rig, "anna", "Sent"), 0);
+    append(&rig, "anna", "Sent", &SENT.replace("s1@c", "s2@c"));
+    assert_eq!(count(&rig, "anna", "Sent"), 1, "what nobody has filed is stored");
+}
