@@ -23,10 +23,10 @@
 //! | `outbound/` | 3 | from a queued message to other servers: schedule, next hop, reports |
 //! | `config/`, `admin/`, `server/` | 4 | config file, the CLI's verbs, the only sockets |
 //!
-//! Edges: mail → nothing. sys → mail. directory, store → mail, sys. smtp, sasl → mail. imap → mail,
-//! sasl, and the traits and types of store and directory. delivery, outbound → everything below
-//! them. server, admin, config → everything. Nothing → server. `smtp` never sees `store`. A test
-//! enforces this.
+//! Edges: mail → nothing. sys → mail. directory, store → mail, sys. sasl → mail. smtp → mail, sasl.
+//! imap → mail, sasl, and the traits and types of store and directory. delivery, outbound →
+//! everything below them. server, admin, config → everything. Nothing → server. `smtp` never sees
+//! `store`. A test enforces this.
 //!
 //! # Invariants
 //!

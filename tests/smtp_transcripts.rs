@@ -3,14 +3,15 @@
 //! `C: text` is a line from the client, CRLF added; `C> text` is bytes with `\r \n \0 \\` escapes
 //! and nothing added. `S: text` is a line of ours, in order. `D: …` is a message that is
 //! delivered. `T:` at the top sets TLS: `active`, `available` or `unavailable` (default: active).
-//! `#` is a comment.
+//! `R: submission` makes it a session of a user's program; `R: submission in clear` one that takes
+//! passwords without TLS. `#` is a comment.
 
 mod smtp_support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use postfach::smtp::Tls;
+use postfach::smtp::{InClear, Tls};
 use smtp_support::{Message, Peer};
 
 #[test]
@@ -54,7 +55,11 @@ fn play(text: &str) -> String {
         Some("unavailable") => Tls::Unavailable,
         _ => Tls::Active,
     };
-    let mut peer = Peer::new(tls);
+    let mut peer = match text.lines().find_map(|line| line.strip_prefix("R: ")) {
+        Some("submission") => Peer::submitting(tls, InClear::Refused),
+        Some("submission in clear") => Peer::submitting(tls, InClear::Taken),
+        _ => Peer::new(tls),
+    };
     let mut told = Told::default();
     let mut played = String::new();
     let mut greeted = false;

@@ -14,11 +14,12 @@ use postfach::directory::{Directory, file};
 use postfach::imap::Context;
 use postfach::imap::capability::Capabilities;
 use postfach::imap::output::Output;
-use postfach::imap::session::{Dialogue, Next, Transport, Verdict};
+use postfach::imap::session::{Dialogue, Next, Transport};
 use postfach::imap::wire::framing::{Event, Framer, Limits, tag_of};
 use postfach::mail::account::FolderNames;
 use postfach::mail::id::Login;
 use postfach::mail::message::parse;
+use postfach::sasl::Answer;
 use postfach::server::folders;
 use postfach::store::change::{Bytes, NewMessage};
 use postfach::store::memory::Memory;
@@ -153,11 +154,11 @@ impl Connection {
                     break;
                 }
                 Next::Line(exchange) => match self.framer.next_line(&limits) {
-                    Some(line) => self.dialogue.respond(exchange, line, &mut out),
+                    Some(line) => self.dialogue.respond(exchange, (line, directory()), &mut out),
                     None => Next::Close,
                 },
                 Next::Verify(attempt) => {
-                    let accepted = (Verdict::Accepted(Login::new("anna")), directory());
+                    let accepted = (Answer::Accepted(Login::new("anna")), directory());
                     self.dialogue.verified(attempt, accepted, &mut out)
                 }
                 Next::Idle(idle) => match self.framer.next_line(&limits) {

@@ -101,7 +101,7 @@ fn keys_in_the_comments_of_the_samples_are_known() {
                 && assigned.is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase()))
         };
         let commented = text.lines().filter(key).count();
-        assert!(commented >= 6, "{file}: {commented}");
+        assert!(commented >= 4, "{file}: {commented}");
         let all: String = text
             .lines()
             .filter(|line| !line.starts_with("self_signed"))
@@ -112,7 +112,7 @@ fn keys_in_the_comments_of_the_samples_are_known() {
             })
             .collect();
         let config = config::parse(&all, Path::new("p.toml"));
-        assert_eq!(config.expect("valid").warnings.len(), 4, "the later ones: {file}");
+        assert_eq!(config.expect("valid").warnings.len(), 2, "the later ones: {file}");
     }
 }
 

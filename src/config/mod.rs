@@ -57,9 +57,9 @@ pub struct Config {
 pub struct Listen {
     /// Mail from other servers.
     pub smtp: Vec<SocketAddr>,
-    /// Mail from users, with STARTTLS; not opened in this version.
+    /// Mail from users, with STARTTLS.
     pub submission: Vec<SocketAddr>,
-    /// Mail from users, with implicit TLS; not opened in this version.
+    /// Mail from users, with implicit TLS.
     pub submissions: Vec<SocketAddr>,
     /// IMAP with STARTTLS.
     pub imap: Vec<SocketAddr>,

@@ -55,12 +55,12 @@ fn reference(found: &Findings, text: &str) -> PathBuf {
 /// Where the daemon listens.
 pub(super) fn listen(found: &mut Findings, written: WrittenListen, tls: &Tls) -> Listen {
     let at = |list: &[Text]| list.first().map(Spanned::span);
-    later(found, at(&written.submission), "submission: this version has no submission yet");
-    later(found, at(&written.submissions), "submissions: this version has no submission yet");
     later(found, at(&written.http), "http: this version has no HTTP service yet");
-    if let (Tls::Off, Some(at)) = (tls, at(&written.imaps)) {
-        let remedy = "add [tls] with certificate and key, or with self_signed = true";
-        found.fault(at, "imaps cannot be served without a certificate", remedy);
+    for (name, list) in [("imaps", &written.imaps), ("submissions", &written.submissions)] {
+        if let (Tls::Off, Some(at)) = (tls, at(list)) {
+            let remedy = "add [tls] with certificate and key, or with self_signed = true";
+            found.fault(at, format!("{name} cannot be served without a certificate"), remedy);
+        }
     }
     let mut taken = Vec::new();
     let mut list = |written: Vec<Text>| addresses(found, written, &mut taken);
@@ -72,7 +72,9 @@ pub(super) fn listen(found: &mut Findings, written: WrittenListen, tls: &Tls) ->
         imaps: list(written.imaps),
         http: list(written.http),
     };
-    if [&listen.smtp, &listen.imap, &listen.imaps].iter().all(|list| list.is_empty()) {
+    let lists =
+        [&listen.smtp, &listen.submission, &listen.submissions, &listen.imap, &listen.imaps];
+    if lists.iter().all(|list| list.is_empty()) {
         let remedy = "add [listen] with smtp = [\"[::]:25\"] and imaps = [\"[::]:993\"]";
         found.warn(0..0, "the daemon listens nowhere", remedy);
     }

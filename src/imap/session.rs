@@ -8,7 +8,7 @@ mod present;
 
 use std::sync::Arc;
 
-pub use authenticate::{Attempt, Exchange, Verdict};
+pub use authenticate::{Attempt, Exchange};
 pub use message::Incoming;
 
 use super::capability::{Passwords, Stage, StartTls};
@@ -56,7 +56,7 @@ pub enum Next {
     Command,
     /// Reads a line, for `Dialogue::respond`; `+` has been written.
     Line(Exchange),
-    /// Checks a password, for `Dialogue::verified`.
+    /// Answers the question of an attempt to log in, for `Dialogue::verified`.
     Verify(Attempt),
     /// Begins TLS, then calls `Dialogue::tls_started`.
     StartTls,

@@ -1,9 +1,14 @@
 //! Layer 2: SASL as pure exchanges. Lines of the client go in as they come off the wire (base64),
-//! challenges come out ready for the wire; in the end there are credentials or a failure. Knows no
-//! user, no protocol and no socket. RFC 4422
+//! challenges come out ready for the wire. What only the driver can know (is this the password?) is
+//! a question to it; in the end there is a user or a failure. Knows no directory, no protocol and
+//! no socket. RFC 4422
+
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+
+use crate::mail::id::Login;
 
 /// Longest login in bytes. RFC 4616 §2
 pub const LOGIN_BYTES_MAX: usize = 255;
@@ -47,6 +52,7 @@ impl Mechanism {
 }
 
 /// A password on its way to be verified; without Debug, so that it cannot get into a log.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Password(pub Vec<u8>);
 
 /// What comes next in an exchange.
@@ -54,15 +60,44 @@ pub struct Password(pub Vec<u8>);
 pub enum Step {
     /// To be sent in a continuation or 334 line: base64, perhaps empty.
     Challenge(Vec<u8>),
-    /// What the client claims; the exchange is over.
-    Credentials {
+    /// Only the driver can know; to be answered by `Exchange::answer`.
+    Ask(Question),
+    /// The exchange is over, and this is the user.
+    Done(Login),
+    /// The exchange is over without a user.
+    Failed(Failure),
+}
+
+/// What an exchange has to be told.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Whether the password is that of the login.
+    Password {
         /// Who they say they are.
         login: String,
         /// What they know.
         password: Password,
     },
-    /// The exchange is over without credentials.
-    Failed(Failure),
+}
+
+/// A question holds secrets, so only its kind is shown.
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Question::Password { .. } => "Password(…)",
+        })
+    }
+}
+
+/// The driver's answer to a question.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// It is this user.
+    Accepted(Login),
+    /// Unknown user or wrong password: not told apart.
+    Wrong,
+    /// There were too many attempts.
+    TryLater,
 }
 
 /// Why an exchange failed.
@@ -74,15 +109,30 @@ pub enum Failure {
     Malformed,
     /// The client wants to act as somebody else than it logs in as. RFC 4616 §2
     NotAuthorized,
+    /// Unknown user or wrong password: not told apart.
+    Wrong,
+    /// There were too many attempts.
+    TryLater,
 }
 
-/// One exchange. After `Credentials` or `Failed` it is over, and any further response fails.
+/// One exchange. After `Done` or `Failed` it is over, and any further response fails.
 pub struct Exchange(State);
+
+/// An exchange holds secrets.
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Exchange(…)")
+    }
+}
 
 enum State {
     Plain,
     LoginName,
-    LoginPassword { login: String },
+    LoginPassword {
+        login: String,
+    },
+    /// The driver is asked whether the password is right.
+    Asked,
     Over,
 }
 
@@ -105,6 +155,20 @@ impl Exchange {
         (exchange, step)
     }
 
+    /// An exchange that consists of its question alone: a protocol's own login command.
+    pub fn of_password(login: String, password: Password) -> (Exchange, Step) {
+        (Exchange(State::Asked), Step::Ask(Question::Password { login, password }))
+    }
+
+    /// Takes the answer to a question.
+    pub fn answer(&mut self, answer: Answer) -> Step {
+        match (std::mem::replace(&mut self.0, State::Over), answer) {
+            (State::Asked, Answer::Accepted(user)) => Step::Done(user),
+            (_, Answer::TryLater) => Step::Failed(Failure::TryLater),
+            _ => Step::Failed(Failure::Wrong),
+        }
+    }
+
     /// Takes the client's next line, without its CRLF.
     pub fn step(&mut self, line: &[u8]) -> Step {
         if line == b"*" {
@@ -121,7 +185,7 @@ impl Exchange {
 
     fn decoded(&mut self, response: &[u8]) -> Step {
         match std::mem::replace(&mut self.0, State::Over) {
-            State::Plain => plain(response),
+            State::Plain => self.ask(plain(response)),
             State::LoginName => match name(response) {
                 Some(login) => {
                     self.0 = State::LoginPassword { login };
@@ -129,8 +193,18 @@ impl Exchange {
                 }
                 None => Step::Failed(Failure::Malformed),
             },
-            State::LoginPassword { login } => credentials(login, response),
-            State::Over => Step::Failed(Failure::Malformed),
+            State::LoginPassword { login } => self.ask(question(login, response)),
+            State::Asked | State::Over => Step::Failed(Failure::Malformed),
+        }
+    }
+
+    fn ask(&mut self, question: Result<Question, Failure>) -> Step {
+        match question {
+            Ok(question) => {
+                self.0 = State::Asked;
+                Step::Ask(question)
+            }
+            Err(failure) => Step::Failed(failure),
         }
     }
 
@@ -145,18 +219,18 @@ fn challenge_of(text: &[u8]) -> Step {
 }
 
 /// `[authzid] NUL authcid NUL passwd`. RFC 4616 §2
-fn plain(response: &[u8]) -> Step {
+fn plain(response: &[u8]) -> Result<Question, Failure> {
     let mut parts = response.split(|b| *b == 0);
     let (Some(authzid), Some(authcid), Some(password), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Step::Failed(Failure::Malformed);
+        return Err(Failure::Malformed);
     };
-    let Some(login) = name(authcid) else { return Step::Failed(Failure::Malformed) };
+    let login = name(authcid).ok_or(Failure::Malformed)?;
     if !authzid.is_empty() && authzid != authcid {
-        return Step::Failed(Failure::NotAuthorized);
+        return Err(Failure::NotAuthorized);
     }
-    credentials(login, password)
+    question(login, password)
 }
 
 fn name(bytes: &[u8]) -> Option<String> {
@@ -164,12 +238,10 @@ fn name(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).ok().filter(|_| fits).map(str::to_owned)
 }
 
-fn credentials(login: String, password: &[u8]) -> Step {
+fn question(login: String, password: &[u8]) -> Result<Question, Failure> {
     let fits = (1..=PASSWORD_BYTES_MAX).contains(&password.len()) && !password.contains(&0);
-    if !fits {
-        return Step::Failed(Failure::Malformed);
-    }
-    Step::Credentials { login, password: Password(password.to_vec()) }
+    let question = || Question::Password { login, password: Password(password.to_vec()) };
+    fits.then(question).ok_or(Failure::Malformed)
 }
 
 #[cfg(test)]
@@ -182,9 +254,10 @@ mod tests {
     fn told(step: Step) -> String {
         match step {
             Step::Challenge(text) => format!("+ {}", String::from_utf8_lossy(&text)),
-            Step::Credentials { login, password } => {
+            Step::Ask(Question::Password { login, password }) => {
                 format!("{login}/{}", String::from_utf8_lossy(&password.0))
             }
+            Step::Done(user) => format!("{user}!"),
             Step::Failed(why) => format!("{why:?}"),
         }
     }
@@ -241,6 +314,30 @@ mod tests {
         let (mut exchange, step) = Exchange::new(Mechanism::Login, Some(b"dGlt"));
         assert_eq!(told(step), "+ UGFzc3dvcmQ6");
         assert_eq!(told(exchange.step(b"c2VjcmV0")), "tim/secret");
+    }
+
+    #[test]
+    fn the_drivers_answer_ends_an_exchange() {
+        for (answer, outcome) in [
+            (Answer::Accepted(Login::new("tim")), "tim!"),
+            (Answer::Wrong, "Wrong"),
+            (Answer::TryLater, "TryLater"),
+        ] {
+            let (mut exchange, _) = Exchange::new(Mechanism::Plain, Some(b"AHRpbQBzZWNyZXQ="));
+            assert_eq!(told(exchange.answer(answer.clone())), outcome);
+            assert_ne!(told(exchange.answer(Answer::Accepted(Login::new("tim")))), "tim!");
+            let password = Password(b"secret".to_vec());
+            let (mut exchange, _) = Exchange::of_password("tim".into(), password);
+            assert_eq!(told(exchange.answer(answer)), outcome);
+        }
+    }
+
+    #[test]
+    fn what_was_not_asked_cannot_be_answered() {
+        let (mut exchange, _) = Exchange::new(Mechanism::Plain, None);
+        assert_eq!(told(exchange.answer(Answer::Accepted(Login::new("tim")))), "Wrong");
+        let (mut exchange, _) = Exchange::new(Mechanism::Plain, Some(b"AHRpbQBzZWNyZXQ="));
+        assert_eq!(told(exchange.step(b"AHRpbQBzZWNyZXQ=")), "Malformed", "not twice");
     }
 
     #[test]

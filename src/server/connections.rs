@@ -2,7 +2,7 @@
 //! place that decides whether one more may come in. Knows no socket.
 //!
 //! Silent connections cannot keep anybody out: when an address has too many that have not logged
-//! in, the oldest of them goes and the new one comes in. SMTP peers never log in, and cutting one
+//! in, the oldest of them goes and the new one comes in. Servers never log in, and cutting one
 //! in the middle of a transaction would make it send again, so there the new one is refused.
 
 use std::collections::{BTreeMap, HashMap};
@@ -45,6 +45,8 @@ impl Default for Limits {
 pub enum Protocol {
     /// Mail in, from servers that do not log in.
     Smtp,
+    /// Mail out, from users' programs.
+    Submission,
     /// Users' programs.
     Imap,
 }
@@ -126,7 +128,9 @@ impl Connections {
             Protocol::Smtp if waiting.len() >= self.limits.smtp_per_address => {
                 return Err(self.refuse(Refused::Address));
             }
-            Protocol::Imap if waiting.len() >= self.limits.waiting_per_address => {
+            Protocol::Imap | Protocol::Submission
+                if waiting.len() >= self.limits.waiting_per_address =>
+            {
                 if let Some((_, oldest)) = waiting.pop_first() {
                     oldest.notify_one();
                     self.evicted.fetch_add(1, Ordering::Relaxed);

@@ -14,7 +14,6 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::login::LoginError;
 use super::spool::{self, Spool, SpoolError, Spooled};
 use super::stream::Stream;
 use super::{Peer, Shared};
@@ -22,10 +21,11 @@ use crate::config::PlaintextLogin;
 use crate::directory::Directory;
 use crate::imap::capability::{Capabilities, Passwords, StartTls};
 use crate::imap::output::{Output, Sink};
-use crate::imap::session::{Attempt, Dialogue, Exchange, Idle, Incoming, Next, Transport, Verdict};
+use crate::imap::session::{Attempt, Dialogue, Exchange, Idle, Incoming, Next, Transport};
 use crate::imap::wire::framing::{Event, Framer};
 use crate::imap::{Context, Refusal};
 use crate::mail::id::ModSeq;
+use crate::sasl::Answer;
 
 /// How long a connection may take to log in.
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
@@ -197,7 +197,8 @@ impl Connection {
     async fn line(&mut self, exchange: Exchange) -> io::Result<Next> {
         loop {
             if let Some(line) = self.framer.next_line(&self.dialogue.limits()) {
-                return Ok(self.write(|dialogue, out| dialogue.respond(exchange, line, out)));
+                let answer = (line, self.directory.borrow_and_update().clone());
+                return Ok(self.write(|dialogue, out| dialogue.respond(exchange, answer, out)));
             }
             let woken = self.wait(None).await?;
             if let Some(next) = self.on_wake(woken) {
@@ -208,19 +209,13 @@ impl Connection {
 
     async fn verify(&mut self, attempt: Attempt) -> io::Result<Next> {
         self.flush().await?;
-        let peer = self.peer.address.ip();
-        let login = self.shared.login.login(peer, &attempt.login, &attempt.password.0).await;
-        let verdict = match login {
-            Ok(login) => {
-                self.peer.logged_in();
-                tracing::info!(peer = %self.peer.address, user = %login, "imap login");
-                Verdict::Accepted(login)
-            }
-            Err(LoginError::Wrong) => Verdict::Wrong,
-            Err(LoginError::TryLater) => Verdict::TryLater,
-        };
-        let directory = self.directory.borrow_and_update().clone();
-        Ok(self.write(|dialogue, out| dialogue.verified(attempt, (verdict, directory), out)))
+        let answer = self.shared.login.answer(self.peer.address.ip(), &attempt.question).await;
+        if let Answer::Accepted(login) = &answer {
+            self.peer.logged_in();
+            tracing::info!(peer = %self.peer.address, user = %login, "imap login");
+        }
+        let answer = (answer, self.directory.borrow_and_update().clone());
+        Ok(self.write(|dialogue, out| dialogue.verified(attempt, answer, out)))
     }
 
     /// What the client sent before the handshake is thrown away. RFC 3501 §6.2.1
@@ -416,10 +411,8 @@ fn transport(stream: &Stream, peer: &Peer, shared: &Shared) -> Transport {
     if stream.is_tls() {
         return Transport::TLS;
     }
-    let is_local = peer.address.ip().to_canonical().is_loopback()
-        && peer.local.ip().to_canonical().is_loopback();
     let passwords = match shared.config.plaintext_without_tls {
-        PlaintextLogin::Loopback if is_local => Passwords::Taken,
+        PlaintextLogin::Loopback if peer.is_on_this_machine() => Passwords::Taken,
         PlaintextLogin::Loopback | PlaintextLogin::Never => Passwords::Refused,
     };
     let tls = if shared.tls.is_some() { StartTls::Offered } else { StartTls::Absent };

@@ -122,7 +122,9 @@ fn turn_away(
         return;
     }
     let farewell: &'static [u8] = match service.protocol {
-        Protocol::Smtp => b"421 4.7.0 Too many connections, try again later\r\n",
+        Protocol::Smtp | Protocol::Submission => {
+            b"421 4.7.0 Too many connections, try again later\r\n"
+        }
         Protocol::Imap => b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
     };
     tokio::spawn(async move {

@@ -67,6 +67,12 @@ impl Peer {
         Peer { address, local, place: None }
     }
 
+    /// Whether both ends are on the loopback interface, so that nobody can listen between them.
+    pub fn is_on_this_machine(&self) -> bool {
+        let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+        is_loopback(self.address) && is_loopback(self.local)
+    }
+
     /// To be called once the user has logged in: the connection is no longer one of the silent ones
     /// that a newer one may push out.
     pub fn logged_in(&self) {

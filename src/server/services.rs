@@ -19,6 +19,18 @@ const SMTP: Service = Service {
     handler: |stream, peer, shared| Box::pin(smtp::connection(stream, peer, shared)),
 };
 
+/// Mail out, from users' programs, with STARTTLS.
+const SUBMISSION: Service = Service {
+    name: "submission",
+    protocol: Protocol::Submission,
+    security: Security::StartTls,
+    handler: |stream, peer, shared| Box::pin(smtp::submission(stream, peer, shared)),
+};
+
+/// Mail out, from users' programs, with implicit TLS. RFC 8314 §3.3
+const SUBMISSIONS: Service =
+    Service { name: "submissions", security: Security::Implicit, ..SUBMISSION };
+
 /// Users' programs, with STARTTLS.
 const IMAP: Service = Service {
     name: "imap",
@@ -45,8 +57,14 @@ pub(super) type CannotListen = (&'static str, SocketAddr, io::Error);
 /// Opens all sockets, or says which one cannot be opened.
 pub(super) fn bind_all(listen: &Listen) -> Result<Sockets, CannotListen> {
     let mut sockets = Sockets::default();
-    for (service, addresses) in [(SMTP, &listen.smtp), (IMAP, &listen.imap), (IMAPS, &listen.imaps)]
-    {
+    let services = [
+        (SMTP, &listen.smtp),
+        (SUBMISSION, &listen.submission),
+        (SUBMISSIONS, &listen.submissions),
+        (IMAP, &listen.imap),
+        (IMAPS, &listen.imaps),
+    ];
+    for (service, addresses) in services {
         for address in addresses {
             let bound = ports::bind(*address).and_then(|socket| Ok((socket.local_addr()?, socket)));
             let (at, socket) = bound.map_err(|error| (service.name, *address, error))?;

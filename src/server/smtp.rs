@@ -1,8 +1,10 @@
-//! Drives one SMTP connection: brings bytes and the time to `smtp::Session` and performs its
-//! steps. Decides nothing about the protocol.
+//! Drives one SMTP connection, a server's or a user's: brings bytes and the time to
+//! `smtp::Session` and performs its steps. Decides nothing about the protocol.
 //!
 //! Replies are collected and written when the session needs more input, so a pipelined batch is
 //! answered in one go. The buffer is large only while content flows.
+
+mod submission;
 
 use std::io;
 use std::path::PathBuf;
@@ -14,14 +16,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::spool::{self, Spool, SpoolError};
+use super::spool::{self, Spool, SpoolError, Spooled};
 use super::stream::Stream;
 use super::{Peer, Shared};
 use crate::delivery::recipient::Resolution;
 use crate::delivery::{self, Content, Envelope, Protection, Refused, recipient};
 use crate::mail::id::Timestamp;
 use crate::smtp::path::Path;
-use crate::smtp::{Client, Refusal, Reply, Session, Settings, Step, Tls, Transaction, Verdict};
+use crate::smtp::{
+    Client, Refusal, Reply, Role, Session, Settings, Step, Tls, Transaction, Verdict,
+};
 
 /// Room for a batch of commands.
 const COMMAND_BUFFER_BYTES: usize = 4 * 1024;
@@ -36,35 +40,26 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 static NEXT_MESSAGE: AtomicU64 = AtomicU64::new(0);
 
-/// Speaks SMTP until the connection ends.
+/// Speaks SMTP with a server until the connection ends.
 pub async fn connection(stream: Stream, peer: Peer, shared: Arc<Shared>) {
     let span = tracing::info_span!("smtp", peer = %peer.address);
-    async move {
-        tracing::debug!(local = %peer.local, "connected");
-        match run(stream, peer, shared).await {
-            Ok(()) => tracing::debug!("closed"),
-            Err(error) => tracing::debug!(%error, "lost"),
-        }
-    }
-    .instrument(span)
-    .await;
+    let driver = Driver::new(peer, shared, &stream, Role::Relay);
+    speak(stream, driver).instrument(span).await;
 }
 
-async fn run(mut stream: Stream, peer: Peer, shared: Arc<Shared>) -> io::Result<()> {
-    let tls = match (&stream, &shared.tls) {
-        (Stream::Tls(_), _) => Tls::Active,
-        (Stream::Plain(_), Some(_)) => Tls::Available,
-        (Stream::Plain(_), None) => Tls::Unavailable,
-    };
-    let mut driver = Driver::new(peer, shared, tls);
-    while let End::StartTls = driver.converse(&mut stream).await? {
-        let Some(certificates) = driver.shared.tls.clone() else { return Ok(()) };
-        stream = stream.upgrade(&certificates.acceptor()).await?;
-        driver.session.tls_started(driver.shared.clock.now());
-    }
-    match timeout(CLOSE_TIMEOUT, stream.shutdown()).await {
-        Ok(closed) => closed,
-        Err(_) => Ok(()),
+/// Speaks SMTP with a user's program until the connection ends. RFC 6409
+pub async fn submission(stream: Stream, peer: Peer, shared: Arc<Shared>) {
+    let span = tracing::info_span!("submission", peer = %peer.address);
+    let role = Role::Submission(submission::offer(&peer, &shared));
+    let driver = Driver::new(peer, shared, &stream, role);
+    speak(stream, driver).instrument(span).await;
+}
+
+async fn speak(stream: Stream, driver: Driver) {
+    tracing::debug!(local = %driver.peer.local, "connected");
+    match driver.run(stream).await {
+        Ok(()) => tracing::debug!("closed"),
+        Err(error) => tracing::debug!(%error, "lost"),
     }
 }
 
@@ -97,11 +92,16 @@ enum Message {
 }
 
 impl Driver {
-    fn new(peer: Peer, shared: Arc<Shared>, tls: Tls) -> Driver {
+    fn new(peer: Peer, shared: Arc<Shared>, stream: &Stream, role: Role) -> Driver {
         let settings = Settings {
             hostname: shared.config.hostname.clone(),
             message_bytes_max: shared.config.limits.message_bytes_max,
-            tls,
+            tls: match (stream, &shared.tls) {
+                (Stream::Tls(_), _) => Tls::Active,
+                (Stream::Plain(_), Some(_)) => Tls::Available,
+                (Stream::Plain(_), None) => Tls::Unavailable,
+            },
+            role,
         };
         Driver {
             session: Session::new(settings, shared.clock.now()),
@@ -111,6 +111,18 @@ impl Driver {
             at: 0,
             replies: Vec::new(),
             message: Message::None,
+        }
+    }
+
+    async fn run(mut self, mut stream: Stream) -> io::Result<()> {
+        while let End::StartTls = self.converse(&mut stream).await? {
+            let Some(certificates) = self.shared.tls.clone() else { return Ok(()) };
+            stream = stream.upgrade(&certificates.acceptor()).await?;
+            self.session.tls_started(self.shared.clock.now());
+        }
+        match timeout(CLOSE_TIMEOUT, stream.shutdown()).await {
+            Ok(closed) => closed,
+            Err(_) => Ok(()),
         }
     }
 
@@ -133,6 +145,11 @@ impl Driver {
                         self.flush(stream).await?;
                     }
                 }
+                Step::Authenticate(question) => {
+                    self.flush(stream).await?;
+                    self.authenticate(&question).await;
+                }
+                Step::Sender(path) => self.sender(&path),
                 Step::Recipient(path) => self.recipient(&path),
                 Step::Content(bytes) => self.content(&bytes).await,
                 Step::Discard => self.message = Message::None,
@@ -197,7 +214,7 @@ impl Driver {
     }
 
     fn recipient(&mut self, path: &Path) {
-        let verdict = {
+        let mut verdict = {
             let directory = self.shared.directory.borrow();
             match recipient::resolve(&directory, path) {
                 Resolution::Local(..) | Resolution::Both(..) => Verdict::Accepted,
@@ -205,6 +222,10 @@ impl Driver {
                 Resolution::Foreign(_) => Verdict::Foreign,
             }
         };
+        // Users may write to anybody.
+        if verdict == Verdict::Foreign && self.session.user().is_some() {
+            verdict = Verdict::Accepted;
+        }
         if verdict != Verdict::Accepted {
             tracing::info!(?verdict, "recipient refused");
             tracing::debug!(?path, "recipient refused");
@@ -235,10 +256,13 @@ impl Driver {
         let envelope = self.envelope(transaction, received_at);
         let span = tracing::info_span!("message", id = envelope.id);
         let message = std::mem::replace(&mut self.message, Message::None);
-        let reply = match message {
-            Message::Failed(error) => refused_by_spool(&error),
-            Message::Spooling(spool) => self.store(&envelope, *spool).instrument(span).await,
-            Message::None => self.store(&envelope, self.empty_spool()).instrument(span).await,
+        let reply = match (self.revoked(), message) {
+            (Some(revoked), _) => revoked,
+            (None, Message::Failed(error)) => refused_by_spool(&error),
+            (None, Message::Spooling(spool)) => self.keep(&envelope, *spool).instrument(span).await,
+            (None, Message::None) => {
+                self.keep(&envelope, self.empty_spool()).instrument(span).await
+            }
         };
         self.session.delivered(reply, self.shared.clock.now());
     }
@@ -262,7 +286,7 @@ impl Driver {
         }
     }
 
-    async fn store(&self, envelope: &Envelope, spool: Spool) -> Reply {
+    async fn keep(&self, envelope: &Envelope, spool: Spool) -> Reply {
         let spooled = match spool.finish().await {
             Ok(spooled) => spooled,
             Err(error) => {
@@ -270,6 +294,13 @@ impl Driver {
                 return refused_by_spool(&error);
             }
         };
+        match self.session.user() {
+            Some(user) => self.submit(envelope, user, &spooled).await,
+            None => self.store(envelope, &spooled).await,
+        }
+    }
+
+    async fn store(&self, envelope: &Envelope, spooled: &Spooled) -> Reply {
         let directory = self.shared.directory.borrow().clone();
         let content = Content { message: spooled.message(), head: spooled.head() };
         let store = &*self.shared.store;

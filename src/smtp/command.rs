@@ -3,6 +3,8 @@
 //! MAIL and RCPT are read by `path` and `parameters`; the other commands by smtp-proto, one framed
 //! line at a time, behind checks of what it lets through (see each).
 
+use std::fmt;
+
 use smtp_proto::{Error, Request};
 
 use super::parameters::{MailParameters, RcptParameters};
@@ -44,15 +46,44 @@ pub enum Command {
     Quit,
     /// STARTTLS. RFC 3207 §4
     StartTls,
+    /// AUTH, at submission only. RFC 4954 §4
+    Auth {
+        /// The mechanism as the client names it.
+        mechanism: String,
+        /// The client's first response, if it did not wait to be asked.
+        initial: Option<Response>,
+    },
+}
+
+/// A client's response in base64, which may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Response(pub Vec<u8>);
+
+/// Nothing of it is shown.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Response(…)")
+    }
 }
 
 impl Command {
+    /// Reads a line at submission: AUTH, more parameters of MAIL, and otherwise what `parse` reads.
+    pub fn parse_submitted(line: &[u8]) -> Result<Command, Refusal> {
+        let text = std::str::from_utf8(line).map_err(|_| Refusal::NotText)?.trim_end_matches(' ');
+        let (verb, argument) = text.split_once(' ').unwrap_or((text, ""));
+        match verb.to_ascii_uppercase().as_str() {
+            "AUTH" => auth(argument),
+            "MAIL" => mail(argument, MailParameters::parse_submitted),
+            _ => Command::parse(line),
+        }
+    }
+
     /// Reads a line without its CRLF.
     pub fn parse(line: &[u8]) -> Result<Command, Refusal> {
         let line = std::str::from_utf8(line).map_err(|_| Refusal::NotText)?.trim_end_matches(' ');
         let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
         match verb.to_ascii_uppercase().as_str() {
-            "MAIL" => mail(argument),
+            "MAIL" => mail(argument, MailParameters::parse),
             "RCPT" => rcpt(argument),
             // smtp-proto ignores what stands behind these.
             "DATA" | "RSET" | "QUIT" | "STARTTLS" if !argument.is_empty() => {
@@ -68,13 +99,27 @@ impl Command {
     }
 }
 
-fn mail(argument: &str) -> Result<Command, Refusal> {
+/// Two arguments at most; what they are is the exchange's to judge.
+fn auth(argument: &str) -> Result<Command, Refusal> {
+    const SYNTAX: Refusal = Refusal::Syntax("AUTH mechanism [initial-response]");
+    let mut words = argument.split(' ').filter(|word| !word.is_empty());
+    let mechanism = words.next().ok_or(SYNTAX)?.to_owned();
+    let initial = words.next().map(|word| Response(word.as_bytes().to_vec()));
+    match words.next() {
+        None => Ok(Command::Auth { mechanism, initial }),
+        Some(_) => Err(SYNTAX),
+    }
+}
+
+type ParseParameters = fn(&str) -> Result<MailParameters, Refusal>;
+
+fn mail(argument: &str, parameters: ParseParameters) -> Result<Command, Refusal> {
     let rest = after_keyword(argument, "FROM:").ok_or(Refusal::Syntax("MAIL FROM:<address>"))?;
     let (path, rest) = Path::parse(rest).ok_or(Refusal::SenderSyntax)?;
     if path == Path::Postmaster {
         return Err(Refusal::SenderSyntax);
     }
-    Ok(Command::Mail(path, MailParameters::parse(rest)?))
+    Ok(Command::Mail(path, parameters(rest)?))
 }
 
 fn rcpt(argument: &str) -> Result<Command, Refusal> {
@@ -212,6 +257,28 @@ mod tests {
             assert_eq!(parse(line), Err(Refusal::NotImplemented), "{line}");
         }
         assert_eq!(Command::parse(b"NOOP \xff"), Err(Refusal::NotText));
+    }
+
+    #[test]
+    fn auth_is_read_at_submission_only() {
+        let auth = |mechanism: &str, initial: Option<&str>| {
+            let initial = initial.map(|text| Response(text.into()));
+            Ok(Command::Auth { mechanism: mechanism.into(), initial })
+        };
+        let submitted = |line: &str| Command::parse_submitted(line.as_bytes());
+        assert_eq!(submitted("AUTH PLAIN"), auth("PLAIN", None));
+        assert_eq!(submitted("auth  plain  AGEAYg== "), auth("plain", Some("AGEAYg==")));
+        assert_eq!(submitted("AUTH PLAIN ="), auth("PLAIN", Some("=")));
+        for line in ["AUTH", "AUTH ", "AUTH PLAIN a b"] {
+            assert!(matches!(submitted(line), Err(Refusal::Syntax(_))), "{line}");
+        }
+        assert!(submitted("MAIL FROM:<a@b> AUTH=<> HOLDFOR=60").is_ok());
+        assert_eq!(parse("MAIL FROM:<a@b> AUTH=<>"), Err(Refusal::UnknownParameter));
+        for line in ["NOOP", "EHLO a.example", "RCPT TO:<a@b>", "EXPN list", "", "BDAT x"] {
+            assert_eq!(submitted(line), parse(line), "{line}");
+        }
+        let shown = format!("{:?}", submitted("AUTH PLAIN c2VjcmV0"));
+        assert!(!shown.contains("c2VjcmV0") && !shown.contains("99, 50"), "{shown}");
     }
 
     proptest! {

@@ -1,5 +1,8 @@
 //! Whether a content is acceptable, while it comes in: its size, and its line ends where it comes
-//! in chunks. Holds none of it. RFC 1870 §6.3, RFC 3030 §2
+//! in chunks. Holds none of it. At submission line ends are mended instead. RFC 1870 §6.3,
+//! RFC 3030 §2
+
+use std::borrow::Cow;
 
 use memchr::memchr3_iter;
 
@@ -53,6 +56,85 @@ impl Content {
     /// Why it is refused.
     pub fn refused(&self) -> Option<Refusal> {
         self.refused
+    }
+}
+
+/// What becomes of a bare CR or bare LF in a content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LineEnds {
+    /// The content is refused.
+    #[default]
+    Strict,
+    /// It becomes CRLF: mail programs of users are not servers. RFC 6409 §8
+    Normalised,
+}
+
+/// The lines of a content that comes in chunks.
+#[derive(Debug)]
+pub enum Lines {
+    /// They are checked.
+    Checked(LineCheck),
+    /// They are mended.
+    Mended(LineMender),
+}
+
+impl Lines {
+    /// For the first chunk.
+    pub fn new(line_ends: LineEnds) -> Lines {
+        match line_ends {
+            LineEnds::Strict => Lines::Checked(LineCheck::default()),
+            LineEnds::Normalised => Lines::Mended(LineMender::default()),
+        }
+    }
+
+    /// What the next octets mean, and what is wrong with them.
+    pub fn take<'o>(&mut self, octets: &'o [u8]) -> (Cow<'o, [u8]>, Option<Refusal>) {
+        match self {
+            Lines::Checked(check) => (Cow::Borrowed(octets), check.check(octets)),
+            Lines::Mended(mender) => {
+                let fault = octets.contains(&0).then_some(Refusal::ContentNul);
+                (Cow::Owned(mender.mend(octets)), fault)
+            }
+        }
+    }
+
+    /// What is still to come at the end of the last chunk, or what is wrong with it.
+    pub fn end(&self) -> Result<&'static [u8], Refusal> {
+        match self {
+            Lines::Checked(check) => check.end().map_or(Ok(b""), Err),
+            Lines::Mended(mender) => Ok(mender.end()),
+        }
+    }
+}
+
+/// Makes CRLF of each bare CR and bare LF in a content that comes in chunks, whatever their
+/// borders. A CR at the end of a chunk waits for the next.
+#[derive(Debug, Default)]
+pub struct LineMender {
+    after_cr: bool,
+}
+
+impl LineMender {
+    /// What the next octets become.
+    pub fn mend(&mut self, octets: &[u8]) -> Vec<u8> {
+        let mut mended = Vec::with_capacity(octets.len() + 2);
+        for &octet in octets {
+            let after_cr = std::mem::replace(&mut self.after_cr, octet == b'\r');
+            match octet {
+                b'\n' => mended.extend_from_slice(b"\r\n"),
+                _ if after_cr => mended.extend_from_slice(b"\r\n"),
+                _ => {}
+            }
+            if !matches!(octet, b'\r' | b'\n') {
+                mended.push(octet);
+            }
+        }
+        mended
+    }
+
+    /// What is to be added at the end.
+    pub fn end(&self) -> &'static [u8] {
+        if self.after_cr { b"\r\n" } else { b"" }
     }
 }
 
@@ -121,7 +203,39 @@ mod tests {
         assert_eq!(check(&[b"a\0"]), Some(Refusal::ContentNul));
     }
 
+    fn mend(pieces: &[&[u8]]) -> Vec<u8> {
+        let mut lines = Lines::new(LineEnds::Normalised);
+        let mut mended: Vec<u8> =
+            pieces.iter().flat_map(|piece| lines.take(piece).0.into_owned()).collect();
+        mended.extend(lines.end().expect("mended lines end well"));
+        mended
+    }
+
+    #[test]
+    fn line_ends_are_mended_across_chunks() {
+        assert_eq!(mend(&[b"a\nb\rc\r\nd"]), b"a\r\nb\r\nc\r\nd");
+        assert_eq!(mend(&[b"a\r", b"\nb"]), b"a\r\nb");
+        assert_eq!(mend(&[b"a\r", b"b\r"]), b"a\r\nb\r\n");
+        assert_eq!(mend(&[b"\r\r\n\n"]), b"\r\n\r\n\r\n");
+        let mut lines = Lines::new(LineEnds::Normalised);
+        assert_eq!(lines.take(b"a\0").1, Some(Refusal::ContentNul));
+    }
+
     proptest! {
+        #[test]
+        fn any_split_is_mended_alike_and_what_is_right_stays(
+            text in "[a\r\n]{0,30}",
+            at in 0usize..30,
+        ) {
+            let (one, two) = text.as_bytes().split_at(at.min(text.len()));
+            let mended = mend(&[one, two]);
+            prop_assert_eq!(&mended, &mend(&[text.as_bytes()]));
+            prop_assert_eq!(check(&[&mended]), None);
+            if check(&[text.as_bytes()]).is_none() {
+                prop_assert_eq!(mended, text.into_bytes());
+            }
+        }
+
         #[test]
         fn any_split_gives_the_same_verdict(text in "[a\r\n]{0,30}", at in 0usize..30) {
             let (one, two) = text.as_bytes().split_at(at.min(text.len()));

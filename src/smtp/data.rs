@@ -1,12 +1,14 @@
 //! The content as DATA sends it: where it ends, and its dots. RFC 5321 §4.5.2
 //!
-//! Only CRLF.CRLF ends it, of which the first CRLF may be that of the DATA line itself. Anything
-//! that another server might take for an end or a line end (a bare CR, a bare LF, a NUL) is noted,
-//! and the content is then swallowed up to its real end and refused: nothing can be smuggled
-//! behind it.
+//! Only CRLF.CRLF ends it, of which the first CRLF may be that of the DATA line itself. On port 25
+//! anything that another server might take for an end or a line end (a bare CR, a bare LF, a NUL)
+//! is noted, and the content is then swallowed up to its real end and refused: nothing can be
+//! smuggled behind it. At submission a bare CR or LF becomes CRLF, but what follows it is no line
+//! start to us: neither does a dot there end anything, nor is it taken away.
 
 use memchr::memchr3;
 
+use super::content::LineEnds;
 use super::reply::Refusal;
 
 /// Removes the transparency of DATA and finds its end.
@@ -14,6 +16,7 @@ use super::reply::Refusal;
 pub struct DataReceiver {
     state: State,
     fault: Option<Refusal>,
+    line_ends: LineEnds,
 }
 
 /// What was seen before the next byte.
@@ -33,6 +36,11 @@ enum State {
 }
 
 impl DataReceiver {
+    /// Nothing has come yet.
+    pub fn new(line_ends: LineEnds) -> DataReceiver {
+        DataReceiver { line_ends, ..DataReceiver::default() }
+    }
+
     /// Takes bytes up to the end of the content at most; appends to `out` what they mean. Says how
     /// many were taken, and whether the end was among them. Nothing is appended after a fault.
     pub fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, bool) {
@@ -70,16 +78,28 @@ impl DataReceiver {
                 self.emit(b"\r\n", out);
                 return State::LineStart;
             }
-            (State::Cr | State::DotCr, _) => self.fault.get_or_insert(Refusal::ContentLineEnd),
-            (_, b'\n') => self.fault.get_or_insert(Refusal::ContentLineEnd),
-            (_, 0) => self.fault.get_or_insert(Refusal::ContentNul),
-            (_, b'\r') => return State::Cr,
-            (_, byte) => {
-                self.emit(&[byte], out);
-                return State::Text;
+            // The CR before this byte was a bare one.
+            (State::Cr | State::DotCr, _) => self.bare_line_end(out),
+            _ => {}
+        }
+        match byte {
+            b'\r' => return State::Cr,
+            b'\n' => self.bare_line_end(out),
+            0 => {
+                self.fault.get_or_insert(Refusal::ContentNul);
             }
-        };
-        if byte == b'\r' { State::Cr } else { State::Text }
+            byte => self.emit(&[byte], out),
+        }
+        State::Text
+    }
+
+    fn bare_line_end(&mut self, out: &mut Vec<u8>) {
+        match self.line_ends {
+            LineEnds::Strict => {
+                self.fault.get_or_insert(Refusal::ContentLineEnd);
+            }
+            LineEnds::Normalised => self.emit(b"\r\n", out),
+        }
     }
 
     fn emit(&self, bytes: &[u8], out: &mut Vec<u8>) {
@@ -95,9 +115,24 @@ mod tests {
 
     use super::*;
 
+    /// What of `wire` was taken.
+    fn received_part<'a>(wire: &'a [u8], rest: &Option<Vec<u8>>) -> &'a [u8] {
+        &wire[..wire.len() - rest.as_ref().map_or(0, Vec::len)]
+    }
+
+    type Received = (Vec<u8>, Option<Refusal>, Option<Vec<u8>>);
+
     /// What came of `input` in pieces of `size`: content, fault, and what was left behind the end.
-    fn receive(input: &[u8], size: usize) -> (Vec<u8>, Option<Refusal>, Option<Vec<u8>>) {
-        let mut receiver = DataReceiver::default();
+    fn receive(input: &[u8], size: usize) -> Received {
+        receive_as(LineEnds::Strict, input, size)
+    }
+
+    fn normalise(input: &[u8], size: usize) -> Received {
+        receive_as(LineEnds::Normalised, input, size)
+    }
+
+    fn receive_as(line_ends: LineEnds, input: &[u8], size: usize) -> Received {
+        let mut receiver = DataReceiver::new(line_ends);
         let (mut at, mut out) = (0, Vec::new());
         while at < input.len() {
             let to = input.len().min(at + size);
@@ -151,7 +186,70 @@ mod tests {
         }
     }
 
+    #[test]
+    fn bare_line_ends_become_crlf_at_submission() {
+        for (wire, content) in [
+            (&b"a\nb\rc\r\n.\r\n"[..], &b"a\r\nb\r\nc\r\n"[..]),
+            (b"\n.\r\n.\r\n", b"\r\n.\r\n"),
+            (b"\r\r\n.\r\n", b"\r\n\r\n"),
+            (b"a\n\nb\r\rc\r\n.\r\n", b"a\r\n\r\nb\r\n\r\nc\r\n"),
+            (b"a\n\r\n.\r\n", b"a\r\n\r\n"),
+        ] {
+            for size in [1, 2, 3, 100] {
+                let expected = (content.to_vec(), None, Some(vec![]));
+                assert_eq!(normalise(wire, size), expected, "{wire:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_other_end_is_taken_for_one_at_submission_either() {
+        for (fake, meant) in [
+            (&b"\n.\n"[..], &b"\r\n.\r\n"[..]),
+            // The dot behind CRLF is stuffing, whatever stands behind it.
+            (b"\r\n.\n", b"\r\n\r\n"),
+            (b"\n.\r\n", b"\r\n.\r\n"),
+            (b"\r.\r", b"\r\n.\r\n"),
+            (b"\r\n.\r", b"\r\n\r\n"),
+            (b"\r.\r\n", b"\r\n.\r\n"),
+            (b"\r\n.\r\r\n", b"\r\n\r\n\r\n"),
+            (b"\n\n.\r\n", b"\r\n\r\n.\r\n"),
+        ] {
+            let wire = [b"a", fake, b"MAIL FROM:<x@y>\r\n.\r\nQUIT\r\n"].concat();
+            let content = [b"a", meant, b"MAIL FROM:<x@y>\r\n"].concat();
+            for size in [1, 3, 100] {
+                let rest = Some(b"QUIT\r\n".to_vec());
+                assert_eq!(normalise(&wire, size), (content.clone(), None, rest), "{fake:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_nul_is_refused_at_submission_too() {
+        let (content, fault, rest) = normalise(b"a\n\0b\r\n.\r\nQUIT\r\n", 1);
+        assert_eq!((fault, rest), (Some(Refusal::ContentNul), Some(b"QUIT\r\n".to_vec())));
+        assert_eq!(content, b"a\r\n");
+    }
+
     proptest! {
+        #[test]
+        fn normalised_content_ends_where_strict_content_does_and_any_split_gives_the_same(
+            wire in "[a\r\n.\0]{0,60}",
+            size in 1usize..20,
+        ) {
+            let wire = wire.as_bytes();
+            let whole = normalise(wire, 1000);
+            prop_assert_eq!(&normalise(wire, size), &whole);
+            let strict = receive(wire, 1000);
+            prop_assert_eq!(&strict.2, &whole.2);
+            if strict.1.is_none() {
+                prop_assert_eq!(&strict.0, &whole.0, "what is right is left as it is");
+            }
+            prop_assert_eq!(whole.1.is_some(), received_part(wire, &whole.2).contains(&0));
+            let lines = String::from_utf8_lossy(&whole.0).replace("\r\n", "");
+            prop_assert!(!lines.contains(['\r', '\n']));
+        }
+
         #[test]
         fn any_split_gives_the_same(wire in "[a\r\n.\0]{0,60}", size in 1usize..20) {
             prop_assert_eq!(receive(wire.as_bytes(), size), receive(wire.as_bytes(), 1000));

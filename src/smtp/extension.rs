@@ -1,9 +1,15 @@
 //! What EHLO offers: a table, a row for each extension. RFC 5321 §2.2
+//!
+//! Deliberately not: BINARYMIME (RFC 3030 §3). A message in it would have to be turned into base64
+//! before it is kept, since the next hop may take lines only and IMAP4rev1 cannot show a NUL; no
+//! mail program needs it.
 
 use std::borrow::Cow;
 
-use super::session::Tls;
-use super::{RECIPIENTS_MAX, TRANSACTIONS_MAX};
+use super::session::{Role, Settings, Tls};
+use super::{HOLD_SECS_MAX, RECIPIENTS_MAX, TRANSACTIONS_MAX};
+use crate::mail::day::write_rfc3339;
+use crate::mail::id::Timestamp;
 
 /// A row: keyword, and what stands behind it.
 struct Extension {
@@ -19,9 +25,13 @@ enum Argument {
     Limits,
     /// Offered only while TLS can be started.
     StartTls,
+    /// The mechanisms; offered only where a password may be sent.
+    Mechanisms,
+    /// How far ahead a release may be; at submission only.
+    Hold,
 }
 
-const EXTENSIONS: [Extension; 9] = [
+const EXTENSIONS: [Extension; 11] = [
     // RFC 2920
     Extension { keyword: "PIPELINING", argument: Argument::None },
     // RFC 1870
@@ -38,46 +48,94 @@ const EXTENSIONS: [Extension; 9] = [
     Extension { keyword: "DSN", argument: Argument::None },
     // RFC 3207
     Extension { keyword: "STARTTLS", argument: Argument::StartTls },
+    // RFC 4954
+    Extension { keyword: "AUTH", argument: Argument::Mechanisms },
+    // RFC 4865
+    Extension { keyword: "FUTURERELEASE", argument: Argument::Hold },
     // RFC 9422
     Extension { keyword: "LIMITS", argument: Argument::Limits },
 ];
 
 /// The lines of the answer to EHLO, the host's name first.
-pub fn lines(hostname: &str, message_bytes_max: u64, tls: Tls) -> Vec<Cow<'static, str>> {
-    let mut lines = vec![Cow::Owned(hostname.to_owned())];
-    for Extension { keyword, argument, .. } in &EXTENSIONS {
-        match argument {
-            Argument::None => lines.push(Cow::Borrowed(*keyword)),
-            Argument::StartTls if tls == Tls::Available => lines.push(Cow::Borrowed(*keyword)),
-            Argument::StartTls => {}
-            Argument::MessageBytesMax => {
-                lines.push(format!("{keyword} {message_bytes_max}").into())
-            }
-            Argument::Limits => {
-                let limits =
-                    format!("{keyword} MAILMAX={TRANSACTIONS_MAX} RCPTMAX={RECIPIENTS_MAX}");
-                lines.push(limits.into());
-            }
-        }
-    }
+pub fn lines(settings: &Settings, now: Timestamp) -> Vec<Cow<'static, str>> {
+    let mut lines = vec![Cow::Owned(settings.hostname.clone())];
+    lines.extend(EXTENSIONS.iter().filter_map(|extension| line(extension, settings, now)));
     lines
+}
+
+fn line(extension: &Extension, settings: &Settings, now: Timestamp) -> Option<Cow<'static, str>> {
+    let keyword = extension.keyword;
+    let argument = match (&extension.argument, &settings.role) {
+        (Argument::None, _) => return Some(keyword.into()),
+        (Argument::StartTls, _) => {
+            return (settings.tls == Tls::Available).then_some(keyword.into());
+        }
+        (Argument::MessageBytesMax, _) => settings.message_bytes_max.to_string(),
+        (Argument::Limits, _) => format!("MAILMAX={TRANSACTIONS_MAX} RCPTMAX={RECIPIENTS_MAX}"),
+        (Argument::Mechanisms, Role::Submission(offer)) if settings.takes_passwords() => {
+            offer.mechanisms.iter().map(|m| m.name()).collect::<Vec<_>>().join(" ")
+        }
+        (Argument::Hold, Role::Submission(_)) => {
+            let latest = Timestamp::from_seconds(now.seconds() + HOLD_SECS_MAX);
+            format!("{HOLD_SECS_MAX} {}", write_rfc3339(latest))
+        }
+        (Argument::Mechanisms | Argument::Hold, _) => return None,
+    };
+    Some(format!("{keyword} {argument}").into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sasl::Mechanism;
+    use crate::smtp::session::{InClear, LoginOffer};
+
+    fn offered(role: Role, tls: Tls) -> Vec<Cow<'static, str>> {
+        let (hostname, message_bytes_max) = ("mail.example.org".to_owned(), 52_428_800);
+        let settings = Settings { hostname, message_bytes_max, tls, role };
+        lines(&settings, Timestamp::from_seconds(1_795_690_672))
+    }
+
+    fn submission(in_clear: InClear) -> Role {
+        let mechanisms = vec![Mechanism::Plain, Mechanism::Login];
+        Role::Submission(LoginOffer { mechanisms, in_clear })
+    }
 
     #[test]
     fn starttls_is_offered_only_while_it_can_be_started() {
-        let offered = |tls| lines("h", 1, tls).iter().any(|line| line == "STARTTLS");
+        let offered = |tls| offered(Role::Relay, tls).iter().any(|line| line == "STARTTLS");
         assert!(offered(Tls::Available) && !offered(Tls::Active) && !offered(Tls::Unavailable));
     }
 
     #[test]
     fn limits_are_told() {
-        let lines = lines("mail.example.org", 52_428_800, Tls::Active);
+        let lines = offered(Role::Relay, Tls::Active);
         assert_eq!(lines[0], "mail.example.org");
         assert!(lines.iter().any(|line| line == "SIZE 52428800"));
         assert!(lines.iter().any(|line| line == "LIMITS MAILMAX=100 RCPTMAX=1000"));
+    }
+
+    #[test]
+    fn a_login_is_offered_only_where_a_password_may_be_sent() {
+        let offered = |in_clear, tls| {
+            offered(submission(in_clear), tls).iter().any(|line| line == "AUTH PLAIN LOGIN")
+        };
+        assert!(offered(InClear::Refused, Tls::Active));
+        assert!(!offered(InClear::Refused, Tls::Available));
+        assert!(!offered(InClear::Refused, Tls::Unavailable));
+        assert!(offered(InClear::Taken, Tls::Available));
+    }
+
+    #[test]
+    fn port_25_offers_neither_login_nor_hold_and_submission_both() {
+        let of = |role: Role, keyword: &str| {
+            let lines = offered(role, Tls::Active);
+            lines.iter().find(|line| line.starts_with(keyword)).map(|line| line.to_string())
+        };
+        assert_eq!(of(Role::Relay, "AUTH"), None);
+        assert_eq!(of(Role::Relay, "FUTURERELEASE"), None);
+        let hold = of(submission(InClear::Refused), "FUTURERELEASE");
+        assert_eq!(hold.as_deref(), Some("FUTURERELEASE 2592000 2026-12-26T10:57:52Z"));
+        assert_eq!(of(submission(InClear::Refused), "BINARYMIME"), None);
     }
 }

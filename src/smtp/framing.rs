@@ -7,9 +7,10 @@ use memchr::{memchr, memchr2};
 use super::LINE_BYTES_MAX;
 use super::reply::Refusal;
 
-/// Collects one line at a time, `LINE_BYTES_MAX` at most.
-#[derive(Debug, Default)]
+/// Collects one line at a time, of so many bytes at most.
+#[derive(Debug)]
 pub struct Framer {
+    bytes_max: usize,
     line: Vec<u8>,
     /// The line is too long: only its end is looked for.
     too_long: bool,
@@ -18,12 +19,23 @@ pub struct Framer {
 /// A line without its CRLF, or why it is refused.
 pub type Line = Result<Vec<u8>, Refusal>;
 
+impl Default for Framer {
+    fn default() -> Framer {
+        Framer::new(LINE_BYTES_MAX)
+    }
+}
+
 impl Framer {
+    /// For lines of `bytes_max` at most, CRLF included.
+    pub fn new(bytes_max: usize) -> Framer {
+        Framer { bytes_max, line: Vec::new(), too_long: false }
+    }
+
     /// Takes bytes up to the next line end; says how many, and the line if it is complete.
     pub fn feed(&mut self, input: &[u8]) -> (usize, Option<Line>) {
         let end = memchr(b'\n', input).map(|at| at + 1);
         let piece = &input[..end.unwrap_or(input.len())];
-        if self.line.len() + piece.len() > LINE_BYTES_MAX {
+        if self.line.len() + piece.len() > self.bytes_max {
             self.too_long = true;
             self.line = Vec::new();
         }

@@ -1,5 +1,6 @@
-//! Layer 2: SMTP as the receiving side speaks it on port 25 (RFC 5321), without sockets, timers,
-//! store or directory. Bytes and the time go in, steps come out; the driver is `server/smtp.rs`.
+//! Layer 2: SMTP as the receiving side speaks it on port 25 (RFC 5321) and to users who submit
+//! (RFC 6409), without sockets, timers, store or directory. Bytes and the time go in, steps come
+//! out; the driver is `server/smtp.rs`.
 //!
 //! | file | what it decides |
 //! |---|---|
@@ -24,12 +25,19 @@ pub mod transaction;
 
 pub use command::Command;
 pub use reply::{Refusal, Reply};
-pub use session::{Client, Session, Settings, Step, Tls, Verdict};
+pub use session::{Client, InClear, LoginOffer, Role, Session, Settings, Step, Tls, Verdict};
 pub use transaction::{Recipient, Transaction};
 
 /// Longest command line, CRLF included: 512 octets and what the extensions add, the longest of
 /// which is the ORCPT of DSN with 500. RFC 5321 §4.5.3.1.4, RFC 3461 §4
 pub const LINE_BYTES_MAX: usize = 2048;
+/// Longest line at submission, CRLF included: AUTH, a mechanism's name and the longest response. A
+/// response alone is shorter. RFC 4954 §4
+pub const SUBMISSION_LINE_BYTES_MAX: usize = crate::sasl::LINE_BYTES_MAX + 32;
+/// How long a client may take to log in where it has to, whatever it sends meanwhile.
+pub const LOGIN_TIMEOUT_SECS: i64 = 300;
+/// How far ahead the release of a message may be: 30 days. RFC 4865 §3
+pub const HOLD_SECS_MAX: i64 = 30 * 24 * 3600;
 /// Longest path, with its angle brackets. RFC 5321 §4.5.3.1.3
 pub const PATH_BYTES_MAX: usize = 256;
 /// Longest domain. RFC 5321 §4.5.3.1.2

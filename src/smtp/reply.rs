@@ -103,6 +103,28 @@ pub enum Refusal {
     UnknownRecipient,
     /// The domain is not one of ours.
     ForeignRecipient,
+    /// Nobody has logged in. RFC 4954 §6
+    LoginFirst,
+    /// A password would travel without TLS. RFC 4954 §6
+    TlsFirst,
+    /// AUTH after AUTH. RFC 4954 §4
+    LoggedInAlready,
+    /// AUTH in a transaction. RFC 4954 §4
+    AuthInTransaction,
+    /// There is no such mechanism. RFC 4954 §4
+    UnknownMechanism,
+    /// A response is longer than any mechanism's. RFC 4954 §4
+    ResponseTooLong,
+    /// A response is not base64, or not what the mechanism wants. RFC 4954 §4
+    ResponseSyntax,
+    /// The client has cancelled AUTH. RFC 4954 §4
+    Cancelled,
+    /// Unknown user, wrong password, or somebody else's name. RFC 4954 §6
+    WrongCredentials,
+    /// Too many attempts to log in. RFC 4954 §6
+    LoginLater,
+    /// A hold that is over, or longer than is offered. RFC 4865 §4
+    Hold,
     /// The peer was silent, or too slow, for too long.
     Timeout,
     /// The daemon stops.
@@ -113,6 +135,7 @@ impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Reply {
         let (code, enhanced, text) = of_connection(refusal)
             .or_else(|| of_command(refusal))
+            .or_else(|| of_login(refusal))
             .unwrap_or_else(|| of_message(refusal));
         Reply::new(code, enhanced, text)
     }
@@ -161,11 +184,29 @@ fn of_command(refusal: Refusal) -> Option<Row> {
     })
 }
 
+/// Refusals on the way to a login. RFC 4954 §6
+fn of_login(refusal: Refusal) -> Option<Row> {
+    Some(match refusal {
+        Refusal::LoginFirst => row(530, "5.7.0", "Authentication required"),
+        Refusal::TlsFirst => row(538, "5.7.11", "Begin TLS before you log in"),
+        Refusal::LoggedInAlready => row(503, "5.5.1", "You are logged in already"),
+        Refusal::AuthInTransaction => row(503, "5.5.1", "Not between MAIL and the message"),
+        Refusal::UnknownMechanism => row(504, "5.5.4", "There is no such mechanism"),
+        Refusal::ResponseTooLong => row(500, "5.5.6", "The response is too long"),
+        Refusal::ResponseSyntax => row(501, "5.5.2", "Not what the mechanism wants"),
+        Refusal::Cancelled => row(501, "5.7.0", "Cancelled"),
+        Refusal::WrongCredentials => row(535, "5.7.8", "Wrong user name or password"),
+        Refusal::LoginLater => row(454, "4.7.0", "Too many attempts, try again later"),
+        _ => return None,
+    })
+}
+
 /// Refusals of a sender, a recipient or a content.
 fn of_message(refusal: Refusal) -> Row {
     match refusal {
         Refusal::SenderSyntax => row(501, "5.1.7", "Bad sender address"),
         Refusal::RecipientSyntax => row(501, "5.1.3", "Bad recipient address"),
+        Refusal::Hold => row(501, "5.5.4", "That time is over or too far away"),
         Refusal::NeedsUtf8 => row(553, "5.6.7", "This address needs SMTPUTF8"),
         Refusal::UnknownRecipient => row(550, "5.1.1", "No such mailbox"),
         Refusal::ForeignRecipient => row(550, "5.7.1", "Relaying denied"),

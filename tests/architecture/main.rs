@@ -19,7 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sys", &["mail"]),
     ("directory", &["mail", "sys"]),
     ("store", &["mail", "sys"]),
-    ("smtp", &["mail"]),
+    ("smtp", &["mail", "sasl"]),
     ("sasl", &["mail"]),
     ("imap", &["mail", "directory", "store", "sasl"]),
     ("delivery", &["mail", "sys", "directory", "store", "smtp", "sasl", "imap"]),

@@ -10,12 +10,13 @@ use postfach::directory::{Directory, Rights, file};
 use postfach::imap::Context;
 use postfach::imap::capability::{Capabilities, Passwords, StartTls};
 use postfach::imap::output::Output;
-use postfach::imap::session::{Attempt, Dialogue, Next, Transport, Verdict};
+use postfach::imap::session::{Attempt, Dialogue, Next, Transport};
 use postfach::imap::wire::framing::{Event, Framer, Limits};
 use postfach::mail::account::{Account, Folder, FolderNames};
 use postfach::mail::flag::FlagList;
 use postfach::mail::id::{Login, Timestamp};
 use postfach::mail::message::parse;
+use postfach::sasl::{Answer, Question};
 use postfach::server::folders;
 use postfach::store::Store;
 use postfach::store::change::{Actor, Bytes, Change, Delivered, NewMessage, Transaction};
@@ -194,14 +195,15 @@ pub(crate) fn plain(passwords: Passwords) -> Transport {
     Transport { tls: StartTls::Offered, passwords }
 }
 
-fn verdict(world: &World, attempt: &Attempt) -> Verdict {
-    let login = Login::new(&attempt.login);
+fn answer(world: &World, attempt: &Attempt) -> Answer {
+    let Question::Password { login: name, password } = &attempt.question;
+    let login = Login::new(name);
     let right = format!("{login}{PASSWORD_SUFFIX}");
     let known = world.directory.users.contains_key(&login);
-    match attempt.password.0 == right.as_bytes() {
-        true if known => Verdict::Accepted(login),
-        _ if attempt.login == "pest" => Verdict::TryLater,
-        _ => Verdict::Wrong,
+    match password.0 == right.as_bytes() {
+        true if known => Answer::Accepted(login),
+        _ if name == "pest" => Answer::TryLater,
+        _ => Answer::Wrong,
     }
 }
 
@@ -285,7 +287,10 @@ impl Client {
                 None => Step::Wait(Next::Command),
             },
             Next::Line(exchange) => match self.framer.next_line(&limits) {
-                Some(line) => Step::On(self.dialogue.respond(exchange, line, out)),
+                Some(line) => {
+                    let answer = (line, world.directory.clone());
+                    Step::On(self.dialogue.respond(exchange, answer, out))
+                }
                 None => Step::Wait(Next::Line(exchange)),
             },
             Next::Idle(idle) => match self.framer.next_line(&limits) {
@@ -293,9 +298,8 @@ impl Client {
                 None => Step::Wait(Next::Idle(idle)),
             },
             Next::Verify(attempt) => {
-                let verdict = verdict(world, &attempt);
-                let directory = world.directory.clone();
-                Step::On(self.dialogue.verified(attempt, (verdict, directory), out))
+                let answer = (answer(world, &attempt), world.directory.clone());
+                Step::On(self.dialogue.verified(attempt, answer, out))
             }
             Next::StartTls => {
                 self.framer.clear();

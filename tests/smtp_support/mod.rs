@@ -3,9 +3,12 @@
 
 #![allow(dead_code)]
 
-use postfach::mail::id::Timestamp;
+use postfach::mail::id::{Login, Timestamp};
+use postfach::sasl::{Answer, Mechanism, Question};
 use postfach::smtp::path::Path;
-use postfach::smtp::{Reply, Session, Settings, Step, Tls, Transaction, Verdict};
+use postfach::smtp::{
+    InClear, LoginOffer, Reply, Role, Session, Settings, Step, Tls, Transaction, Verdict,
+};
 
 /// Ours: these local parts at example.org.
 pub(crate) const KNOWN: [&str; 4] = ["support", "info", "bücher", "a b"];
@@ -36,10 +39,21 @@ impl Peer {
     }
 
     pub(crate) fn with_limit(tls: Tls, message_bytes_max: u64) -> Peer {
+        Peer::in_role(Role::Relay, tls, message_bytes_max)
+    }
+
+    /// A user's program; anna's password is "anna-secret".
+    pub(crate) fn submitting(tls: Tls, in_clear: InClear) -> Peer {
+        let mechanisms = Mechanism::ALL.to_vec();
+        let role = Role::Submission(LoginOffer { mechanisms, in_clear });
+        Peer::in_role(role, tls, 2 * MESSAGE_BYTES_MAX)
+    }
+
+    fn in_role(role: Role, tls: Tls, message_bytes_max: u64) -> Peer {
         let hostname = "mail.example.org".to_owned();
         let now = Timestamp::from_seconds(1_000);
         let mut peer = Peer {
-            session: Session::new(Settings { hostname, message_bytes_max, tls }, now),
+            session: Session::new(Settings { hostname, message_bytes_max, tls, role }, now),
             wire: Vec::new(),
             messages: Vec::new(),
             closed: false,
@@ -62,7 +76,17 @@ impl Peer {
                     return;
                 }
                 Step::Reply(reply) => reply.write(&mut self.wire),
-                Step::Recipient(path) => self.session.recipient(verdict(&path), self.now),
+                Step::Authenticate(question) => {
+                    self.session.authenticated(answer(&question), self.now);
+                }
+                Step::Sender(path) => self.session.sender(sender(&path), self.now),
+                Step::Recipient(path) => {
+                    let verdict = match self.session.user() {
+                        Some(_) => submitted(&path),
+                        None => verdict(&path),
+                    };
+                    self.session.recipient(verdict, self.now);
+                }
                 Step::Content(bytes) => self.content.extend(bytes),
                 Step::Discard => self.content.clear(),
                 Step::Deliver(transaction) => {
@@ -84,6 +108,36 @@ impl Peer {
         let before = self.wire.len();
         self.send(text.replace('\n', "\r\n").as_bytes());
         String::from_utf8_lossy(&self.wire[before..]).replace("\r\n", "\n")
+    }
+}
+
+/// Only anna logs in; pest has tried too often.
+fn answer(question: &Question) -> Answer {
+    let Question::Password { login, password } = question;
+    match (login.as_str(), password.0.as_slice()) {
+        ("anna", b"anna-secret") => Answer::Accepted(Login::new("anna")),
+        ("pest", _) => Answer::TryLater,
+        _ => Answer::Wrong,
+    }
+}
+
+/// anna may send as herself and support, and reports.
+fn sender(path: &Path) -> Result<(), Reply> {
+    match path {
+        Path::Null => Ok(()),
+        Path::Address(a) if a.domain() == "example.org" && a.local() != "ben" => Ok(()),
+        _ => Err(Reply::new(550, "5.7.1", "You may send as anna@example.org")),
+    }
+}
+
+/// Users may write to anybody but those at refused.example.
+fn submitted(path: &Path) -> Verdict {
+    match (verdict(path), path) {
+        (_, Path::Address(a)) if a.domain() == "refused.example" => {
+            Verdict::Refused(Reply::new(550, "5.1.2", "There is no such domain"))
+        }
+        (Verdict::Foreign, _) => Verdict::Accepted,
+        (verdict, _) => verdict,
     }
 }
 

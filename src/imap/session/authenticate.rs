@@ -9,27 +9,13 @@ use crate::imap::command::table::Verb;
 use crate::imap::output::Output;
 use crate::imap::wire::lex::Cursor;
 use crate::imap::{Refusal, Session};
-use crate::mail::id::Login;
-use crate::sasl::{self, Failure, Mechanism, Password, Step};
+use crate::sasl::{self, Answer, Failure, Mechanism, Password, Question, Step};
 
-/// A login whose password has to be checked. Without Debug: it is secret.
+/// An exchange that cannot go on before the driver has answered a question.
 pub struct Attempt {
-    tag: String,
-    /// Who claims to be there.
-    pub login: String,
-    /// The proof.
-    pub password: Password,
-}
-
-/// What became of an attempt.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// It is this user.
-    Accepted(Login),
-    /// Unknown user or wrong password: not told apart.
-    Wrong,
-    /// There were too many attempts.
-    TryLater,
+    /// What the driver is asked.
+    pub question: Question,
+    exchange: Exchange,
 }
 
 /// A SASL exchange that waits for the client's next response. RFC 4422 §3
@@ -47,7 +33,7 @@ impl Dialogue {
         let mut arguments = command.arguments.clone();
         match command.row.verb {
             Verb::StartTls => self.start_tls(&command.tag, &mut arguments, out),
-            Verb::Login => self.login(&command.tag, &mut arguments),
+            Verb::Login => self.login(&command.tag, &mut arguments, out),
             _ => self.authenticate(&command.tag, &mut arguments, out),
         }
     }
@@ -69,7 +55,12 @@ impl Dialogue {
     }
 
     /// RFC 3501 §6.2.3
-    fn login(&self, tag: &str, arguments: &mut Cursor<'_>) -> Result<Done, Refusal> {
+    fn login(
+        &self,
+        tag: &str,
+        arguments: &mut Cursor<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<Done, Refusal> {
         let login = arguments.astring()?;
         arguments.space()?;
         let password = arguments.astring()?;
@@ -77,8 +68,8 @@ impl Dialogue {
         self.check_passwords_are_taken()?;
         // what is not UTF-8 is nobody's login
         let login = String::from_utf8_lossy(&login).into_owned();
-        let attempt = Attempt { tag: tag.to_owned(), login, password: Password(password) };
-        Ok(Done::Proposed(Next::Verify(attempt)))
+        let (sasl, step) = sasl::Exchange::of_password(login, Password(password));
+        Exchange { tag: tag.to_owned(), sasl }.after(step, out).map(Done::Proposed)
     }
 
     /// RFC 3501 §6.2.2, with an initial response: RFC 4959 §3
@@ -113,16 +104,45 @@ impl Dialogue {
         }
     }
 
-    /// The client's answer to a `+`; `None`: it was too long.
+    /// The client's answer to a `+` (`None`: it was too long), and the directory of this moment.
     pub fn respond(
         &mut self,
         mut exchange: Exchange,
-        line: Option<Vec<u8>>,
+        (line, directory): (Option<Vec<u8>>, Arc<Directory>),
+        out: &mut Output<'_>,
+    ) -> Next {
+        let Some(line) = line else {
+            return self.bad(&exchange.tag, "the response is too long", out);
+        };
+        let step = exchange.sasl.step(&line);
+        self.proceed(exchange, (step, directory), out)
+    }
+
+    /// The driver's answer to an attempt's question, and the directory of this moment.
+    pub fn verified(
+        &mut self,
+        attempt: Attempt,
+        (answer, directory): (Answer, Arc<Directory>),
+        out: &mut Output<'_>,
+    ) -> Next {
+        let mut exchange = attempt.exchange;
+        let step = exchange.sasl.answer(answer);
+        self.proceed(exchange, (step, directory), out)
+    }
+
+    fn proceed(
+        &mut self,
+        exchange: Exchange,
+        (step, directory): (Step, Arc<Directory>),
         out: &mut Output<'_>,
     ) -> Next {
         let tag = exchange.tag.clone();
-        let Some(line) = line else { return self.bad(&tag, "the response is too long", out) };
-        let step = exchange.sasl.step(&line);
+        if let Step::Done(user) = step {
+            self.state = State::Authenticated(Session { user, directory, condstore: false });
+            let capabilities = self.capabilities();
+            out.line(format_args!("{tag} OK [CAPABILITY {capabilities}] Logged in"));
+            return Next::Command;
+        }
         match exchange.after(step, out) {
             Ok(next) => next,
             Err(Refusal::No { code, text }) => {
@@ -135,33 +155,6 @@ impl Dialogue {
         }
     }
 
-    /// The driver has checked the password.
-    pub fn verified(
-        &mut self,
-        attempt: Attempt,
-        (verdict, directory): (Verdict, Arc<Directory>),
-        out: &mut Output<'_>,
-    ) -> Next {
-        let tag = attempt.tag;
-        match verdict {
-            Verdict::Accepted(user) => {
-                let session = Session { user, directory, condstore: false };
-                self.state = State::Authenticated(session);
-                let capabilities = self.capabilities();
-                out.line(format_args!("{tag} OK [CAPABILITY {capabilities}] Logged in"));
-            }
-            Verdict::Wrong => {
-                let why = "Wrong user name or password";
-                out.line(format_args!("{tag} NO [AUTHENTICATIONFAILED] {why}"));
-            }
-            Verdict::TryLater => {
-                let why = "Too many attempts, try again later";
-                out.line(format_args!("{tag} NO [UNAVAILABLE] {why}"));
-            }
-        }
-        Next::Command
-    }
-
     /// The handshake is done; what came before it has been thrown away.
     pub fn tls_started(&mut self) {
         self.transport = Transport::TLS;
@@ -169,26 +162,31 @@ impl Dialogue {
 }
 
 impl Exchange {
-    /// Writes a challenge, or hands over what the client claims.
+    /// Writes a challenge, or hands a question to the driver.
     fn after(self, step: Step, out: &mut Output<'_>) -> Result<Next, Refusal> {
-        match step {
+        let failure = match step {
             Step::Challenge(challenge) => {
                 out.push(b"+ ");
                 out.push(&challenge);
                 out.push(b"\r\n");
-                Ok(Next::Line(self))
+                return Ok(Next::Line(self));
             }
-            Step::Credentials { login, password } => {
-                Ok(Next::Verify(Attempt { tag: self.tag, login, password }))
-            }
+            Step::Ask(question) => return Ok(Next::Verify(Attempt { question, exchange: self })),
+            // only an answer or a response can be the end, and `proceed` has seen it
+            Step::Done(_) => Failure::Wrong,
+            Step::Failed(failure) => failure,
+        };
+        Err(match failure {
             // RFC 3501 §6.2.2: BAD for `*`
-            Step::Failed(Failure::Cancelled) => Err(Refusal::Bad("cancelled".to_owned())),
-            Step::Failed(Failure::Malformed) => {
-                Err(Refusal::Bad("the response is not what the mechanism wants".to_owned()))
+            Failure::Cancelled => Refusal::Bad("cancelled".to_owned()),
+            Failure::Malformed => {
+                Refusal::Bad("the response is not what the mechanism wants".to_owned())
             }
-            Step::Failed(Failure::NotAuthorized) => {
-                Err(Refusal::no("AUTHORIZATIONFAILED", "You may not act as somebody else"))
+            Failure::NotAuthorized => {
+                Refusal::no("AUTHORIZATIONFAILED", "You may not act as somebody else")
             }
-        }
+            Failure::Wrong => Refusal::no("AUTHENTICATIONFAILED", "Wrong user name or password"),
+            Failure::TryLater => Refusal::no("UNAVAILABLE", "Too many attempts, try again later"),
+        })
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::tls;
 use crate::directory::{Directory, PasswordHash, password};
 use crate::mail::id::Login;
+use crate::sasl::{Answer, Question};
 use crate::sys::Clock;
 use cache::{Cache, Fingerprint, Key};
 use throttle::{Throttle, Verdict};
@@ -84,6 +85,16 @@ impl Authenticator {
             shared: Arc::new(shared),
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             verifying: Arc::new(Semaphore::new(processors)),
+        }
+    }
+
+    /// The answer to what an exchange asks; see `login`.
+    pub async fn answer(&self, peer: IpAddr, question: &Question) -> Answer {
+        let Question::Password { login, password } = question;
+        match self.login(peer, login, &password.0).await {
+            Ok(user) => Answer::Accepted(user),
+            Err(LoginError::Wrong) => Answer::Wrong,
+            Err(LoginError::TryLater) => Answer::TryLater,
         }
     }
 

@@ -1,16 +1,20 @@
 //! One connection's conversation: what is allowed now, and what happens next. RFC 5321 §4.1.4
 //!
-//! Pure: the driver brings bytes and the time, and performs the steps. Whether a recipient is ours
-//! and what becomes of a message is the driver's to find out (`Step::Recipient`, `Step::Deliver`);
-//! until it has answered, no further byte is taken. Knows no socket, store or directory.
+//! Pure: the driver brings bytes and the time, and performs the steps. Whether a recipient is ours,
+//! who logs in, and what becomes of a message is the driver's to find out (`Step::Recipient`,
+//! `Step::Authenticate`, `Step::Deliver`…); until it has answered, no further byte is taken. Knows
+//! no socket, store or directory.
 
+mod authenticate;
 mod receive;
+mod settings;
 
 use std::collections::VecDeque;
 
-use crate::mail::id::Timestamp;
+use crate::mail::id::{Login, Timestamp};
+use crate::sasl;
 use crate::smtp::command::Command;
-use crate::smtp::content::{Content, LineCheck};
+use crate::smtp::content::{Content, Lines};
 use crate::smtp::data::DataReceiver;
 use crate::smtp::framing::Framer;
 use crate::smtp::parameters::{MailParameters, RcptParameters};
@@ -18,31 +22,10 @@ use crate::smtp::path::Path;
 use crate::smtp::reply::{Refusal, Reply};
 use crate::smtp::transaction::{Recipient, Transaction};
 use crate::smtp::{
-    COMMAND_TIMEOUT_SECS, ERRORS_MAX, IDLE_COMMANDS_MAX, RECIPIENTS_MAX, RECIPIENTS_REFUSED_MAX,
-    TRANSACTIONS_MAX, extension,
+    COMMAND_TIMEOUT_SECS, ERRORS_MAX, HOLD_SECS_MAX, IDLE_COMMANDS_MAX, LOGIN_TIMEOUT_SECS,
+    RECIPIENTS_MAX, RECIPIENTS_REFUSED_MAX, TRANSACTIONS_MAX, extension,
 };
-
-/// What a session has to know of its surroundings.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Settings {
-    /// Our name.
-    pub hostname: String,
-    /// Largest message.
-    pub message_bytes_max: u64,
-    /// Whether the bytes are protected at the start.
-    pub tls: Tls,
-}
-
-/// Whether the bytes are protected.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Tls {
-    /// They are not, and cannot be.
-    Unavailable,
-    /// They are not; STARTTLS is offered.
-    Available,
-    /// They are.
-    Active,
-}
+pub use settings::{InClear, LoginOffer, Role, Settings, Tls};
 
 /// How the client introduced itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,7 +44,11 @@ pub enum Step {
     NeedInput,
     /// Send this; it may be written together with those that follow. RFC 2920 §3.2
     Reply(Reply),
-    /// Say by `recipient` whether this one is ours.
+    /// Answer by `authenticated` what the login needs to be told.
+    Authenticate(Box<sasl::Question>),
+    /// Say by `sender` whether the user may send as this; at submission only.
+    Sender(Path),
+    /// Say by `recipient` whether this one is ours, or may be sent to.
     Recipient(Path),
     /// Keep these bytes of the message.
     Content(Vec<u8>),
@@ -77,7 +64,7 @@ pub enum Step {
 }
 
 /// Whether a recipient is ours.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// Its mail is accepted.
     Accepted,
@@ -85,6 +72,8 @@ pub enum Verdict {
     Unknown,
     /// The domain is not ours.
     Foreign,
+    /// It is refused for a reason of its own.
+    Refused(Reply),
 }
 
 /// A connection's conversation.
@@ -92,6 +81,8 @@ pub enum Verdict {
 pub struct Session {
     settings: Settings,
     client: Option<Client>,
+    /// Who has logged in; nobody does on port 25.
+    user: Option<Login>,
     framer: Framer,
     phase: Phase,
     mail: Mail,
@@ -106,6 +97,12 @@ enum Phase {
     Command,
     Data(DataReceiver, Content),
     Chunk(Chunk),
+    /// The next line answers a challenge.
+    Response(sasl::Exchange),
+    /// The driver is asked about a login.
+    Login(sasl::Exchange),
+    /// The driver is asked about the sender of a transaction.
+    Sender(Box<Transaction>),
     /// The driver is asked about a recipient.
     Recipient(Box<Recipient>),
     /// The driver is asked to deliver.
@@ -121,7 +118,7 @@ enum Mail {
     None,
     Open(Box<Transaction>),
     /// Chunks have come.
-    Chunks(Box<Transaction>, Content, LineCheck),
+    Chunks(Box<Transaction>, Content, Lines),
 }
 
 /// The chunk that comes in.
@@ -153,14 +150,19 @@ impl Session {
     /// A new connection; the greeting is the first step.
     pub fn new(settings: Settings, now: Timestamp) -> Session {
         let greeting = Reply::basic(220, vec![format!("{} ESMTP", settings.hostname).into()]);
+        let patience = match settings.role {
+            Role::Relay => COMMAND_TIMEOUT_SECS,
+            Role::Submission(_) => LOGIN_TIMEOUT_SECS,
+        };
         Session {
+            framer: settings.framer(),
             settings,
             client: None,
-            framer: Framer::default(),
+            user: None,
             phase: Phase::Command,
             mail: Mail::None,
             counts: Counts::default(),
-            pace: Pace { deadline: after(now, COMMAND_TIMEOUT_SECS), window_bytes: 0 },
+            pace: Pace { deadline: after(now, patience), window_bytes: 0 },
             queue: VecDeque::from([Step::Reply(greeting)]),
         }
     }
@@ -176,14 +178,27 @@ impl Session {
             let rest = &input[used..];
             used += match self.phase {
                 Phase::Closed => return (input.len(), Step::Close),
-                Phase::Recipient(_) | Phase::Delivery | Phase::Handshake => {
-                    return (used, Step::NeedInput);
-                }
+                Phase::Login(_)
+                | Phase::Sender(_)
+                | Phase::Recipient(_)
+                | Phase::Delivery
+                | Phase::Handshake => return (used, Step::NeedInput),
                 _ if rest.is_empty() => return (used, Step::NeedInput),
                 Phase::Command => self.take_line(rest, now),
+                Phase::Response(_) => self.take_response(rest, now),
                 Phase::Data(..) => self.take_data(rest, now),
                 Phase::Chunk(chunk) => self.take_chunk(chunk, rest, now),
             };
+        }
+    }
+
+    /// The answer to `Step::Sender`: nothing, or why MAIL is refused. RFC 6409 §6.1
+    pub fn sender(&mut self, verdict: Result<(), Reply>, now: Timestamp) {
+        let Phase::Sender(transaction) = self.enter(Phase::Command) else { return };
+        self.await_command(now);
+        match verdict {
+            Ok(()) => self.open(transaction),
+            Err(reply) => self.refuse_with(reply),
         }
     }
 
@@ -198,8 +213,9 @@ impl Session {
                 }
                 self.reply(Reply::new(250, "2.1.5", "OK"));
             }
-            Verdict::Unknown => self.refuse_recipient(Refusal::UnknownRecipient),
-            Verdict::Foreign => self.refuse_recipient(Refusal::ForeignRecipient),
+            Verdict::Unknown => self.refuse_recipient(Refusal::UnknownRecipient.into()),
+            Verdict::Foreign => self.refuse_recipient(Refusal::ForeignRecipient.into()),
+            Verdict::Refused(reply) => self.refuse_recipient(reply),
         }
     }
 
@@ -215,7 +231,8 @@ impl Session {
         self.enter(Phase::Command);
         self.settings.tls = Tls::Active;
         self.client = None;
-        self.framer = Framer::default();
+        self.user = None;
+        self.framer = self.settings.framer();
         self.mail = Mail::None;
         self.await_command(now);
     }
@@ -237,7 +254,7 @@ impl Session {
 
     /// Whether ending the connection now would cost the client nothing.
     pub fn is_idle(&self) -> bool {
-        matches!((&self.phase, &self.mail), (Phase::Command, Mail::None))
+        matches!((&self.phase, &self.mail), (Phase::Command | Phase::Response(_), Mail::None))
             && self.framer.is_empty()
             && self.queue.is_empty()
     }
@@ -257,11 +274,20 @@ impl Session {
         self.settings.tls
     }
 
+    /// Who has logged in.
+    pub fn user(&self) -> Option<&Login> {
+        self.user.as_ref()
+    }
+
     fn take_line(&mut self, input: &[u8], now: Timestamp) -> usize {
         let (used, line) = self.framer.feed(input);
         let Some(line) = line else { return used };
         self.await_command(now);
-        match line.and_then(|line| Command::parse(&line)) {
+        let parse = match self.settings.role {
+            Role::Relay => Command::parse,
+            Role::Submission(_) => Command::parse_submitted,
+        };
+        match line.and_then(|line| parse(&line)) {
             Ok(Command::StartTls) => self.start_tls(&input[used..]),
             Ok(command) => self.command(command, now),
             Err(Refusal::ChunkSize) => self.end(Refusal::ChunkSize),
@@ -273,8 +299,8 @@ impl Session {
     fn command(&mut self, command: Command, now: Timestamp) {
         match command {
             Command::Helo(name) => self.helo(name),
-            Command::Ehlo(name) => self.ehlo(name),
-            Command::Mail(path, parameters) => self.mail(path, parameters),
+            Command::Ehlo(name) => self.ehlo(name, now),
+            Command::Mail(path, parameters) => self.mail(path, parameters, now),
             Command::Rcpt(path, parameters) => self.rcpt(path, parameters),
             Command::Data => self.data(),
             Command::Bdat { bytes, last } => self.bdat(bytes, last, now),
@@ -293,6 +319,7 @@ impl Session {
                 self.enter(Phase::Closed);
             }
             Command::StartTls => self.refuse(Refusal::TlsPipelined),
+            Command::Auth { mechanism, initial } => self.auth(&mechanism, initial, now),
         }
     }
 
@@ -304,24 +331,24 @@ impl Session {
     }
 
     /// RFC 5321 §4.1.1.1
-    fn ehlo(&mut self, name: String) {
+    fn ehlo(&mut self, name: String, now: Timestamp) {
         self.abort();
         self.client = Some(Client { name, extended: true });
-        let Settings { hostname, message_bytes_max, tls } = &self.settings;
-        let lines = extension::lines(hostname, *message_bytes_max, *tls);
-        self.idle_reply(Reply::basic(250, lines));
+        self.idle_reply(Reply::basic(250, extension::lines(&self.settings, now)));
     }
 
-    /// RFC 5321 §4.1.1.2, RFC 1870 §6.1
-    fn mail(&mut self, path: Path, parameters: MailParameters) {
+    /// RFC 5321 §4.1.1.2, RFC 1870 §6.1, RFC 6409 §4.3
+    fn mail(&mut self, path: Path, parameters: MailParameters, now: Timestamp) {
         let refused = match self.mail {
             _ if self.client.is_none() => Some(Refusal::GreetingFirst),
+            _ if self.awaits_login() => Some(Refusal::LoginFirst),
             Mail::Open(_) => Some(Refusal::NestedMail),
             Mail::Chunks(..) => Some(Refusal::ChunksStarted),
             Mail::None if !path.is_ascii() && !parameters.smtputf8 => Some(Refusal::NeedsUtf8),
             Mail::None if parameters.size.is_some_and(|n| n > self.settings.message_bytes_max) => {
                 Some(Refusal::TooLarge)
             }
+            Mail::None if !can_be_held(&parameters, now) => Some(Refusal::Hold),
             Mail::None => None,
         };
         if let Some(refusal) = refused {
@@ -331,7 +358,18 @@ impl Session {
             return self.end(Refusal::TooManyTransactions);
         }
         self.counts.transactions += 1;
-        self.mail = Mail::Open(Box::new(Transaction::new(path, parameters)));
+        let transaction = Box::new(Transaction::new(path.clone(), parameters));
+        match self.settings.role {
+            Role::Relay => self.open(transaction),
+            Role::Submission(_) => {
+                self.enter(Phase::Sender(transaction));
+                self.queue.push_back(Step::Sender(path));
+            }
+        }
+    }
+
+    fn open(&mut self, transaction: Box<Transaction>) {
+        self.mail = Mail::Open(transaction);
         self.reply(Reply::new(250, "2.1.0", "OK"));
     }
 
@@ -361,7 +399,8 @@ impl Session {
             Mail::Open(t) if t.recipients.is_empty() => self.refuse(Refusal::NoRecipient),
             Mail::Open(_) => {
                 let content = Content::new(self.settings.message_bytes_max);
-                self.enter(Phase::Data(DataReceiver::default(), content));
+                let receiver = DataReceiver::new(self.settings.line_ends());
+                self.enter(Phase::Data(receiver, content));
                 self.reply(Reply::basic(354, vec!["End with a line that has only a dot".into()]));
             }
         }
@@ -403,19 +442,23 @@ impl Session {
     }
 
     fn refuse(&mut self, refusal: Refusal) {
+        self.refuse_with(refusal.into());
+    }
+
+    fn refuse_with(&mut self, reply: Reply) {
         self.counts.errors += 1;
         if self.counts.errors > ERRORS_MAX {
             return self.end(Refusal::TooManyErrors);
         }
-        self.reply(refusal.into());
+        self.reply(reply);
     }
 
-    fn refuse_recipient(&mut self, refusal: Refusal) {
+    fn refuse_recipient(&mut self, reply: Reply) {
         self.counts.refused_recipients += 1;
         if self.counts.refused_recipients > RECIPIENTS_REFUSED_MAX {
             return self.end(Refusal::TooManyErrors);
         }
-        self.reply(refusal.into());
+        self.reply(reply);
     }
 
     /// Says why, and closes.
@@ -428,9 +471,18 @@ impl Session {
         std::mem::replace(&mut self.phase, phase)
     }
 
+    /// Who has to log in gets no more time by anything else.
     fn await_command(&mut self, now: Timestamp) {
-        self.pace = Pace { deadline: after(now, COMMAND_TIMEOUT_SECS), window_bytes: 0 };
+        if !self.awaits_login() {
+            self.pace = Pace { deadline: after(now, COMMAND_TIMEOUT_SECS), window_bytes: 0 };
+        }
     }
+}
+
+/// Whether its release is to come, and near enough. RFC 4865 §4
+fn can_be_held(parameters: &MailParameters, now: Timestamp) -> bool {
+    let latest = after(now, HOLD_SECS_MAX);
+    parameters.hold.map(|hold| hold.release_at(now)).is_none_or(|at| (now..=latest).contains(&at))
 }
 
 fn after(now: Timestamp, seconds: i64) -> Timestamp {

@@ -2,7 +2,7 @@
 
 use super::{Chunk, Mail, Pace, Phase, Session, Step, after};
 use crate::mail::id::Timestamp;
-use crate::smtp::content::{Content, LineCheck, Piece};
+use crate::smtp::content::{Content, Lines, Piece};
 use crate::smtp::reply::{Refusal, Reply};
 use crate::smtp::{DATA_WINDOW_BYTES_MIN, DATA_WINDOW_SECS};
 
@@ -59,7 +59,9 @@ impl Session {
         let mut refused = None;
         self.mail = match std::mem::replace(&mut self.mail, Mail::None) {
             Mail::None => {
-                refused = Some(Refusal::MailFirst);
+                let why =
+                    if self.awaits_login() { Refusal::LoginFirst } else { Refusal::MailFirst };
+                refused = Some(why);
                 Mail::None
             }
             Mail::Open(transaction) if transaction.recipients.is_empty() => {
@@ -67,7 +69,8 @@ impl Session {
                 Mail::Open(transaction)
             }
             Mail::Open(transaction) => {
-                Mail::Chunks(transaction, Content::new(bytes_max), LineCheck::default())
+                let lines = Lines::new(self.settings.line_ends());
+                Mail::Chunks(transaction, Content::new(bytes_max), lines)
             }
             chunks => chunks,
         };
@@ -91,9 +94,10 @@ impl Session {
         if let Mail::Chunks(_, content, lines) = &mut self.mail
             && chunk.refused.is_none()
         {
-            let verdict = content.add(used, lines.check(octets));
+            let (piece, fault) = lines.take(octets);
+            let (verdict, piece) = (content.add(piece.len(), fault), piece.into_owned());
             chunk.refused = content.refused();
-            self.content(verdict, octets.to_vec());
+            self.content(verdict, piece);
         }
         self.bytes_came(used, now);
         self.phase = Phase::Chunk(chunk);
@@ -106,11 +110,14 @@ impl Session {
 
     fn chunk_complete(&mut self, chunk: Chunk, now: Timestamp) {
         self.enter(Phase::Command);
-        let broken = match &self.mail {
-            Mail::Chunks(_, _, lines) if chunk.last => lines.end(),
-            _ => None,
+        let end = match &self.mail {
+            Mail::Chunks(_, _, lines) if chunk.last && chunk.refused.is_none() => lines.end(),
+            _ => Ok(&b""[..]),
         };
-        match chunk.refused.or(broken) {
+        if let Ok(end) = end {
+            self.content(Piece::Keep, end.to_vec());
+        }
+        match chunk.refused.or(end.err()) {
             Some(refusal) => {
                 if matches!(self.mail, Mail::Chunks(..)) {
                     self.abort();
@@ -129,6 +136,9 @@ impl Session {
 
     /// Content came: once enough of it has, the next window begins.
     fn bytes_came(&mut self, bytes: usize, now: Timestamp) {
+        if self.awaits_login() {
+            return;
+        }
         self.pace.window_bytes += bytes;
         if self.pace.window_bytes >= DATA_WINDOW_BYTES_MIN {
             self.pace = Pace { deadline: after(now, DATA_WINDOW_SECS), window_bytes: 0 };
