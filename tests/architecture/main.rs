@@ -67,7 +67,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("memchr", &["src/mail/", "src/imap/", "src/smtp/"]),
     ("unicode-normalization", &["src/mail/fold.rs"]),
     ("encoding_rs", &["src/mail/fold.rs"]),
-    ("base64", &["src/imap/", "src/sasl/"]),
+    ("base64", &["src/imap/", "src/sasl/", "src/smtp/client/"]),
     ("serde", ANYWHERE),
     ("toml", &["src/config/", "src/directory/"]),
     ("clap", &["src/main.rs"]),
