@@ -48,6 +48,7 @@ const EVERYTHING: &[&str] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["src/server/", "src/main.rs"]),
     ("tokio-rustls", &["src/server/"]),
+    ("rustls-native-certs", &["src/server/relay/trust.rs"]),
     ("rcgen", &["src/server/self_signed.rs"]),
     ("mail-parser", &["src/mail/message/"]),
     ("mail-builder", &["src/admin/"]),

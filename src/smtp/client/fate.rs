@@ -5,7 +5,7 @@
 //! | 4xx to MAIL, RCPT, DATA or the content; 421 to anything | deferred |
 //! | 5xx to MAIL, RCPT, DATA or the content | failed |
 //! | 552 to RCPT where it can only mean "too many recipients" | deferred |
-//! | anything to the greeting, EHLO and HELO, STARTTLS, AUTH but what lets us go on | deferred: the next host, or a later one, may be better |
+//! | no to the greeting, HELO, STARTTLS where it must be, AUTH | deferred: try another host |
 //! | nothing, or nothing that can be understood | deferred |
 
 use super::reply::{Class, ServerReply};

@@ -98,6 +98,12 @@ impl Fate {
             Fate::Delivered(told) | Fate::Deferred(told) | Fate::Failed(told) => told,
         }
     }
+
+    /// Whether the server would have taken it in a transaction with fewer recipients: the rest is
+    /// to be sent in the next one, at once. RFC 5321 §4.5.3.1.10
+    pub fn is_one_too_many(&self) -> bool {
+        matches!(self, Fate::Deferred(told) if told.status == fate::TOO_MANY_RECIPIENTS)
+    }
 }
 
 /// What was said, and by whom.

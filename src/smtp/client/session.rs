@@ -104,6 +104,8 @@ pub struct Session {
     begun: u32,
     /// The last transaction was left open, so the next one begins with RSET.
     reset: bool,
+    /// The connection failed while replies to commands that went out together were awaited.
+    suspect: bool,
     deadline: Timestamp,
     output: Vec<u8>,
     queue: VecDeque<Step>,
@@ -143,6 +145,7 @@ impl Session {
             phase: Phase::Greeting,
             begun: 0,
             reset: false,
+            suspect: false,
             deadline,
             output: Vec::new(),
             queue: VecDeque::new(),
@@ -288,6 +291,11 @@ impl Session {
         let is_quiet = self.reader.is_empty() && self.queue.is_empty();
         let is_allowed = self.offer.mails_max.is_none_or(|most| self.begun < most);
         matches!(self.phase, Phase::Ready) && is_quiet && is_allowed
+    }
+
+    /// Whether the server may have lost commands that came together.
+    pub fn is_pipelining_suspect(&self) -> bool {
+        self.suspect
     }
 
     /// Transactions begun so far.
@@ -494,12 +502,18 @@ impl Session {
     /// The server does not let us in, for now.
     fn refused(&mut self, reply: &ServerReply) {
         let told = self.host.said_for_now(reply);
-        self.close(Step::Unavailable(told));
+        self.leave(told);
     }
 
     /// We do not want to go on.
     fn unavailable(&mut self, status: &str, text: &str) {
         let told = self.host.judged(status, text);
+        self.leave(told);
+    }
+
+    /// The reply to QUIT would change nothing.
+    fn leave(&mut self, told: Told) {
+        self.output.extend_from_slice(b"QUIT\r\n");
         self.close(Step::Unavailable(told));
     }
 
@@ -518,6 +532,7 @@ impl Session {
             | Phase::Content(mut transaction, _)
             | Phase::End(mut transaction)
             | Phase::Dot(mut transaction) => {
+                self.suspect = transaction.is_pipelined() && !told.is_reply;
                 transaction.interrupt(&told);
                 self.finish(*transaction);
                 self.phase = Phase::Closed;

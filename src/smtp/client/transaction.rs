@@ -137,9 +137,29 @@ impl Transaction {
                 }
             }
         }
+        self.defer_beyond(offer.recipients_max);
         if self.aim == Aim::Deliver {
             self.plan(Command::Data, "DATA\r\n".to_owned());
         }
+    }
+
+    /// The server has said how many recipients it takes at a time. RFC 9422 §4.2
+    fn defer_beyond(&mut self, most: Option<usize>) {
+        let Some(most) = most else { return };
+        let mut room = most;
+        let host = &self.host;
+        let recipients = &mut self.recipients;
+        self.plan.retain(|planned| {
+            let Command::Rcpt(n) = planned.command else { return true };
+            let fits = room > 0;
+            room = room.saturating_sub(1);
+            if !fits {
+                let text = "more recipients than the server takes at a time";
+                let told = host.judged(fate::TOO_MANY_RECIPIENTS, text);
+                recipients[n] = Recipient::Decided(Fate::Deferred(told));
+            }
+            fits
+        });
     }
 
     /// Appends what may be sent now.
@@ -200,6 +220,11 @@ impl Transaction {
     /// Whether the server has said nothing to it.
     pub(super) fn is_untouched(&self) -> bool {
         self.mail == Reverse::Awaited
+    }
+
+    /// Whether replies to several commands are awaited.
+    pub(super) fn is_pipelined(&self) -> bool {
+        self.awaited.len() > 1
     }
 
     /// Whether all is decided without a word.
