@@ -8,6 +8,7 @@ pub mod imap;
 pub mod listener;
 pub mod login;
 pub mod ports;
+pub mod relay;
 pub mod retention;
 pub mod self_signed;
 pub mod serve;
