@@ -2,6 +2,8 @@
 //! means for the sender. Knows no socket: `server/` connects and talks, and tells here what came of
 //! it.
 
+pub mod dkim;
+
 use std::net::SocketAddr;
 
 /// A server to talk to.

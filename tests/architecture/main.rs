@@ -48,6 +48,8 @@ const EVERYTHING: &[&str] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["src/server/", "src/main.rs"]),
     ("tokio-rustls", &["src/server/"]),
+    ("aws-lc-rs", &["src/outbound/dkim/", "src/server/tls.rs"]),
+    ("rustls-pki-types", &["src/outbound/dkim/key.rs"]),
     ("rcgen", &["src/server/self_signed.rs"]),
     ("mail-parser", &["src/mail/message/"]),
     ("mail-builder", &["src/admin/"]),
@@ -67,7 +69,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("memchr", &["src/mail/", "src/imap/", "src/smtp/"]),
     ("unicode-normalization", &["src/mail/fold.rs"]),
     ("encoding_rs", &["src/mail/fold.rs"]),
-    ("base64", &["src/imap/", "src/sasl/"]),
+    ("base64", &["src/imap/", "src/sasl/", "src/outbound/dkim/"]),
     ("serde", ANYWHERE),
     ("toml", &["src/config/", "src/directory/"]),
     ("clap", &["src/main.rs"]),
