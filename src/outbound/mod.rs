@@ -2,6 +2,7 @@
 //! means for the sender. Knows no socket: `server/` connects and talks, and tells here what came of
 //! it.
 
+pub mod dkim;
 pub mod verified;
 
 use std::net::SocketAddr;
