@@ -15,6 +15,7 @@ mod services;
 pub mod signals;
 pub mod smtp;
 pub mod spool;
+mod steady;
 mod store_thread;
 pub mod stream;
 pub mod tls;

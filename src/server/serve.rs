@@ -25,6 +25,7 @@ use super::retention;
 use super::services::{self, Sockets};
 use super::signals::{self, Request, Signals};
 use super::spool;
+use super::steady;
 use super::store_thread::StoreThread;
 use super::tls::{Certificates, Source, TlsFault};
 use crate::config::{self, Config, Fault, Tls};
@@ -242,7 +243,7 @@ impl Daemon {
     /// SIGHUP: certificates and directory are read again, at the places that the config names now.
     async fn reload(&mut self) {
         signals::reloading();
-        match config::load(&self.config_path) {
+        match steady::load(&self.config_path, config::load).await {
             Ok(config) => {
                 self.reload_certificates(&config);
                 if let Err(error) = self.declared.reload(&config.directory_path).await {

@@ -73,6 +73,37 @@ fn a_faulty_directory_is_refused_with_its_place_and_the_old_one_stays() -> Outco
 }
 
 #[test]
+fn a_directory_without_users_logs_nobody_out() -> Outcome {
+    let daemon = Daemon::start("empty", &Directory::default())?;
+    let mut anna = Imap::login(&daemon, "anna")?;
+    daemon.declare_text("")?;
+    daemon.signal("HUP")?;
+    let line = daemon.logged("has no users")?;
+    assert!(line.contains("directory.toml"), "{line}");
+    let answer = anna.command("SELECT Shared/Support")?;
+    assert!(answer.contains(" OK "), "{answer}");
+    Ok(())
+}
+
+#[test]
+fn a_reload_waits_for_a_directory_that_is_being_written() -> Outcome {
+    let daemon = Daemon::start("halfway", &Directory::default())?;
+    let mut anna = Imap::login(&daemon, "anna")?;
+    // cut off behind Dora, the second user: valid as it stands, but without team and inbox
+    let whole = Directory { support_team: "\"anna\", \"dora\"" }.text();
+    let half = whole.find("[[team]]").ok_or("no team")?;
+    daemon.declare_text(&whole[..half])?;
+    daemon.signal("HUP")?;
+    std::thread::sleep(Duration::from_millis(50));
+    daemon.declare_text(&whole)?;
+    let mut dora = Imap::login(&daemon, "dora")?;
+    dora.until("SELECT Shared/Support", " OK ", RELOAD_WITHIN)?;
+    let answer = anna.command("SELECT Shared/Support")?;
+    assert!(answer.contains(" OK ") && !answer.contains("[CLOSED]"), "{answer}");
+    Ok(())
+}
+
+#[test]
 fn sigterm_says_bye_and_ends_with_success() -> Outcome {
     let mut daemon = Daemon::start("term", &Directory::default())?;
     let mut anna = Imap::login(&daemon, "anna")?;

@@ -34,7 +34,8 @@ impl Default for Directory {
 }
 
 impl Directory {
-    fn text(&self) -> String {
+    /// As it is written.
+    pub(crate) fn text(&self) -> String {
         let user = |login: &str| {
             format!(
                 "[[user]]\nlogin = \"{login}\"\nname = \"{login}\"\npassword = \"{HASH}\"\n\
@@ -60,11 +61,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(name: &str, directory: &Directory) -> Result<Daemon, Box<dyn Error>> {
-        let folder = format!("postfach-daemon-{}-{name}", std::process::id());
-        let folder = std::env::temp_dir().join(folder);
-        fs::create_dir_all(folder.join("data"))?;
-        write_config(&folder, "postfach.toml", "data", "127.0.0.1:0")?;
-        fs::write(folder.join("directory.toml"), directory.text())?;
+        let folder = prepare(name, directory)?;
         let child = spawn(&folder, "postfach.toml")?;
         let mut daemon = Daemon { folder, child };
         daemon.wait_for_start()?;
@@ -79,7 +76,12 @@ impl Daemon {
 
     /// Writes the directory; `signal("HUP")` makes the daemon read it.
     pub(crate) fn declare(&self, directory: &Directory) -> Outcome {
-        Ok(fs::write(self.folder.join("directory.toml"), directory.text())?)
+        self.declare_text(&directory.text())
+    }
+
+    /// Writes the directory's file, whatever it holds.
+    pub(crate) fn declare_text(&self, text: &str) -> Outcome {
+        Ok(fs::write(self.folder.join("directory.toml"), text)?)
     }
 
     pub(crate) fn signal(&self, name: &str) -> Outcome {
@@ -176,6 +178,16 @@ impl Drop for Daemon {
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// A folder with config, directory and an empty data directory.
+fn prepare(name: &str, directory: &Directory) -> Result<PathBuf, Box<dyn Error>> {
+    let folder = format!("postfach-daemon-{}-{name}", std::process::id());
+    let folder = std::env::temp_dir().join(folder);
+    fs::create_dir_all(folder.join("data"))?;
+    write_config(&folder, "postfach.toml", "data", "127.0.0.1:0")?;
+    fs::write(folder.join("directory.toml"), directory.text())?;
+    Ok(folder)
 }
 
 fn write_config(folder: &Path, file: &str, data: &str, imap: &str) -> Outcome {
