@@ -5,6 +5,7 @@ pub mod connections;
 mod declared;
 pub mod folders;
 pub mod imap;
+mod inherited;
 pub mod listener;
 pub mod login;
 pub mod ports;

@@ -125,6 +125,37 @@ fn a_second_daemon_on_the_same_data_is_refused() -> Outcome {
 }
 
 #[test]
+fn sockets_of_systemd_replace_those_of_the_config() -> Outcome {
+    let handed = rig::Handed::new("imap:smtp")?;
+    let daemon = Daemon::start_with_sockets("handed", &handed)?;
+    assert_eq!(daemon.address("imap")?, handed.first.to_string());
+    assert_eq!(daemon.address("smtp")?, handed.second.to_string());
+    Smtp::connect(&daemon)?.deliver("support@example.org", "Hello")?;
+    let answer = Imap::login(&daemon, "anna")?.command("STATUS Shared/Support (MESSAGES)")?;
+    assert!(answer.contains("MESSAGES 1"), "{answer}");
+    Ok(())
+}
+
+#[test]
+fn a_connection_from_before_the_start_is_served() -> Outcome {
+    let handed = rig::Handed::new("imap:smtp")?;
+    let early = handed.connect_to_first()?;
+    let _daemon = Daemon::start_with_sockets("early", &handed)?;
+    let greeting = rig::first_line(early)?;
+    assert!(greeting.starts_with("* OK "), "{greeting}");
+    Ok(())
+}
+
+#[test]
+fn sockets_of_systemd_with_another_name_are_a_fault() -> Outcome {
+    let handed = rig::Handed::new("imap:pop3")?;
+    let fault = Daemon::start_with_sockets("pop3", &handed).err().ok_or("it started")?;
+    let said = fault.to_string();
+    assert!(said.contains("\"pop3\"") && said.contains("FileDescriptorName="), "{said}");
+    Ok(())
+}
+
+#[test]
 fn a_login_goes_through_beside_200_silent_connections() -> Outcome {
     let daemon = Daemon::start("silent", &Directory::default())?;
     let silent = daemon.silent_imap_connections(200)?;

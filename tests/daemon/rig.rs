@@ -4,7 +4,8 @@
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -63,6 +64,18 @@ impl Daemon {
     pub(crate) fn start(name: &str, directory: &Directory) -> Result<Daemon, Box<dyn Error>> {
         let folder = prepare(name, directory)?;
         let child = spawn(&folder, "postfach.toml")?;
+        let mut daemon = Daemon { folder, child };
+        daemon.wait_for_start()?;
+        Ok(daemon)
+    }
+
+    /// As systemd starts it beside a `.socket` unit.
+    pub(crate) fn start_with_sockets(
+        name: &str,
+        handed: &Handed,
+    ) -> Result<Daemon, Box<dyn Error>> {
+        let folder = prepare(name, &Directory::default())?;
+        let child = handed.spawn(&folder)?;
         let mut daemon = Daemon { folder, child };
         daemon.wait_for_start()?;
         Ok(daemon)
@@ -142,7 +155,7 @@ impl Daemon {
     }
 
     /// Where a listener is, from the file that the daemon writes.
-    fn address(&self, listener: &str) -> Result<String, Box<dyn Error>> {
+    pub(crate) fn address(&self, listener: &str) -> Result<String, Box<dyn Error>> {
         let ports = fs::read_to_string(self.ports_file())?;
         let behind = ports.split(&format!("\"{listener}\": [\"")).nth(1);
         let address = behind.and_then(|rest| rest.split('"').next());
@@ -216,6 +229,50 @@ fn spawn(folder: &Path, config: &str) -> Result<Child, Box<dyn Error>> {
 
 fn run_to_end(folder: &Path, config: &str) -> std::io::Result<Output> {
     command(folder, config).output()
+}
+
+/// Two listening sockets, handed over as descriptors 3 and 4. sd_listen_fds(3)
+pub(crate) struct Handed {
+    names: &'static str,
+    sockets: [TcpListener; 2],
+    pub(crate) first: SocketAddr,
+    pub(crate) second: SocketAddr,
+}
+
+impl Handed {
+    /// `names` as systemd writes them: with a colon between.
+    pub(crate) fn new(names: &'static str) -> Result<Handed, Box<dyn Error>> {
+        let sockets = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
+        let (first, second) = (sockets[0].local_addr()?, sockets[1].local_addr()?);
+        Ok(Handed { names, sockets, first, second })
+    }
+
+    pub(crate) fn connect_to_first(&self) -> std::io::Result<TcpStream> {
+        TcpStream::connect(self.first)
+    }
+
+    /// std hands over descriptors 0 to 2 only, so a shell moves them to where systemd has them; it
+    /// also becomes the daemon, which makes LISTEN_PID right.
+    fn spawn(&self, folder: &Path) -> Result<Child, Box<dyn Error>> {
+        let [first, second] = &self.sockets;
+        let script = "exec 3<&0 4<&1 0</dev/null 1>&2; \
+                      export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$@\"";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_postfach"), "serve", "--config"]);
+        shell.arg(folder.join("postfach.toml")).env("LISTEN_FDNAMES", self.names);
+        shell.stdin(Stdio::from(OwnedFd::from(first.try_clone()?)));
+        shell.stdout(Stdio::from(OwnedFd::from(second.try_clone()?)));
+        let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log"))?;
+        Ok(shell.stderr(log).spawn()?)
+    }
+}
+
+/// What the other side says first.
+pub(crate) fn first_line(stream: TcpStream) -> Result<String, Box<dyn Error>> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line)
 }
 
 /// An SMTP client.
