@@ -80,6 +80,8 @@ pub enum Refused {
     RecipientGone,
     /// A mailbox can take no more.
     Full(&'static str),
+    /// The disk can take no more; the text is for the log.
+    NoSpace(String),
     /// The store cannot work at the moment; the text is for the log.
     Unavailable(String),
 }
@@ -89,7 +91,9 @@ impl From<&Refused> for Reply {
         match refused {
             Refused::Loop => Reply::new(554, "5.4.6", "Routing loop detected"),
             Refused::RecipientGone => Reply::new(451, "4.2.1", "A recipient has gone, try again"),
-            Refused::Full(_) => Reply::new(452, "4.3.1", "No room at the moment, try again later"),
+            Refused::Full(_) | Refused::NoSpace(_) => {
+                Reply::new(452, "4.3.1", "No room at the moment, try again later")
+            }
             Refused::Unavailable(_) => Reply::new(451, "4.3.0", "Try again later"),
         }
     }
@@ -99,6 +103,7 @@ impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Refused {
         match error {
             StoreError::Limit(what) => Refused::Full(what),
+            StoreError::NoSpace(why) => Refused::NoSpace(why),
             other => Refused::Unavailable(other.to_string()),
         }
     }

@@ -287,7 +287,7 @@ fn log(envelope: &Envelope, bytes: u64, result: &Result<delivery::Accepted, Refu
             let delivery::Accepted { instances, duplicates } = accepted;
             tracing::info!(bytes, recipients, instances, duplicates, "accepted");
         }
-        Err(Refused::Unavailable(error)) => {
+        Err(Refused::Unavailable(error) | Refused::NoSpace(error)) => {
             tracing::error!(bytes, recipients, %error, "cannot be stored");
         }
         Err(refused) => tracing::warn!(bytes, recipients, ?refused, "refused"),
