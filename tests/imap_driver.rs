@@ -15,6 +15,7 @@ use postfach::mail::account::Folder;
 use postfach::mail::flag::FlagList;
 use postfach::mail::id::Login;
 use postfach::server::connections::{Connections, Limits};
+use postfach::server::imap::{IDLE_TIMEOUT, LOGIN_TIMEOUT, TRANSFER_TIMEOUT};
 use postfach::server::login::Authenticator;
 use postfach::server::stream::Stream;
 use postfach::server::tls::{Certificates, Source};
@@ -44,6 +45,9 @@ message_bytes_max = 2000000
 
 /// What one idle connection may keep in its future, beside what its session believes.
 const FUTURE_BYTES_MAX: usize = 3 * 1024;
+
+/// What a deadline may be late by.
+const MOMENT: Duration = Duration::from_secs(5);
 
 static NEXT_FOLDER: AtomicU64 = AtomicU64::new(0);
 
@@ -145,14 +149,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// The next line, without its end; `(closed)` at the end of the connection.
     async fn line(&mut self) -> String {
+        self.line_within(Duration::from_secs(10)).await
+    }
+
+    async fn line_within(&mut self, limit: Duration) -> String {
         loop {
             if let Some(at) = self.unread.windows(2).position(|w| w == b"\r\n") {
                 let line: Vec<u8> = self.unread.drain(..at + 2).collect();
                 return String::from_utf8_lossy(&line[..at]).into_owned();
             }
             let mut piece = [0; 4096];
-            let read = tokio::time::timeout(Duration::from_secs(10), self.stream.read(&mut piece));
-            match read.await.expect("an answer within ten seconds") {
+            let read = tokio::time::timeout(limit, self.stream.read(&mut piece));
+            match read.await.expect("an answer in time") {
                 Ok(0) | Err(_) => return "(closed)".to_owned(),
                 Ok(count) => self.unread.extend_from_slice(&piece[..count]),
             }
@@ -277,6 +285,70 @@ async fn pipelined_commands_are_answered_in_order() {
         assert_eq!(client.line().await, "* STATUS INBOX (MESSAGES 0)");
         assert_eq!(client.line().await, format!("t{n} OK Status told"));
     }
+}
+
+/// The clock stands still while everything waits, and then jumps to the next deadline.
+#[tokio::test(start_paused = true)]
+async fn who_does_not_log_in_in_time_is_sent_away_whatever_they_send() {
+    let daemon = Daemon::start("loopback").await;
+    let start = tokio::time::Instant::now();
+    let mut client = daemon.connect().await;
+    // a byte now and then does not put it off
+    for _ in 0..11 {
+        tokio::time::sleep(LOGIN_TIMEOUT / 12).await;
+        client.send(b"x").await;
+    }
+    assert_eq!(client.line_within(LOGIN_TIMEOUT).await, "* BYE You were silent for too long");
+    assert_eq!(client.line_within(LOGIN_TIMEOUT).await, "(closed)");
+    let took = start.elapsed();
+    assert!((LOGIN_TIMEOUT..LOGIN_TIMEOUT + MOMENT).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_may_be_silent_for_half_an_hour_and_not_longer() {
+    let daemon = Daemon::start("loopback").await;
+    let (mut silent, mut idle) = (daemon.logged_in("anna").await, daemon.logged_in("anna").await);
+    idle.tell("a", "IDLE").await;
+    tokio::time::sleep(IDLE_TIMEOUT - MOMENT).await;
+    assert!(silent.tell("a", "NOOP").await.contains("a OK "));
+    assert_eq!(idle.line_within(2 * MOMENT).await, "* BYE You were silent for too long");
+    assert_eq!(idle.line_within(MOMENT).await, "(closed)");
+    let start = tokio::time::Instant::now();
+    let goodbye = silent.line_within(2 * IDLE_TIMEOUT).await;
+    assert_eq!(goodbye, "* BYE You were silent for too long");
+    assert!(start.elapsed() + 3 * MOMENT > IDLE_TIMEOUT, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_is_cut_off() {
+    let daemon = Daemon::start("loopback").await;
+    let mut client = daemon.logged_in("anna").await;
+    let message = format!("Subject: large\r\n\r\n{}", "0123456789abcdef\r\n".repeat(100_000));
+    client.tell("a", &format!("APPEND Sent {{{}}}", message.len())).await;
+    client.send(format!("{message}\r\n").as_bytes()).await;
+    assert!(client.until("a").await.contains("a OK "));
+    client.tell("b", "SELECT Sent").await;
+    // more than the buffers of both sides hold
+    client.send(&b"c FETCH 1 BODY.PEEK[]\r\n".repeat(20)).await;
+    tokio::time::sleep(TRANSFER_TIMEOUT + MOMENT).await;
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(MOMENT, client.stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "the connection is still open");
+    assert!(rest.len() < 20 * message.len(), "all {} bytes were taken", rest.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_go_on_with_a_message_is_cut_off() {
+    let daemon = Daemon::start("loopback").await;
+    let mut client = daemon.logged_in("anna").await;
+    let start = tokio::time::Instant::now();
+    client.tell("a", "APPEND Sent {100}").await;
+    client.send(b"Subject: ").await;
+    assert_eq!(client.line_within(2 * TRANSFER_TIMEOUT).await, "(closed)");
+    let took = start.elapsed();
+    assert!((TRANSFER_TIMEOUT..TRANSFER_TIMEOUT + MOMENT).contains(&took), "{took:?}");
+    let mut client = daemon.logged_in("anna").await;
+    assert!(client.tell("a", "STATUS Sent (MESSAGES)").await.contains("MESSAGES 0"));
 }
 
 #[tokio::test]

@@ -100,6 +100,8 @@ pub enum Refused {
     Full(&'static str),
     /// What a user submits breaks a rule; the answer says which and what to do.
     Policy(Reply),
+    /// The disk can take no more; the text is for the log.
+    NoSpace(String),
     /// The store cannot work at the moment; the text is for the log.
     Unavailable(String),
 }
@@ -110,7 +112,9 @@ impl From<&Refused> for Reply {
             Refused::Loop => Reply::new(554, "5.4.6", "Routing loop detected"),
             Refused::RecipientGone => Reply::new(451, "4.2.1", "A recipient has gone, try again"),
             Refused::Policy(reply) => reply.clone(),
-            Refused::Full(_) => Reply::new(452, "4.3.1", "No room at the moment, try again later"),
+            Refused::Full(_) | Refused::NoSpace(_) => {
+                Reply::new(452, "4.3.1", "No room at the moment, try again later")
+            }
             Refused::Unavailable(_) => Reply::new(451, "4.3.0", "Try again later"),
         }
     }
@@ -120,6 +124,7 @@ impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Refused {
         match error {
             StoreError::Limit(what) => Refused::Full(what),
+            StoreError::NoSpace(why) => Refused::NoSpace(why),
             other => Refused::Unavailable(other.to_string()),
         }
     }

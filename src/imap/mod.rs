@@ -133,6 +133,9 @@ impl From<StoreError> for Refusal {
             StoreError::Gone => Refusal::no_such_mailbox(),
             StoreError::Exists => Refusal::no("ALREADYEXISTS", "A mailbox of that name exists"),
             StoreError::Limit(what) => Refusal::no("LIMIT", format!("Too many: {what}")),
+            StoreError::NoSpace(_) => {
+                Refusal::no("UNAVAILABLE", "There is no room in the mail store, try again later")
+            }
             StoreError::Unavailable(_) => {
                 Refusal::no("UNAVAILABLE", "The mail store is not available, try again later")
             }

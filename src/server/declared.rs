@@ -1,12 +1,15 @@
 //! The directory of this moment: what the file declares, and over it what SETACL granted. Sessions
 //! watch it; a new one is shown to them only when its folders exist. Knows no protocol.
+//!
+//! A reload is asked for at any moment, also in the middle of somebody's writing. So the file must
+//! stand still while it is read, and one without users is refused: it would log everybody out.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::folders;
+use super::{folders, steady};
 use crate::directory::Directory;
 use crate::directory::file;
 use crate::store::change::Grant;
@@ -40,7 +43,16 @@ impl Declared {
 
     /// Takes the directory in `path`. At faults, each of which is logged, the old one stays.
     pub(super) async fn reload(&mut self, path: &Path) -> Result<(), StoreError> {
-        match file::load(path) {
+        match steady::load(path, file::load).await {
+            Ok(declared) if declared.users.is_empty() && !self.declared.users.is_empty() => {
+                tracing::error!(
+                    file = %path.display(),
+                    "new directory refused, the old one stays: it has no users, so it would log \
+                     everybody out; if it was being written, reload again, and if you mean it, \
+                     restart"
+                );
+                Ok(())
+            }
             Ok(declared) => {
                 for warning in &declared.warnings {
                     tracing::warn!(%warning, "not as it should be");

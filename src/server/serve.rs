@@ -18,13 +18,15 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use super::Shared;
 use super::connections::{Connections, Limits};
 use super::declared::Declared;
+use super::inherited::SocketFault;
 use super::listener::{self, Service};
 use super::login::Authenticator;
 use super::ports::{self, Ports};
 use super::retention;
-use super::services::{self, Sockets};
+use super::services::{self, CannotListen, Sockets};
 use super::signals::{self, Request, Signals};
 use super::spool;
+use super::steady;
 use super::store_thread::StoreThread;
 use super::tls::{Certificates, Source, TlsFault};
 use crate::config::{self, Config, Fault, Tls};
@@ -59,6 +61,8 @@ pub enum Failure {
     Store(StoreError),
     /// A listener cannot be opened.
     Listen(&'static str, SocketAddr, io::Error),
+    /// A socket that systemd hands over cannot be used.
+    Socket(SocketFault),
     /// Something else of the system.
     System(&'static str, io::Error),
 }
@@ -82,6 +86,7 @@ impl fmt::Display for Failure {
                 let advice = ports::advice(error);
                 write!(f, "cannot listen on {address} for [listen] {name}: {error}; {advice}")
             }
+            Failure::Socket(fault) => write!(f, "{fault}"),
             Failure::System(what, error) => write!(f, "{what}: {error}"),
         }
     }
@@ -92,6 +97,15 @@ impl std::error::Error for Failure {}
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         Failure::Store(error)
+    }
+}
+
+impl From<CannotListen> for Failure {
+    fn from(why: CannotListen) -> Failure {
+        match why {
+            CannotListen::Bind(name, at, error) => Failure::Listen(name, at, error),
+            CannotListen::Inherited(fault) => Failure::Socket(fault),
+        }
     }
 }
 
@@ -106,7 +120,7 @@ pub fn exit_code(result: Result<(), Failure>) -> ExitCode {
     // Not through the log: whoever starts it by hand must see it whatever RUST_LOG says.
     eprintln!("postfach: {failure}");
     match failure {
-        Failure::Declared(_) | Failure::Tls(_) => ExitCode::from(EXIT_CONFIG),
+        Failure::Declared(_) | Failure::Tls(_) | Failure::Socket(_) => ExitCode::from(EXIT_CONFIG),
         _ => ExitCode::FAILURE,
     }
 }
@@ -149,8 +163,7 @@ impl Daemon {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (store, writer) = open_store(&config, clock.clone()).await?;
         let declared = Declared::new(store.clone(), directory).await?;
-        let Sockets { listeners, ports } = services::bind_all(&config.listen)
-            .map_err(|(name, at, error)| Failure::Listen(name, at, error))?;
+        let Sockets { listeners, ports } = services::sockets(&config)?;
         let (shutdown, stopped) = watch::channel(false);
         let login = Authenticator::new(declared.watch(), clock.clone());
         let shared = Arc::new(Shared {
@@ -242,7 +255,7 @@ impl Daemon {
     /// SIGHUP: certificates and directory are read again, at the places that the config names now.
     async fn reload(&mut self) {
         signals::reloading();
-        match config::load(&self.config_path) {
+        match steady::load(&self.config_path, config::load).await {
             Ok(config) => {
                 self.reload_certificates(&config);
                 if let Err(error) = self.declared.reload(&config.directory_path).await {

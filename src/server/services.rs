@@ -1,4 +1,5 @@
-//! Which services there are, and their sockets as `[listen]` names them. Knows no connection.
+//! Which services there are, and their sockets: those that systemd hands over, and those that
+//! `[listen]` names. Knows no connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,10 +7,11 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
 use super::connections::Protocol;
+use super::inherited::{self, Inherited, SocketFault};
 use super::listener::{Security, Service};
 use super::ports::{self, Ports};
 use super::{imap, smtp};
-use crate::config::Listen;
+use crate::config::{Config, Tls};
 
 /// Mail in, from other servers.
 const SMTP: Service = Service {
@@ -42,7 +44,7 @@ const IMAP: Service = Service {
 /// Users' programs, with implicit TLS.
 const IMAPS: Service = Service { name: "imaps", security: Security::Implicit, ..IMAP };
 
-/// All sockets that `[listen]` asks for, bound.
+/// All sockets, ready to accept from.
 #[derive(Default)]
 pub(super) struct Sockets {
     /// Each with its service.
@@ -51,11 +53,19 @@ pub(super) struct Sockets {
     pub(super) ports: Ports,
 }
 
-/// A socket that could not be opened: for which listener, and where.
-pub(super) type CannotListen = (&'static str, SocketAddr, io::Error);
+/// Why there are not all the sockets that there should be.
+pub(super) enum CannotListen {
+    /// One could not be opened: for which listener, and where.
+    Bind(&'static str, SocketAddr, io::Error),
+    /// One that systemd hands over is of no use.
+    Inherited(SocketFault),
+}
 
-/// Opens all sockets, or says which one cannot be opened.
-pub(super) fn bind_all(listen: &Listen) -> Result<Sockets, CannotListen> {
+/// Takes the sockets that systemd hands over, and opens those of `[listen]` that they do not
+/// replace.
+pub(super) fn sockets(config: &Config) -> Result<Sockets, CannotListen> {
+    let mut handed = inherited::take().map_err(CannotListen::Inherited)?;
+    let listen = &config.listen;
     let mut sockets = Sockets::default();
     let services = [
         (SMTP, &listen.smtp),
@@ -65,12 +75,45 @@ pub(super) fn bind_all(listen: &Listen) -> Result<Sockets, CannotListen> {
         (IMAPS, &listen.imaps),
     ];
     for (service, addresses) in services {
-        for address in addresses {
-            let bound = ports::bind(*address).and_then(|socket| Ok((socket.local_addr()?, socket)));
-            let (at, socket) = bound.map_err(|error| (service.name, *address, error))?;
-            sockets.ports.add(service.name, at);
-            sockets.listeners.push((socket, service));
+        let is_ours = |socket: &mut Inherited| socket.is_for(service.name, addresses);
+        let ours: Vec<Inherited> = handed.extract_if(.., is_ours).collect();
+        if ours.is_empty() {
+            sockets.bind(service, addresses)?;
+        } else if service.security == Security::Implicit && config.tls == Tls::Off {
+            return Err(CannotListen::Inherited(SocketFault::NoCertificate(service.name)));
+        } else {
+            sockets.take(service, ours)?;
         }
     }
-    Ok(sockets)
+    match handed.first() {
+        Some(socket) => Err(CannotListen::Inherited(socket.homeless())),
+        None => Ok(sockets),
+    }
+}
+
+impl Sockets {
+    fn bind(&mut self, service: Service, addresses: &[SocketAddr]) -> Result<(), CannotListen> {
+        for address in addresses {
+            let bound = ports::bind(*address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+            let (at, socket) =
+                bound.map_err(|error| CannotListen::Bind(service.name, *address, error))?;
+            self.add(service, at, socket);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, service: Service, handed: Vec<Inherited>) -> Result<(), CannotListen> {
+        for socket in handed {
+            let at = socket.address();
+            let socket = socket.into_listener();
+            let socket = socket.map_err(|error| CannotListen::Bind(service.name, at, error))?;
+            self.add(service, at, socket);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, service: Service, at: SocketAddr, socket: TcpListener) {
+        self.ports.add(service.name, at);
+        self.listeners.push((socket, service));
+    }
 }

@@ -20,7 +20,7 @@ use super::spool::{self, Spool, SpoolError, Spooled};
 use super::stream::Stream;
 use super::{Peer, Shared};
 use crate::delivery::recipient::Resolution;
-use crate::delivery::{self, Content, Envelope, Protection, Refused, recipient};
+use crate::delivery::{self, Accepted, Content, Envelope, Origin, Protection, Refused, recipient};
 use crate::mail::id::Timestamp;
 use crate::smtp::path::Path;
 use crate::smtp::{
@@ -280,7 +280,10 @@ impl Driver {
             hostname: self.shared.config.hostname.clone(),
             received_at,
             id: message_id(received_at),
-            origin: delivery::Origin::Relay,
+            origin: match self.session.user() {
+                Some(_) => Origin::Submission,
+                None => Origin::Relay,
+            },
             upstream: Vec::new(),
             lifetime_secs: 432_000,
         }
@@ -294,27 +297,51 @@ impl Driver {
                 return refused_by_spool(&error);
             }
         };
-        match self.session.user() {
-            Some(user) => self.submit(envelope, user, &spooled).await,
+        let bytes = spooled.message().bytes.len();
+        let result = match self.session.user() {
+            Some(user) => self.submit(user, envelope, spooled).await,
             None => self.store(envelope, &spooled).await,
+        };
+        log(envelope, bytes, &result);
+        match result {
+            Ok(_) => Reply::new(250, "2.0.0", format!("OK {}", envelope.id)),
+            Err(Failed::Refused(refused)) => Reply::from(&refused),
+            Err(Failed::Spool(error)) => refused_by_spool(&error),
         }
     }
 
-    async fn store(&self, envelope: &Envelope, spooled: &Spooled) -> Reply {
+    async fn store(&self, envelope: &Envelope, spooled: &Spooled) -> Result<Accepted, Failed> {
         let directory = self.shared.directory.borrow().clone();
-        let content = Content { message: spooled.message(), head: spooled.head() };
         let store = &*self.shared.store;
-        let result = delivery::deliver(store, &directory, envelope, content).await;
-        log(envelope, spooled.message().bytes.len(), &result);
-        match result {
-            Ok(_) => Reply::new(250, "2.0.0", format!("OK {}", envelope.id)),
-            Err(refused) => Reply::from(&refused),
-        }
+        Ok(delivery::deliver(store, &directory, envelope, content(spooled)).await?)
     }
 }
 
+/// Why a message is not accepted.
+enum Failed {
+    Refused(Refused),
+    /// It could not be kept while it was read or changed.
+    Spool(SpoolError),
+}
+
+impl From<Refused> for Failed {
+    fn from(refused: Refused) -> Failed {
+        Failed::Refused(refused)
+    }
+}
+
+impl From<SpoolError> for Failed {
+    fn from(error: SpoolError) -> Failed {
+        Failed::Spool(error)
+    }
+}
+
+fn content(spooled: &Spooled) -> Content<'_> {
+    Content { message: spooled.message(), head: spooled.head() }
+}
+
 /// Addresses are told at debug level only.
-fn log(envelope: &Envelope, bytes: u64, result: &Result<delivery::Accepted, Refused>) {
+fn log(envelope: &Envelope, bytes: u64, result: &Result<Accepted, Failed>) {
     let recipients = envelope.transaction.recipients.len();
     tracing::debug!(
         from = ?envelope.transaction.reverse_path,
@@ -323,13 +350,20 @@ fn log(envelope: &Envelope, bytes: u64, result: &Result<delivery::Accepted, Refu
     );
     match result {
         Ok(accepted) => {
-            let delivery::Accepted { instances, duplicates, queued } = accepted;
+            let Accepted { instances, duplicates, queued } = accepted;
             tracing::info!(bytes, recipients, instances, duplicates, queued, "accepted");
         }
-        Err(Refused::Unavailable(error)) => {
+        Err(Failed::Refused(Refused::Unavailable(error) | Refused::NoSpace(error))) => {
             tracing::error!(bytes, recipients, %error, "cannot be stored");
         }
-        Err(refused) => tracing::warn!(bytes, recipients, ?refused, "refused"),
+        Err(Failed::Spool(error)) => {
+            tracing::error!(bytes, recipients, %error, "message cannot be kept");
+        }
+        // The answer names addresses.
+        Err(Failed::Refused(Refused::Policy(_))) => {
+            tracing::info!(bytes, recipients, "refused by a rule for senders");
+        }
+        Err(Failed::Refused(refused)) => tracing::warn!(bytes, recipients, ?refused, "refused"),
     }
 }
 

@@ -130,6 +130,18 @@ pub enum Change {
         /// Its new path in the same account.
         folder: Folder,
     },
+    /// All instances of a mailbox go to one that is made for them in the same account; the emptied
+    /// one stays. → `Created`; fails with `Exists`. RFC 3501 §6.3.5
+    MailboxEmptied {
+        /// Which.
+        mailbox: MailboxId,
+        /// Whose \Seen both keep.
+        seen: SeenMode,
+        /// The path of the new one.
+        folder: Folder,
+        /// Who does it.
+        user: Login,
+    },
     /// A mailbox and its instances are removed. → `Done`
     MailboxDeleted {
         /// Which.

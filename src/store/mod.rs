@@ -50,8 +50,10 @@ pub enum StoreError {
     Exists,
     /// A limit would be exceeded; says which.
     Limit(&'static str),
-    /// The store cannot work at the moment (disk full, engine stopped); try again later. The text
-    /// is for the log, never for a peer.
+    /// There is no room on the disk, and nothing was done; the text is for the log.
+    NoSpace(String),
+    /// The store cannot work at the moment (engine stopped, disk failing); try again later. The
+    /// text is for the log, never for a peer.
     Unavailable(String),
     /// Stored data failed its check; the text is for the log.
     Corrupt(String),
@@ -63,6 +65,7 @@ impl std::fmt::Display for StoreError {
             StoreError::Gone => f.write_str("no such mailbox or message"),
             StoreError::Exists => f.write_str("a mailbox of that name exists"),
             StoreError::Limit(what) => write!(f, "limit reached: {what}"),
+            StoreError::NoSpace(why) => write!(f, "no room in the store: {why}"),
             StoreError::Unavailable(why) => write!(f, "the store is unavailable: {why}"),
             StoreError::Corrupt(why) => write!(f, "stored data is damaged: {why}"),
         }

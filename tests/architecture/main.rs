@@ -81,6 +81,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("bcrypt", &["src/directory/password.rs"]),
     ("sha-crypt", &["src/directory/password.rs"]),
     ("sd-notify", &["src/server/"]),
+    ("sd-listen-fds", &["src/server/inherited.rs"]),
     ("arc-swap", &["src/server/"]),
     ("postcard", &["src/store/embedded/"]),
 ];

@@ -73,6 +73,37 @@ fn a_faulty_directory_is_refused_with_its_place_and_the_old_one_stays() -> Outco
 }
 
 #[test]
+fn a_directory_without_users_logs_nobody_out() -> Outcome {
+    let daemon = Daemon::start("empty", &Directory::default())?;
+    let mut anna = Imap::login(&daemon, "anna")?;
+    daemon.declare_text("")?;
+    daemon.signal("HUP")?;
+    let line = daemon.logged("has no users")?;
+    assert!(line.contains("directory.toml"), "{line}");
+    let answer = anna.command("SELECT Shared/Support")?;
+    assert!(answer.contains(" OK "), "{answer}");
+    Ok(())
+}
+
+#[test]
+fn a_reload_waits_for_a_directory_that_is_being_written() -> Outcome {
+    let daemon = Daemon::start("halfway", &Directory::default())?;
+    let mut anna = Imap::login(&daemon, "anna")?;
+    // cut off behind Dora, the second user: valid as it stands, but without team and inbox
+    let whole = Directory { support_team: "\"anna\", \"dora\"" }.text();
+    let half = whole.find("[[team]]").ok_or("no team")?;
+    daemon.declare_text(&whole[..half])?;
+    daemon.signal("HUP")?;
+    std::thread::sleep(Duration::from_millis(50));
+    daemon.declare_text(&whole)?;
+    let mut dora = Imap::login(&daemon, "dora")?;
+    dora.until("SELECT Shared/Support", " OK ", RELOAD_WITHIN)?;
+    let answer = anna.command("SELECT Shared/Support")?;
+    assert!(answer.contains(" OK ") && !answer.contains("[CLOSED]"), "{answer}");
+    Ok(())
+}
+
+#[test]
 fn sigterm_says_bye_and_ends_with_success() -> Outcome {
     let mut daemon = Daemon::start("term", &Directory::default())?;
     let mut anna = Imap::login(&daemon, "anna")?;
@@ -90,6 +121,37 @@ fn a_second_daemon_on_the_same_data_is_refused() -> Outcome {
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("another postfach works in this data directory"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn sockets_of_systemd_replace_those_of_the_config() -> Outcome {
+    let handed = rig::Handed::new("imap:smtp")?;
+    let daemon = Daemon::start_with_sockets("handed", &handed)?;
+    assert_eq!(daemon.address("imap")?, handed.first.to_string());
+    assert_eq!(daemon.address("smtp")?, handed.second.to_string());
+    Smtp::connect(&daemon)?.deliver("support@example.org", "Hello")?;
+    let answer = Imap::login(&daemon, "anna")?.command("STATUS Shared/Support (MESSAGES)")?;
+    assert!(answer.contains("MESSAGES 1"), "{answer}");
+    Ok(())
+}
+
+#[test]
+fn a_connection_from_before_the_start_is_served() -> Outcome {
+    let handed = rig::Handed::new("imap:smtp")?;
+    let early = handed.connect_to_first()?;
+    let _daemon = Daemon::start_with_sockets("early", &handed)?;
+    let greeting = rig::first_line(early)?;
+    assert!(greeting.starts_with("* OK "), "{greeting}");
+    Ok(())
+}
+
+#[test]
+fn sockets_of_systemd_with_another_name_are_a_fault() -> Outcome {
+    let handed = rig::Handed::new("imap:pop3")?;
+    let fault = Daemon::start_with_sockets("pop3", &handed).err().ok_or("it started")?;
+    let said = fault.to_string();
+    assert!(said.contains("\"pop3\"") && said.contains("FileDescriptorName="), "{said}");
     Ok(())
 }
 

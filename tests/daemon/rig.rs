@@ -4,7 +4,8 @@
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -34,7 +35,8 @@ impl Default for Directory {
 }
 
 impl Directory {
-    fn text(&self) -> String {
+    /// As it is written.
+    pub(crate) fn text(&self) -> String {
         let user = |login: &str| {
             format!(
                 "[[user]]\nlogin = \"{login}\"\nname = \"{login}\"\npassword = \"{HASH}\"\n\
@@ -60,12 +62,20 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(name: &str, directory: &Directory) -> Result<Daemon, Box<dyn Error>> {
-        let folder = format!("postfach-daemon-{}-{name}", std::process::id());
-        let folder = std::env::temp_dir().join(folder);
-        fs::create_dir_all(folder.join("data"))?;
-        write_config(&folder, "postfach.toml", "data", "127.0.0.1:0")?;
-        fs::write(folder.join("directory.toml"), directory.text())?;
+        let folder = prepare(name, directory)?;
         let child = spawn(&folder, "postfach.toml")?;
+        let mut daemon = Daemon { folder, child };
+        daemon.wait_for_start()?;
+        Ok(daemon)
+    }
+
+    /// As systemd starts it beside a `.socket` unit.
+    pub(crate) fn start_with_sockets(
+        name: &str,
+        handed: &Handed,
+    ) -> Result<Daemon, Box<dyn Error>> {
+        let folder = prepare(name, &Directory::default())?;
+        let child = handed.spawn(&folder)?;
         let mut daemon = Daemon { folder, child };
         daemon.wait_for_start()?;
         Ok(daemon)
@@ -79,7 +89,12 @@ impl Daemon {
 
     /// Writes the directory; `signal("HUP")` makes the daemon read it.
     pub(crate) fn declare(&self, directory: &Directory) -> Outcome {
-        Ok(fs::write(self.folder.join("directory.toml"), directory.text())?)
+        self.declare_text(&directory.text())
+    }
+
+    /// Writes the directory's file, whatever it holds.
+    pub(crate) fn declare_text(&self, text: &str) -> Outcome {
+        Ok(fs::write(self.folder.join("directory.toml"), text)?)
     }
 
     pub(crate) fn signal(&self, name: &str) -> Outcome {
@@ -140,7 +155,7 @@ impl Daemon {
     }
 
     /// Where a listener is, from the file that the daemon writes.
-    fn address(&self, listener: &str) -> Result<String, Box<dyn Error>> {
+    pub(crate) fn address(&self, listener: &str) -> Result<String, Box<dyn Error>> {
         let ports = fs::read_to_string(self.ports_file())?;
         let behind = ports.split(&format!("\"{listener}\": [\"")).nth(1);
         let address = behind.and_then(|rest| rest.split('"').next());
@@ -178,6 +193,16 @@ impl Drop for Daemon {
     }
 }
 
+/// A folder with config, directory and an empty data directory.
+fn prepare(name: &str, directory: &Directory) -> Result<PathBuf, Box<dyn Error>> {
+    let folder = format!("postfach-daemon-{}-{name}", std::process::id());
+    let folder = std::env::temp_dir().join(folder);
+    fs::create_dir_all(folder.join("data"))?;
+    write_config(&folder, "postfach.toml", "data", "127.0.0.1:0")?;
+    fs::write(folder.join("directory.toml"), directory.text())?;
+    Ok(folder)
+}
+
 fn write_config(folder: &Path, file: &str, data: &str, imap: &str) -> Outcome {
     let text = format!(
         "hostname = \"mail.example.org\"\ndata_dir = \"{}\"\ndirectory = \"directory.toml\"\n\
@@ -204,6 +229,50 @@ fn spawn(folder: &Path, config: &str) -> Result<Child, Box<dyn Error>> {
 
 fn run_to_end(folder: &Path, config: &str) -> std::io::Result<Output> {
     command(folder, config).output()
+}
+
+/// Two listening sockets, handed over as descriptors 3 and 4. sd_listen_fds(3)
+pub(crate) struct Handed {
+    names: &'static str,
+    sockets: [TcpListener; 2],
+    pub(crate) first: SocketAddr,
+    pub(crate) second: SocketAddr,
+}
+
+impl Handed {
+    /// `names` as systemd writes them: with a colon between.
+    pub(crate) fn new(names: &'static str) -> Result<Handed, Box<dyn Error>> {
+        let sockets = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
+        let (first, second) = (sockets[0].local_addr()?, sockets[1].local_addr()?);
+        Ok(Handed { names, sockets, first, second })
+    }
+
+    pub(crate) fn connect_to_first(&self) -> std::io::Result<TcpStream> {
+        TcpStream::connect(self.first)
+    }
+
+    /// std hands over descriptors 0 to 2 only, so a shell moves them to where systemd has them; it
+    /// also becomes the daemon, which makes LISTEN_PID right.
+    fn spawn(&self, folder: &Path) -> Result<Child, Box<dyn Error>> {
+        let [first, second] = &self.sockets;
+        let script = "exec 3<&0 4<&1 0</dev/null 1>&2; \
+                      export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$@\"";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_postfach"), "serve", "--config"]);
+        shell.arg(folder.join("postfach.toml")).env("LISTEN_FDNAMES", self.names);
+        shell.stdin(Stdio::from(OwnedFd::from(first.try_clone()?)));
+        shell.stdout(Stdio::from(OwnedFd::from(second.try_clone()?)));
+        let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log"))?;
+        Ok(shell.stderr(log).spawn()?)
+    }
+}
+
+/// What the other side says first.
+pub(crate) fn first_line(stream: TcpStream) -> Result<String, Box<dyn Error>> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line)
 }
 
 /// An SMTP client.

@@ -119,7 +119,8 @@ async fn a_store_that_cannot_keep_a_message_is_not_acknowledged() {
     client.tell(HELLO).await;
     world.make_folders().await;
     for (error, code) in [
-        (StoreError::Unavailable("disk full".into()), "451 4.3.0 "),
+        (StoreError::NoSpace("x".into()), "452 4.3.1 "),
+        (StoreError::Unavailable("x".into()), "451 4.3.0 "),
         (StoreError::Corrupt("x".into()), "451 4.3.0 "),
         (StoreError::Limit("messages"), "452 4.3.1 "),
     ] {

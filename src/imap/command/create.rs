@@ -41,7 +41,7 @@ pub(super) fn check_may_stand(target: &Resolved) -> Result<(), Refusal> {
 }
 
 /// The mailbox and the missing ones above it, from the top.
-pub(super) fn creations(call: &Call<'_, '_>, target: &Resolved) -> Vec<Change> {
+fn creations(call: &Call<'_, '_>, target: &Resolved) -> Vec<Change> {
     let create = |folder| Change::MailboxCreated { account: target.account.clone(), folder };
     let mut changes = missing_parents(call, target);
     changes.push(create(target.folder.clone()));

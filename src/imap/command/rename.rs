@@ -1,14 +1,12 @@
 //! RENAME: a mailbox and all below it; of INBOX, its messages. RFC 3501 §6.3.5
 
-use super::create::{cannot, check_may_stand, creations, missing_parents};
+use super::create::{cannot, check_may_stand, missing_parents};
 use super::{Call, delete};
 use crate::imap::names::{self, DELIMITER, Resolved};
 use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal};
 use crate::mail::account::{Account, Folder};
-use crate::mail::id::{MailboxId, Uid};
-use crate::mail::uid_set::UidSet;
-use crate::store::change::{Change, Outcome, Transfer};
+use crate::store::change::Change;
 
 /// RENAME. Needs `x` on the old name and `k` above the new one. RFC 4314 §4
 pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
@@ -24,11 +22,11 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     }
     let new = new.strip_suffix(DELIMITER).unwrap_or(&new);
     let target = check_target(call, &source, new)?;
-    if source.folder.is_root() {
-        rename_inbox(call, &source, &target).await?;
-    } else {
-        call.commit(renamings(call, &source, &target)?).await?;
-    }
+    let changes = match source.folder.is_root() {
+        true => emptying(call, &source, &target)?,
+        false => renamings(call, &source, &target)?,
+    };
+    call.commit(changes).await?;
     Ok(Completion::ok("Renamed"))
 }
 
@@ -79,21 +77,18 @@ fn renamings(
 }
 
 /// The messages go to a new mailbox, INBOX stays, and so does what is below it. RFC 3501 §6.3.5
-async fn rename_inbox(
+fn emptying(
     call: &Call<'_, '_>,
     source: &Resolved,
     target: &Resolved,
-) -> Result<(), Refusal> {
-    let Some(inbox) = &source.mailbox else { return Err(Refusal::no_such_mailbox()) };
-    let receipt = call.commit(creations(call, target)).await?;
-    let Some(Outcome::Created(to)) = receipt.outcomes.last() else { return Ok(()) };
-    call.commit(vec![all_of(call, source, (inbox.id, *to))]).await?;
-    Ok(())
-}
-
-fn all_of(call: &Call<'_, '_>, source: &Resolved, (from, to): (MailboxId, MailboxId)) -> Change {
-    let mut uids = UidSet::new();
-    uids.insert_range(Uid(1), Uid(u32::MAX));
-    let (from_seen, to_seen) = (source.seen, source.seen);
-    Change::Moved(Transfer { from, from_seen, uids, to, to_seen, user: call.session.user.clone() })
+) -> Result<Vec<Change>, Refusal> {
+    let inbox = source.mailbox.as_ref().ok_or_else(Refusal::no_such_mailbox)?;
+    let mut changes = missing_parents(call, target);
+    changes.push(Change::MailboxEmptied {
+        mailbox: inbox.id,
+        seen: source.seen,
+        folder: target.folder.clone(),
+        user: call.session.user.clone(),
+    });
+    Ok(changes)
 }

@@ -1,12 +1,14 @@
 //! What differs where users submit mail: they log in, and may send as what is theirs only.
 //! RFC 6409, RFC 4954
 
-use super::super::spool::Spooled;
+use super::super::spool::{self, Spooled};
 use super::super::{Peer, Shared};
-use super::Driver;
+use super::{Driver, Failed, content};
 use crate::config::PlaintextLogin;
-use crate::delivery::Envelope;
+use crate::delivery::submission::{self, Outgoing, Submitter};
+use crate::delivery::{Accepted, Envelope};
 use crate::mail::id::Login;
+use crate::mail::transport::Body;
 use crate::sasl::{Answer, Mechanism, Question};
 use crate::smtp::path::Path;
 use crate::smtp::{InClear, LoginOffer, Refusal, Reply};
@@ -31,10 +33,13 @@ impl Driver {
         self.session.authenticated(answer, self.shared.clock.now());
     }
 
-    pub(super) fn sender(&mut self, _path: &Path) {
-        let verdict = match self.revoked() {
-            Some(revoked) => Err(revoked),
-            None => Ok(()),
+    pub(super) fn sender(&mut self, path: &Path) {
+        let verdict = match (self.revoked(), self.session.user()) {
+            (Some(revoked), _) => Err(revoked),
+            (None, Some(user)) => {
+                submission::check_reverse_path(&self.shared.directory.borrow(), user, path)
+            }
+            (None, None) => Err(Refusal::LoginFirst.into()),
         };
         self.session.sender(verdict, self.shared.clock.now());
     }
@@ -50,8 +55,27 @@ impl Driver {
         Some(Refusal::LoginFirst.into())
     }
 
-    /// The answer leaves when everything is durable, and not before.
-    pub(super) async fn submit(&self, _: &Envelope, _: &Login, _: &Spooled) -> Reply {
-        Reply::new(451, "4.3.0", "Try again later")
+    /// From the spool to the answer, which leaves when everything is durable, and not before.
+    pub(super) async fn submit(
+        &self,
+        user: &Login,
+        envelope: &Envelope,
+        spooled: Spooled,
+    ) -> Result<Accepted, Failed> {
+        let directory = self.shared.directory.borrow().clone();
+        let by = Submitter { store: &*self.shared.store, directory: &directory, user };
+        let plan = submission::plan(&by, envelope, content(&spooled)).await?;
+        let spooled = match &plan.header {
+            Some(header) => {
+                let folder = spool::folder(&self.shared.config.data_dir);
+                spooled.with_header(header, folder).await?
+            }
+            None => spooled,
+        };
+        let outgoing = Outgoing {
+            signatures: Vec::new(),
+            body: if spooled.is_ascii().await? { Body::SevenBit } else { Body::EightBitMime },
+        };
+        Ok(submission::submit(&by, envelope, &plan, (content(&spooled), outgoing)).await?)
     }
 }

@@ -7,8 +7,10 @@ use super::{
     SUBSCRIPTIONS_MAX, StoreError,
 };
 use crate::mail::account::{Account, Folder};
-use crate::mail::id::Login;
-use crate::store::change::Grant;
+use crate::mail::flag::SeenMode;
+use crate::mail::id::{Login, Uid};
+use crate::mail::uid_set::UidSet;
+use crate::store::change::{Grant, Transfer};
 use crate::store::state::Held;
 
 impl Draft<'_> {
@@ -16,7 +18,7 @@ impl Draft<'_> {
         &mut self,
         account: Account,
         folder: Folder,
-    ) -> Result<Outcome, StoreError> {
+    ) -> Result<MailboxId, StoreError> {
         self.check_free(&account, &folder)?;
         let count = self.count(&account);
         if *count >= MAILBOXES_PER_ACCOUNT_MAX {
@@ -29,7 +31,21 @@ impl Draft<'_> {
         self.own.names.insert((account.clone(), folder.clone()), Some(id));
         let mailbox = Mailbox { id, account, folder, uid_validity };
         self.own.mailboxes.insert(id, Some(Held::empty(mailbox)));
-        Ok(Outcome::Created(id))
+        Ok(id)
+    }
+
+    pub(super) fn emptied(
+        &mut self,
+        from: MailboxId,
+        (seen, user): (SeenMode, Login),
+        folder: Folder,
+    ) -> Result<Outcome, StoreError> {
+        let account = self.held(from)?.mailbox.account.clone();
+        let to = self.created(account, folder)?;
+        let mut uids = UidSet::new();
+        uids.insert_range(Uid(1), Uid(u32::MAX));
+        self.moved(&Transfer { from, from_seen: seen, uids, to, to_seen: seen, user })?;
+        Ok(Outcome::Created(to))
     }
 
     pub(super) fn renamed(&mut self, id: MailboxId, to: Folder) -> Result<Outcome, StoreError> {

@@ -68,6 +68,7 @@ pub fn needs(change: &Change) -> Vec<MailboxId> {
         Change::FlagsSet { mailbox, .. }
         | Change::SeenSet { mailbox, .. }
         | Change::Expunged { mailbox, .. }
+        | Change::MailboxEmptied { mailbox, .. }
         | Change::MailboxDeleted { mailbox } => vec![*mailbox],
         Change::Copied(transfer) | Change::Moved(transfer) => match transfer.to_seen {
             SeenMode::PerUser => vec![transfer.from, transfer.to],
@@ -93,8 +94,13 @@ impl<'a> Draft<'a> {
             Change::FlagsSet { .. } => self.flags_set(&change),
             Change::SeenSet { .. } => self.seen_set(&change),
             Change::Expunged { mailbox, uids } => self.expunged(mailbox, &uids),
-            Change::MailboxCreated { account, folder } => self.created(account, folder),
+            Change::MailboxCreated { account, folder } => {
+                self.created(account, folder).map(Outcome::Created)
+            }
             Change::MailboxRenamed { mailbox, folder } => self.renamed(mailbox, folder),
+            Change::MailboxEmptied { mailbox, seen, folder, user } => {
+                self.emptied(mailbox, (seen, user), folder)
+            }
             Change::MailboxDeleted { mailbox } => self.deleted(mailbox),
             Change::Subscribed { user, account, folder, subscribed } => {
                 self.subscribed(user, (account, folder), subscribed)

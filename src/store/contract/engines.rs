@@ -123,6 +123,7 @@ contract! {
         mailboxes_are_listed_by_account_and_path
         a_recreated_mailbox_has_a_higher_uid_validity
         a_rename_keeps_what_is_inside
+        an_emptied_mailbox_stays_and_its_messages_have_a_new_one
         an_account_has_a_limit_of_mailboxes_and_names_of_length
         subscriptions_are_each_users_own_and_outlive_the_mailbox
         grants_replace_each_other_and_are_watched;

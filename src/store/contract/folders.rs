@@ -66,6 +66,35 @@ pub(super) async fn a_rename_keeps_what_is_inside(bench: &Bench) {
     assert_eq!(bench.store.find(&anna, &Folder::new("New")).map(|m| m.id), Some(mailbox));
 }
 
+pub(super) async fn an_emptied_mailbox_stays_and_its_messages_have_a_new_one(bench: &Bench) {
+    let anna = personal("anna");
+    let mailbox = bench.create(&anna, "").await;
+    bench.create(&anna, "Taken").await;
+    bench.deliver(mailbox, "one").await;
+    bench.deliver(mailbox, "two").await;
+    let before = bench.snapshot(mailbox).await;
+    let empty = |path: &str| Change::MailboxEmptied {
+        mailbox,
+        seen: SeenMode::Shared,
+        folder: Folder::new(path),
+        user: login("anna"),
+    };
+    assert_eq!(bench.commit(vec![empty("Taken")]).await, Err(StoreError::Exists));
+    // what fails later in the same transaction leaves everything where it was
+    let fails = bench.commit(vec![empty("New"), creation(&anna, "Taken")]).await;
+    assert_eq!(fails, Err(StoreError::Exists));
+    assert_eq!(bench.store.find(&anna, &Folder::new("New")), None);
+    assert_eq!(bench.snapshot(mailbox).await, before);
+    let Outcome::Created(new) = bench.one(empty("New")).await else { panic!("nothing made") };
+    assert_eq!(bench.store.find(&anna, &Folder::new("New")).map(|m| m.id), Some(new));
+    assert_eq!(bench.uids(new).await, [1, 2]);
+    let left = bench.snapshot(mailbox).await;
+    assert_eq!((left.len(), left.uid_next), (0, before.uid_next));
+    assert_eq!(left.uid_validity, before.uid_validity);
+    bench.deliver(mailbox, "three").await;
+    assert_eq!(bench.uids(mailbox).await, [3]);
+}
+
 pub(super) async fn an_account_has_a_limit_of_mailboxes_and_names_of_length(bench: &Bench) {
     let anna = personal("anna");
     let longest = "x".repeat(FOLDER_BYTES_MAX);

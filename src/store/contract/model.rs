@@ -10,6 +10,7 @@ use super::START;
 pub(super) enum Op {
     Create { account: usize, folder: usize },
     Rename { mailbox: usize, folder: usize },
+    Empty { mailbox: usize, folder: usize, user: usize },
     Delete { mailbox: usize },
     Deliver(Delivery),
     Copy(Copying),
@@ -165,6 +166,17 @@ impl Model {
                 self.must_be_free(account, *folder)?;
                 self.folder(*mailbox)?.folder = *folder;
                 Ok(Expected::Done)
+            }
+            Op::Empty { mailbox, folder, user } => {
+                let account = self.folder(*mailbox)?.account;
+                self.apply(&Op::Create { account, folder: *folder })?;
+                // here the new one is at hand, though no later change can name it
+                let (from, to) = (*mailbox, self.folders.len() - 1);
+                let known = std::mem::replace(&mut self.known, self.folders.len());
+                let copying = Copying { from, to, uids: (1, u32::MAX), user: *user };
+                let moved = self.apply(&Op::Move(copying));
+                self.known = known;
+                moved.map(|_| Expected::Created)
             }
             Op::Delete { mailbox } => {
                 self.folder(*mailbox)?;

@@ -101,6 +101,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(account, folder)| Op::Create { account, folder }),
         1 => (mailbox(), 0..FOLDERS.len())
             .prop_map(|(mailbox, folder)| Op::Rename { mailbox, folder }),
+        1 => (mailbox(), 0..FOLDERS.len(), 0..USERS.len())
+            .prop_map(|(mailbox, folder, user)| Op::Empty { mailbox, folder, user }),
         1 => mailbox().prop_map(|mailbox| Op::Delete { mailbox }),
         12 => delivery().prop_map(Op::Deliver),
         3 => copying().prop_map(Op::Copy),
@@ -182,6 +184,12 @@ impl Beside {
             Op::Rename { mailbox, folder } => Change::MailboxRenamed {
                 mailbox: self.id(*mailbox),
                 folder: Folder::new(FOLDERS[*folder]),
+            },
+            Op::Empty { mailbox, folder, user } => Change::MailboxEmptied {
+                mailbox: self.id(*mailbox),
+                seen: self.seen_mode(*mailbox),
+                folder: Folder::new(FOLDERS[*folder]),
+                user: login(USERS[*user]),
             },
             Op::Delete { mailbox } => Change::MailboxDeleted { mailbox: self.id(*mailbox) },
             Op::Deliver(it) => Change::Delivered(Box::new(self.delivered(it, delivery))),

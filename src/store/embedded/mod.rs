@@ -414,6 +414,10 @@ fn failure(error: &rusqlite::Error) -> StoreError {
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
             StoreError::Corrupt(error.to_string())
         }
+        // beside its file it needs some room of its own, and does not say that this is it
+        Some(rusqlite::ErrorCode::SystemIoFailure) => {
+            StoreError::Unavailable(format!("database: {error} (is the disk full?)"))
+        }
         _ => StoreError::Unavailable(format!("database: {error}")),
     }
 }

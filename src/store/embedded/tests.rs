@@ -146,7 +146,7 @@ async fn a_full_disk_refuses_and_recovers() {
     let before = bench.snapshot(mailbox).await;
     faults.0.store(Faults::WRITE_NO_SPACE, Ordering::SeqCst);
     let refused = bench.commit(vec![delivery(mailbox, "two")]).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+    assert!(matches!(refused, Err(StoreError::NoSpace(_))));
     assert_eq!(bench.snapshot(mailbox).await, before, "nothing is shown that is not durable");
     faults.0.store(0, Ordering::SeqCst);
     assert_eq!(bench.deliver(mailbox, "three").await, Uid(2));
@@ -168,7 +168,7 @@ async fn a_full_database_refuses_and_recovers() {
     let parsed = Arc::make_mut(&mut big.message.parsed);
     parsed.fields = vec![b'x'; 2 << 20];
     let refused = bench.commit(vec![Change::Delivered(Box::new(big))]).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::NoSpace(_))), "{refused:?}");
     assert_eq!(bench.deliver(mailbox, "three").await, Uid(2));
     assert_eq!(close(running), Ok(()));
     let running = start(super::tests::idle(&place, &clock, Options::default()));

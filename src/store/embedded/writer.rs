@@ -62,10 +62,20 @@ pub struct Writer {
 
 /// Why a group was not committed.
 enum Failure {
-    /// The disk is full, and nothing was committed: the next group may go through.
-    NoSpace(String),
+    /// Nothing was committed, for want of room above all: the next group may go through.
+    Undone(StoreError),
     /// What is on disk is not known any more: the engine must stop and be opened anew.
     Final(String),
+}
+
+impl Failure {
+    /// What those are told who wait.
+    fn told(&self) -> StoreError {
+        match self {
+            Failure::Undone(error) => error.clone(),
+            Failure::Final(why) => StoreError::Unavailable(why.clone()),
+        }
+    }
 }
 
 /// What waits, in one go.
@@ -159,17 +169,17 @@ impl Writer {
             }
             Err(failure) => Some(failure),
         };
-        let why = failed.as_ref().map(|(Failure::NoSpace(why) | Failure::Final(why))| why);
+        let why = failed.as_ref().map(Failure::told);
         for (answer, result, _permit) in answers {
             let result = match (&why, result) {
-                (Some(why), Ok(_)) => Err(StoreError::Unavailable(why.to_string())),
+                (Some(why), Ok(_)) => Err(why.clone()),
                 (_, result) => result,
             };
             let _ = answer.send(result);
         }
         match failed {
             Some(Failure::Final(why)) => Err(StoreError::Unavailable(why)),
-            Some(Failure::NoSpace(_)) | None => Ok(loaded > 0),
+            Some(Failure::Undone(_)) | None => Ok(loaded > 0),
         }
     }
 
@@ -195,9 +205,7 @@ impl Writer {
                         Ok(receipt)
                     })
                 }
-                Err(Failure::NoSpace(why) | Failure::Final(why)) => {
-                    Err(StoreError::Unavailable(why.clone()))
-                }
+                Err(failure) => Err(failure.told()),
             };
             answers.push((commit.answer, result, commit.permit));
         }
@@ -222,7 +230,7 @@ impl Writer {
         let places = blobs.map(|(id, m)| Ok((*id, pack.append(&m.hash, &m.bytes)?)));
         places.collect::<io::Result<Vec<_>>>().map_err(|error| {
             self.pack.rewind(mark);
-            StoreError::Unavailable(format!("storing a message: {error}"))
+            undone("storing a message", &error)
         })
     }
 
@@ -247,7 +255,7 @@ impl Writer {
         let result = self.persist_steps(group);
         match result {
             Ok(()) => self.pack.committed(),
-            Err(Failure::NoSpace(_)) => self.pack.rewind_to_committed(),
+            Err(Failure::Undone(_)) => self.pack.rewind_to_committed(),
             Err(Failure::Final(_)) => {}
         }
         result
@@ -284,7 +292,7 @@ impl Writer {
             let rolled_back = self.connection.is_autocommit()
                 || self.connection.execute_batch("ROLLBACK").is_ok();
             match sql_failure(&error) {
-                Failure::NoSpace(why) if !rolled_back => Failure::Final(why),
+                Failure::Undone(why) if !rolled_back => Failure::Final(why.to_string()),
                 failure => failure,
             }
         })
@@ -298,7 +306,7 @@ impl Writer {
     ) -> Result<bool, StoreError> {
         match self.in_transaction(write) {
             Ok(()) => Ok(true),
-            Err(Failure::NoSpace(_)) => Ok(false),
+            Err(Failure::Undone(_)) => Ok(false),
             Err(Failure::Final(why)) => Err(StoreError::Unavailable(why)),
         }
     }
@@ -330,13 +338,21 @@ type Applied = (Changed, HashMap<BlobId, Place>, HashMap<[u8; 32], Encoded>);
 
 /// Nothing is lost by a failed write: it lies beyond the committed end.
 fn write_failure(error: &io::Error) -> Failure {
-    Failure::NoSpace(format!("writing a pack: {error}"))
+    Failure::Undone(undone("writing a pack", error))
+}
+
+fn undone(what: &str, error: &io::Error) -> StoreError {
+    let why = format!("{what}: {error}");
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::NoSpace(why),
+        _ => StoreError::Unavailable(why),
+    }
 }
 
 fn sql_failure(error: &rusqlite::Error) -> Failure {
     let why = failure(error).to_string();
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => Failure::NoSpace(why),
+        Some(ErrorCode::DiskFull) => Failure::Undone(StoreError::NoSpace(why)),
         _ => Failure::Final(why),
     }
 }
