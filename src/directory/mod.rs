@@ -66,6 +66,17 @@ impl Directory {
         directory
     }
 
+    /// Whether these grants are made in it, and no others.
+    pub fn has_grants<'a>(
+        &self,
+        grants: impl IntoIterator<Item = (&'a Account, &'a Login, Option<&'a str>)>,
+    ) -> bool {
+        let made = grants.into_iter().filter_map(|(account, user, letters)| {
+            Some(((account.clone(), user.clone()), Rights::letters(letters?)))
+        });
+        self.grants == made.collect()
+    }
+
     /// The users who work in an account: an inbox has an `Assigned` folder for each. Who may work
     /// there only because of being super-admin is not one of them.
     pub fn members_at_work(&self, account: &Account) -> Vec<Login> {

@@ -169,6 +169,8 @@ fn a_grant_replaces_what_is_declared_and_not_what_the_role_gives() {
         [(login("member"), Some("")), (login("other"), Some("lrw")), (login("admin"), Some(""))];
     let grants = || grants.iter().map(|(user, letters)| (&limited, user, *letters));
     let granted = directory().with_grants(grants());
+    assert!(granted.has_grants(grants()) && !granted.has_grants(grants().skip(1)));
+    assert!(directory().has_grants(grants().map(|(account, user, _)| (account, user, None))));
     let held = |d: &Directory, user: &str| rights(d, &login(user), &limited).to_string();
     assert_eq!(held(&granted, "member"), NONE);
     assert_eq!(held(&granted, "other"), "lrw");

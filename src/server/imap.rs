@@ -33,6 +33,8 @@ pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// How long a peer may take to accept what is sent, or to go on with a message it has begun.
 pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// How long the answer to SETACL waits for the change to be in force.
+const GRANT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Answers to commands that came together are sent together, up to this.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes taken from the socket at a time.
@@ -152,6 +154,15 @@ impl Connection {
         if is_over {
             return Next::Close;
         }
+        let granted = self.shared.store.grants();
+        let next = self.perform(event).await;
+        if !Arc::ptr_eq(&granted, &self.shared.store.grants()) {
+            self.grants_in_force().await;
+        }
+        next
+    }
+
+    async fn perform(&mut self, event: Event) -> Next {
         let mut sink = Wire(&mut self.stream);
         let mut out = Output::new(&mut self.buffer, &mut sink);
         match event {
@@ -171,6 +182,18 @@ impl Connection {
                 }
                 next
             }
+        }
+    }
+
+    /// SETACL has changed something: its answer, not yet sent, waits until every session goes by
+    /// it. Where that fails, the log has said so.
+    async fn grants_in_force(&mut self) {
+        let grants = self.shared.store.grants();
+        let made = || grants.iter().map(|g| (&g.account, &g.user, g.rights.as_deref()));
+        let in_force = self.directory.wait_for(|directory| directory.has_grants(made()));
+        if timeout(GRANT_TIMEOUT, in_force).await.is_ok() {
+            // what is seen by waiting is still to be taken
+            self.directory.mark_changed();
         }
     }
 

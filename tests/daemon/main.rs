@@ -57,6 +57,25 @@ fn a_reload_grants_and_revokes_in_open_sessions() -> Outcome {
 }
 
 #[test]
+fn access_that_setacl_changes_is_in_force_when_it_answers() -> Outcome {
+    let daemon = Daemon::start("setacl", &Directory::default())?;
+    let mut eve = Imap::login(&daemon, "eve")?;
+    let mut dora = Imap::login(&daemon, "dora")?;
+    for _ in 0..20 {
+        eve.command("SETACL Shared/Support dora lrswit")?;
+        let answer = dora.command("SELECT Shared/Support")?;
+        assert!(answer.contains(" OK "), "{answer}");
+        eve.command("SETACL Shared/Support dora -t")?;
+        let answer = eve.command("GETACL Shared/Support")?;
+        assert!(answer.contains("dora lrswi "), "{answer}");
+        eve.command("SETACL Shared/Support dora \"\"")?;
+        let answer = dora.command("SELECT Shared/Support")?;
+        assert!(answer.contains(" NO [NONEXISTENT]"), "{answer}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_faulty_directory_is_refused_with_its_place_and_the_old_one_stays() -> Outcome {
     let daemon = Daemon::start("faulty", &Directory::default())?;
     let mut anna = Imap::login(&daemon, "anna")?;

@@ -44,11 +44,12 @@ impl Directory {
             )
         };
         format!(
-            "[[domain]]\nname = \"example.org\"\n{}{}[[team]]\nname = \"support\"\n\
+            "[[domain]]\nname = \"example.org\"\n{}{}{}role = \"super-admin\"\n[[team]]\nname = \"support\"\n\
              members = [{}]\n[[inbox]]\nname = \"Support\"\n\
              addresses = [\"support@example.org\"]\nteams = [\"support\"]\n",
             user("anna"),
             user("dora"),
+            user("eve"),
             self.support_team
         )
     }
