@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod address;
+pub mod date;
 pub mod flag;
 pub mod fold;
 pub mod id;
