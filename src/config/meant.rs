@@ -5,12 +5,10 @@ use std::path::PathBuf;
 
 use toml::Spanned;
 
-use super::network;
-use super::written::{
-    Auth, Folders, Imap, Limits as WrittenLimits, Outbound, Store, Text, Written,
-};
+use super::written::{Auth, Folders, Imap, Limits as WrittenLimits, Store, Text, Written};
 use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine};
 use super::{DEFAULT_DATA_DIR, DEFAULT_DIRECTORY};
+use super::{network, outbound};
 use crate::directory::findings::Findings;
 use crate::directory::name;
 use crate::directory::source::{Fault, Source};
@@ -34,7 +32,6 @@ pub(super) fn check(
 ) -> Result<Config, Vec<Fault>> {
     let mut found = Findings::new(source, faults, damaged);
     let tls = network::tls(&mut found, written.tls);
-    outbound(&mut found, written.outbound);
     let config = Config {
         hostname: hostname(&mut found, written.hostname),
         data_dir: path(&mut found, written.data_dir, DEFAULT_DATA_DIR),
@@ -46,6 +43,7 @@ pub(super) fn check(
         folder_names: folders(&mut found, written.folders),
         imap_disable: imap(&mut found, written.imap),
         store: store(&mut found, written.store),
+        outbound: outbound::check(&mut found, written.outbound),
         warnings: Vec::new(),
     };
     found.finish().map(|warnings| Config { warnings, ..config })
@@ -193,14 +191,4 @@ fn store(found: &mut Findings, written: Store) -> StoreEngine {
         ),
     }
     StoreEngine::Embedded
-}
-
-fn outbound(found: &mut Findings, written: Outbound) {
-    for key in [written.via, written.password].into_iter().flatten() {
-        found.warn(
-            key.span(),
-            "[outbound] is not used: this version sends no mail yet",
-            "nothing is to be done; the key is kept for a later version",
-        );
-    }
 }

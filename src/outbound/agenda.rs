@@ -232,8 +232,7 @@ impl Agenda {
 
     /// A job that is ready gets in line, or waits on while its destination is blocked.
     fn line_up(&mut self, job: Job, now: Timestamp) {
-        let (Some(entry), Some(lane)) =
-            (self.jobs.get_mut(&job), self.lanes.get_mut(&job.lane))
+        let (Some(entry), Some(lane)) = (self.jobs.get_mut(&job), self.lanes.get_mut(&job.lane))
         else {
             return;
         };

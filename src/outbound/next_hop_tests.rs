@@ -77,10 +77,8 @@ fn our_own_name_or_address_cuts_the_list() {
         (exchanger(20, "c.example"), found(4)),
     ];
     assert_eq!(names(by_name), Ok(vec!["a.example".into()]));
-    let by_address = vec![
-        (exchanger(5, "a.example"), found(1)),
-        (exchanger(10, "b.example"), found(99)),
-    ];
+    let by_address =
+        vec![(exchanger(5, "a.example"), found(1)), (exchanger(10, "b.example"), found(99))];
     assert_eq!(names(by_address), Ok(vec!["a.example".into()]));
     let best = vec![(exchanger(5, "us.example"), Answer::Nothing), (exchanger(10, "b"), found(1))];
     assert_eq!(fate(names(best)), ("5.4.6".into(), true));

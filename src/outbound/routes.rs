@@ -1,5 +1,5 @@
-//! Where mail for a recipient goes, as far as the config says: by MX, over a smarthost, to a domain's
-//! upstream. Knows no DNS.
+//! Where mail for a recipient goes, as far as the config says: by MX, over a smarthost, to a
+//! domain's upstream. Knows no DNS.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -29,8 +29,18 @@ fn urls_name_scheme_user_host_and_port() {
     let rows = [
         ("smtp://relay.example", "relay.example", 25, None),
         ("smtp://anna@Relay.example", "relay.example", 587, Some("anna")),
-        ("smtps://anna%40example.org@relay.example", "relay.example", 465, Some("anna@example.org")),
-        ("smtp://anna@example.org@relay.example:2525/", "relay.example", 2525, Some("anna@example.org")),
+        (
+            "smtps://anna%40example.org@relay.example",
+            "relay.example",
+            465,
+            Some("anna@example.org"),
+        ),
+        (
+            "smtp://anna@example.org@relay.example:2525/",
+            "relay.example",
+            2525,
+            Some("anna@example.org"),
+        ),
         ("smtp://127.0.0.1:2525", "127.0.0.1", 2525, None),
         ("smtp://[::1]:2525", "::1", 2525, None),
         ("smtp://[::1]", "::1", 25, None),

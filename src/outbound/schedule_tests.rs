@@ -60,9 +60,8 @@ const NEVER: Notify = Notify { success: false, failure: false, delay: false };
 #[test]
 fn waits_double_up_to_their_limit_with_a_fifth_of_jitter() {
     let policy = Policy::default();
-    let wait = |failures, entropy| {
-        policy.next(failures, Moment { now: at(1000), entropy }).0 - at(1000).0
-    };
+    let wait =
+        |failures, entropy| policy.next(failures, Moment { now: at(1000), entropy }).0 - at(1000).0;
     let shortest: Vec<i64> = (1..=8).map(|failures| wait(failures, 0) / 1_000_000).collect();
     assert_eq!(shortest, [240, 480, 960, 1920, 3840, 7680, 11_520, 11_520]);
     let spread = 60_000_000;
@@ -101,7 +100,10 @@ fn a_message_is_given_up_when_it_expires_and_not_before() {
     let after = judge(None, Fate::Deferred(told("450 later")), end);
     assert_eq!(after.update, RecipientUpdate::Done);
     let (action, why) = after.report.expect("a report");
-    assert_eq!((action, why.status.as_str(), why.text.as_str()), (Action::Failed, "4.4.7", "450 later"));
+    assert_eq!(
+        (action, why.status.as_str(), why.text.as_str()),
+        (Action::Failed, "4.4.7", "450 later")
+    );
 }
 
 #[test]

@@ -3,11 +3,13 @@
 
 pub mod connections;
 mod declared;
+pub mod dns;
 pub mod folders;
 pub mod imap;
 pub mod listener;
 pub mod login;
 pub mod ports;
+pub mod queue;
 pub mod retention;
 pub mod self_signed;
 pub mod serve;

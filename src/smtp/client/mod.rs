@@ -60,3 +60,6 @@ pub struct Told {
     /// The server announced DSN, so that it will report a success itself. RFC 3461 §5.2.2
     pub dsn: bool,
 }
+
+/// Recipients of one transaction: what each server must take. RFC 5321 §4.5.3.1.8
+pub const RECIPIENTS_PER_MAIL_MAX: usize = 100;
