@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use toml::Spanned;
 
-use super::network;
 use super::written::{
-    Auth, Folders, Imap, Limits as WrittenLimits, Outbound, Store, Submission, Text, Written,
+    Auth, Folders, Imap, Limits as WrittenLimits, Store, Submission, Text, Written,
 };
 use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine};
 use super::{DEFAULT_DATA_DIR, DEFAULT_DIRECTORY};
+use super::{network, outbound};
 use crate::directory::findings::Findings;
 use crate::directory::name;
 use crate::directory::source::{Fault, Source};
@@ -35,7 +35,6 @@ pub(super) fn check(
 ) -> Result<Config, Vec<Fault>> {
     let mut found = Findings::new(source, faults, damaged);
     let tls = network::tls(&mut found, written.tls);
-    outbound(&mut found, written.outbound);
     let config = Config {
         hostname: hostname(&mut found, written.hostname),
         data_dir: path(&mut found, written.data_dir, DEFAULT_DATA_DIR),
@@ -48,6 +47,7 @@ pub(super) fn check(
         imap_disable: imap(&mut found, written.imap),
         own_copies: own_copies(&mut found, written.submission),
         store: store(&mut found, written.store),
+        outbound: outbound::check(&mut found, written.outbound),
         warnings: Vec::new(),
     };
     found.finish().map(|warnings| Config { warnings, ..config })
@@ -209,14 +209,4 @@ fn store(found: &mut Findings, written: Store) -> StoreEngine {
         ),
     }
     StoreEngine::Embedded
-}
-
-fn outbound(found: &mut Findings, written: Outbound) {
-    for key in [written.via, written.password].into_iter().flatten() {
-        found.warn(
-            key.span(),
-            "[outbound] is not used: this version sends no mail yet",
-            "nothing is to be done; the key is kept for a later version",
-        );
-    }
 }

@@ -4,6 +4,7 @@
 
 mod meant;
 mod network;
+mod outbound;
 mod written;
 
 use std::net::SocketAddr;
@@ -13,6 +14,9 @@ pub use crate::directory::source::Fault;
 use crate::directory::source::Source;
 use crate::imap::OwnCopies;
 use crate::mail::account::FolderNames;
+use crate::outbound::agenda;
+use crate::outbound::routes::Routes;
+use crate::outbound::schedule::Policy;
 
 /// The file that commands read without `--config`.
 pub const DEFAULT_PATH: &str = "/etc/postfach/postfach.toml";
@@ -48,6 +52,8 @@ pub struct Config {
     pub own_copies: OwnCopies,
     /// Where mail is stored.
     pub store: StoreEngine,
+    /// How mail leaves.
+    pub outbound: Outbound,
     /// What is odd, or set but not built yet in this version; the daemon starts all the same.
     pub warnings: Vec<Fault>,
 }
@@ -112,6 +118,32 @@ pub struct Limits {
 pub enum StoreEngine {
     /// Files in `data_dir`.
     Embedded,
+}
+
+/// `[outbound]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outbound {
+    /// Which way it goes.
+    pub routes: Routes,
+    /// How we log in at the server of `via`.
+    pub login: Option<SmarthostLogin>,
+    /// When it is tried again, and given up.
+    pub retry: Policy,
+    /// How much goes out at a time.
+    pub limits: agenda::Limits,
+    /// Who is asked for MX and addresses; none: as the system says.
+    pub resolver: Vec<SocketAddr>,
+    /// A certificate authority that is trusted beside the system's: for private networks.
+    pub ca: Option<PathBuf>,
+}
+
+/// The user that `via` names, and the file that holds the password.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SmarthostLogin {
+    /// As in `smtp://user@…`.
+    pub user: String,
+    /// Where the password is; only its first line counts.
+    pub password_path: PathBuf,
 }
 
 /// Reads and checks a file.

@@ -78,6 +78,26 @@ pub(super) struct Store {
 pub(super) struct Outbound {
     pub(super) via: Option<Text>,
     pub(super) password: Option<Text>,
+    pub(super) tls: Option<Text>,
+    pub(super) ca: Option<Text>,
+    pub(super) resolver: Vec<Text>,
+    pub(super) port: Option<Spanned<i64>>,
+    pub(super) retry_first_secs: Option<Spanned<i64>>,
+    pub(super) retry_max_secs: Option<Spanned<i64>>,
+    pub(super) delay_notice_secs: Option<Spanned<i64>>,
+    pub(super) expire_hours: Option<Spanned<i64>>,
+    pub(super) connections_max: Option<Spanned<i64>>,
+    pub(super) connections_per_destination_max: Option<Spanned<i64>>,
+    pub(super) destination: Vec<Spanned<Destination>>,
+}
+
+/// `[[outbound.destination]]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Destination {
+    pub(super) domain: Option<Text>,
+    pub(super) tls: Option<Text>,
+    pub(super) via: Option<Text>,
 }
 
 /// `[folders]`

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod address;
+pub mod date;
 pub mod day;
 pub mod flag;
 pub mod fold;

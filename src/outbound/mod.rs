@@ -1,6 +1,16 @@
 //! Layer 3: from a queued message to other servers: when it is tried, where it goes, what a reply
 //! means for the sender. Knows no socket: `server/` connects and talks, and tells here what came of
 //! it.
+//!
+//! A recipient's way: `routes` says where its mail goes, `agenda` when, `next_hop` which servers
+//! that are, `schedule` what came of it, `report` what the sender is told.
+
+pub mod agenda;
+pub mod next_hop;
+pub mod plan;
+pub mod report;
+pub mod routes;
+pub mod schedule;
 
 pub mod dkim;
 pub mod verified;
@@ -21,7 +31,7 @@ pub struct Hop {
 }
 
 /// What TLS is worth on the way to a hop.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Security {
     /// STARTTLS when offered, any certificate; in plain text otherwise. RFC 7435
     Opportunistic,
@@ -34,7 +44,7 @@ pub enum Security {
 }
 
 /// Whether we log in at a hop.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Login {
     /// With the credentials of `[outbound]`.
     Configured,

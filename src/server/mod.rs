@@ -3,12 +3,14 @@
 
 pub mod connections;
 mod declared;
+pub mod dns;
 pub mod folders;
 pub mod imap;
 mod inherited;
 pub mod listener;
 pub mod login;
 pub mod ports;
+pub mod queue;
 pub mod relay;
 pub mod retention;
 pub mod self_signed;

@@ -2,8 +2,8 @@
 //! is nobody else's business is taken out. RFC 6409 §8. Pure; the bytes of the body stay as they
 //! are.
 
-use crate::delivery::trace;
 use crate::mail::address::Address;
+use crate::mail::date;
 use crate::mail::id::Timestamp;
 use crate::mail::message::{Envelope, EnvelopeAddress, select_fields, select_fields_not};
 
@@ -28,7 +28,7 @@ pub fn edited(header: &[u8], envelope: &Envelope, wanted: &Wanted<'_>) -> Option
     let mut added = Vec::new();
     let mut removed: Vec<&str> = REMOVED.to_vec();
     if envelope.date.is_none() {
-        added.extend(format!("Date: {}\r\n", trace::date(wanted.date)).into_bytes());
+        added.extend(format!("Date: {}\r\n", date::rfc5322(wanted.date)).into_bytes());
     }
     if envelope.bare_message_id().is_none() {
         removed.push("Message-ID");

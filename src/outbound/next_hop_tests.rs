@@ -1,0 +1,116 @@
+//! From records to servers.
+
+use super::*;
+
+struct Us;
+
+impl Ourselves for Us {
+    fn is_our_name(&self, host: &str) -> bool {
+        host == "us.example"
+    }
+
+    fn is_our_address(&self, address: SocketAddr) -> bool {
+        address == SocketAddr::from(([192, 0, 2, 99], 25))
+    }
+}
+
+fn exchanger(preference: u16, host: &str) -> Exchanger {
+    Exchanger { preference, host: host.into() }
+}
+
+fn found(last: u8) -> Answer<IpAddr> {
+    Answer::Found(vec![IpAddr::from([192, 0, 2, last])])
+}
+
+fn names(exchangers: Vec<(Exchanger, Answer<IpAddr>)>) -> Result<Vec<String>, Fate> {
+    let domain = Domain { name: "d.example", port: 25, security: Security::Opportunistic };
+    Ok(hops(&domain, exchangers, &Us)?.into_iter().map(|hop| hop.name).collect())
+}
+
+/// Status and whether it is for good.
+fn fate<T: std::fmt::Debug>(result: Result<T, Fate>) -> (String, bool) {
+    match result {
+        Err(Fate::Failed(told)) => (told.status, true),
+        Err(Fate::Deferred(told)) => (told.status, false),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_most_preferred_server_goes_first_and_equals_at_random() {
+    let all = || {
+        let hosts = [(20, "c"), (10, "a"), (10, "b"), (5, "first")];
+        Answer::Found(hosts.map(|(preference, host)| exchanger(preference, host)).to_vec())
+    };
+    let order = |entropy| -> Vec<String> {
+        let sorted = exchangers("d.example", all(), entropy).expect("servers");
+        sorted.into_iter().map(|e| e.host).collect()
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for entropy in 0..64 {
+        let order = order(entropy);
+        assert_eq!((order[0].as_str(), order[3].as_str()), ("first", "c"));
+        seen.insert(order[1].clone());
+    }
+    assert_eq!(seen.len(), 2, "both come first now and then");
+}
+
+#[test]
+fn answers_without_servers_mean_what_the_standards_say() {
+    let fate_of = |answer| fate(exchangers("d.example", answer, 0));
+    let null = Answer::Found(vec![exchanger(0, "")]);
+    assert_eq!(fate_of(null), ("5.1.10".into(), true));
+    assert_eq!(fate_of(Answer::NoDomain), ("5.1.2".into(), true));
+    assert_eq!(fate_of(Answer::Unknown("SERVFAIL".into())), ("4.4.3".into(), false));
+    let implicit = exchangers("d.example", Answer::Nothing, 0).expect("the implicit MX");
+    assert_eq!(implicit, [exchanger(0, "d.example")]);
+    let beside = Answer::Found(vec![exchanger(0, ""), exchanger(10, "a")]);
+    assert_eq!(exchangers("d.example", beside, 0).expect("a server"), [exchanger(10, "a")]);
+}
+
+#[test]
+fn our_own_name_or_address_cuts_the_list() {
+    let by_name = vec![
+        (exchanger(5, "a.example"), found(1)),
+        (exchanger(10, "b.example"), found(2)),
+        (exchanger(10, "us.example"), found(3)),
+        (exchanger(20, "c.example"), found(4)),
+    ];
+    assert_eq!(names(by_name), Ok(vec!["a.example".into()]));
+    let by_address =
+        vec![(exchanger(5, "a.example"), found(1)), (exchanger(10, "b.example"), found(99))];
+    assert_eq!(names(by_address), Ok(vec!["a.example".into()]));
+    let best = vec![(exchanger(5, "us.example"), Answer::Nothing), (exchanger(10, "b"), found(1))];
+    assert_eq!(fate(names(best)), ("5.4.6".into(), true));
+}
+
+#[test]
+fn servers_without_addresses_are_passed_over() {
+    let one = vec![(exchanger(5, "a"), Answer::NoDomain), (exchanger(6, "b"), found(1))];
+    assert_eq!(names(one), Ok(vec!["b".into()]));
+    let none = vec![(exchanger(5, "a"), Answer::NoDomain), (exchanger(6, "b"), Answer::Nothing)];
+    assert_eq!(fate(names(none)), ("5.4.4".into(), true));
+    let unknown = vec![
+        (exchanger(5, "a"), Answer::NoDomain),
+        (exchanger(6, "b"), Answer::Unknown("timeout".into())),
+    ];
+    assert_eq!(fate(names(unknown)), ("4.4.3".into(), false));
+}
+
+#[test]
+fn addresses_of_one_server_end_at_their_limit() {
+    let many = |count: usize| {
+        Answer::Found((0..count).map(|n| IpAddr::from([10, 0, 0, n as u8])).collect())
+    };
+    let hop = |count| named_hop(("h", 25), many(count), (Security::Off, Login::None));
+    assert_eq!(hop(ADDRESSES_MAX).expect("a hop").addresses.len(), ADDRESSES_MAX);
+    assert_eq!(hop(ADDRESSES_MAX + 1).expect("a hop").addresses.len(), ADDRESSES_MAX);
+}
+
+#[test]
+fn a_named_server_that_does_not_exist_gives_nothing_up() {
+    for answer in [Answer::NoDomain, Answer::Nothing, Answer::Unknown("x".into())] {
+        let hop = named_hop(("relay.example", 25), answer, (Security::Off, Login::None));
+        assert_eq!(fate(hop), ("4.4.3".into(), false));
+    }
+}

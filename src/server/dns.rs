@@ -1,0 +1,164 @@
+//! Look-ups in DNS: MX, A and AAAA, by the system's resolvers or by those of `[outbound] resolver`.
+//! Decides nothing: what an answer means is `outbound::next_hop`'s.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::{ResolverBuilder, TokioResolver};
+
+use crate::outbound::next_hop::{Answer, Exchanger};
+
+/// How long one question may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is asked again.
+const RETRIES: usize = 2;
+/// Answers kept in memory, each for its time to live at most.
+const CACHE_ANSWERS_MAX: u64 = 10_000;
+/// How long an answer is believed that something is not there, whatever it says itself.
+const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(300);
+
+/// Asks DNS.
+pub struct Dns {
+    resolver: TokioResolver,
+}
+
+impl Dns {
+    /// By these servers, or by those of the system when there are none. Asks nothing yet.
+    pub fn new(servers: &[SocketAddr]) -> io::Result<Dns> {
+        let mut builder = match servers {
+            [] => TokioResolver::builder_tokio().map_err(io::Error::other)?,
+            servers => by(servers),
+        };
+        let options = builder.options_mut();
+        options.timeout = TIMEOUT;
+        options.attempts = RETRIES;
+        options.cache_size = CACHE_ANSWERS_MAX;
+        options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        Ok(Dns { resolver: builder.build().map_err(io::Error::other)? })
+    }
+
+    /// The MX records of a domain.
+    pub async fn exchangers(&self, domain: &str) -> Answer<Exchanger> {
+        let exchanger = |data: &RData| match data {
+            RData::MX(mx) => Some(Exchanger {
+                preference: mx.preference,
+                host: mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase(),
+            }),
+            _ => None,
+        };
+        self.ask(domain, RecordType::MX, exchanger).await
+    }
+
+    /// The addresses of a host, those of IPv6 and IPv4 in turn.
+    pub async fn addresses(&self, host: &str) -> Answer<IpAddr> {
+        if let Ok(address) = host.parse() {
+            return Answer::Found(vec![address]);
+        }
+        let v6 = |data: &RData| match data {
+            RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+            _ => None,
+        };
+        let v4 = |data: &RData| match data {
+            RData::A(address) => Some(IpAddr::V4(address.0)),
+            _ => None,
+        };
+        let (v6, v4) =
+            tokio::join!(self.ask(host, RecordType::AAAA, v6), self.ask(host, RecordType::A, v4));
+        both(v6, v4)
+    }
+
+    async fn ask<T>(
+        &self,
+        name: &str,
+        kind: RecordType,
+        pick: impl Fn(&RData) -> Option<T>,
+    ) -> Answer<T> {
+        // With a dot at its end no search domain is tried. RFC 5321 §5.1
+        let asked = format!("{}.", name.trim_end_matches('.'));
+        match self.resolver.lookup(asked, kind).await {
+            Ok(lookup) => {
+                let found: Vec<T> = lookup.answers().iter().filter_map(|r| pick(&r.data)).collect();
+                if found.is_empty() { Answer::Nothing } else { Answer::Found(found) }
+            }
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+fn by(servers: &[SocketAddr]) -> ResolverBuilder<TokioRuntimeProvider> {
+    let server = |address: &SocketAddr| {
+        let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
+        let at = |mut connection: ConnectionConfig| {
+            connection.port = address.port();
+            connection
+        };
+        NameServerConfig::new(address.ip(), true, connections.map(at).to_vec())
+    };
+    let config = ResolverConfig::from_name_servers(servers.iter().map(server).collect());
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    builder.options_mut().use_hosts_file = ResolveHosts::Never;
+    builder
+}
+
+fn failed<T>(error: &NetError) -> Answer<T> {
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
+            ResponseCode::NXDomain => Answer::NoDomain,
+            ResponseCode::NoError => Answer::Nothing,
+            code => Answer::Unknown(code.to_string()),
+        },
+        NetError::Dns(DnsError::ResponseCode(ResponseCode::NXDomain)) => Answer::NoDomain,
+        NetError::Dns(DnsError::ResponseCode(code)) => Answer::Unknown(code.to_string()),
+        other => Answer::Unknown(other.to_string()),
+    }
+}
+
+/// What is found of one family counts, whatever became of the other.
+fn both(v6: Answer<IpAddr>, v4: Answer<IpAddr>) -> Answer<IpAddr> {
+    match (v6, v4) {
+        (Answer::Found(v6), Answer::Found(v4)) => {
+            let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
+            let mut turns = Vec::new();
+            loop {
+                let pair = [v6.next(), v4.next()];
+                if pair == [None, None] {
+                    return Answer::Found(turns);
+                }
+                turns.extend(pair.into_iter().flatten());
+            }
+        }
+        (Answer::Found(found), _) | (_, Answer::Found(found)) => Answer::Found(found),
+        (Answer::Unknown(why), _) | (_, Answer::Unknown(why)) => Answer::Unknown(why),
+        (Answer::NoDomain, Answer::NoDomain) => Answer::NoDomain,
+        _ => Answer::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_families_take_turns_and_one_is_enough() {
+        let v6 = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
+        let v4 = |n: u8| IpAddr::from([192, 0, 2, n]);
+        let found = Answer::Found;
+        let merged = both(found(vec![v6(1), v6(2), v6(3)]), found(vec![v4(1)]));
+        assert_eq!(merged, found(vec![v6(1), v4(1), v6(2), v6(3)]));
+        assert_eq!(both(Answer::Nothing, found(vec![v4(1)])), found(vec![v4(1)]));
+        let unknown = || Answer::Unknown("SERVFAIL".into());
+        assert_eq!(both(unknown(), found(vec![v4(1)])), found(vec![v4(1)]));
+        assert_eq!(both(Answer::Nothing, unknown()), unknown());
+        assert_eq!(both(Answer::Nothing, Answer::NoDomain), Answer::Nothing);
+        assert_eq!(both(Answer::NoDomain, Answer::NoDomain), Answer::NoDomain);
+    }
+}

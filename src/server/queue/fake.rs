@@ -1,0 +1,414 @@
+//! A world for the runner's tests: servers that answer as they are told, a store that can be full,
+//! and a clock that follows tokio's paused one.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::*;
+use crate::directory::{Domain, User};
+use crate::mail::account::{Account, Folder};
+use crate::mail::address::Address;
+use crate::mail::flag::SeenMode;
+use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, TraceId, Uid};
+use crate::mail::message;
+use crate::mail::transport::Body;
+use crate::mail::uid_set::UidSet;
+use crate::outbound::Security;
+use crate::smtp::client::Told;
+use crate::store::change::Transaction;
+use crate::store::change::{Actor, Bytes, Change, Grant, NewMessage, Outcome, Receipt};
+use crate::store::memory::Memory;
+use crate::store::overlay::Overlay;
+use crate::store::queue::{NewQueued, Progress, QueuedEnvelope, QueuedRecipient};
+use crate::store::snapshot::Snapshot;
+use crate::store::{
+    Answer, Facts, FactsWanted, Instance, Mailbox, Status, StoreError, Subscriptions,
+};
+
+pub(super) const MESSAGE: &[u8] =
+    b"From: anna@example.org\r\nSubject: Hello\r\nMessage-ID: <m1@example.org>\r\n\r\nHi\r\n";
+const START: i64 = 1_795_000_000;
+
+/// Goes as fast as tokio's time.
+pub(super) struct TurningClock(Instant);
+
+impl Clock for TurningClock {
+    fn now(&self) -> Timestamp {
+        let micros = i64::try_from(self.0.elapsed().as_micros()).expect("a test's time");
+        Timestamp(Timestamp::from_seconds(START).0 + micros)
+    }
+}
+
+/// Seconds since the test began.
+pub(super) fn since_start(at: Timestamp) -> i64 {
+    at.seconds() - START
+}
+
+/// What a server answers: by its name and the recipients.
+pub(super) type Script = Arc<dyn Fn(&str, &Mail) -> Attempt + Send + Sync>;
+
+/// Servers that answer as a script says; each attempt is noted.
+pub(super) struct FakeTransport {
+    clock: Arc<dyn Clock>,
+    pub(super) hops: Mutex<Vec<String>>,
+    pub(super) script: Mutex<Script>,
+    /// How long an answer takes.
+    pub(super) takes: Mutex<Duration>,
+    /// When, which server, which recipients.
+    pub(super) attempts: Mutex<Vec<(i64, String, Vec<String>)>>,
+    running: AtomicUsize,
+    pub(super) most_at_once: AtomicUsize,
+}
+
+impl Transport for FakeTransport {
+    fn hops<'a>(&'a self, route: &'a Route, _: u64) -> Later<'a, Result<Vec<Hop>, Fate>> {
+        let hop = |name: &String| Hop {
+            name: name.clone(),
+            addresses: Vec::new(),
+            security: Security::Opportunistic,
+            login: crate::outbound::Login::None,
+        };
+        let hops = match route {
+            Route::Nowhere { status, why } => Err(Fate::Failed(Route::told(status, why.clone()))),
+            _ => Ok(self.hops.lock().expect("no panic").iter().map(hop).collect()),
+        };
+        Box::pin(async move { hops })
+    }
+
+    fn attempt<'a>(&'a self, hop: &'a Hop, mail: &'a Mail, _: &'a Queued) -> Later<'a, Attempt> {
+        Box::pin(async move {
+            let recipients = mail.recipients.iter().map(|r| r.address.to_string()).collect();
+            let note = (since_start(self.clock.now()), hop.name.clone(), recipients);
+            self.attempts.lock().expect("no panic").push(note);
+            let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_at_once.fetch_max(running, Ordering::SeqCst);
+            let takes = *self.takes.lock().expect("no panic");
+            tokio::time::sleep(takes).await;
+            self.running.fetch_sub(1, Ordering::SeqCst);
+            let script = self.script.lock().expect("no panic").clone();
+            script(&hop.name, mail)
+        })
+    }
+}
+
+pub(super) fn told(text: &str) -> Told {
+    let status = text.split(' ').nth(1).unwrap_or_default().to_owned();
+    Told { by: "mx.example.net".into(), status, text: text.into(), is_reply: true, dsn: false }
+}
+
+/// Every recipient has the same fate.
+pub(super) fn all(fate: Fate) -> Script {
+    Arc::new(move |_, mail| Attempt {
+        fates: vec![fate.clone(); mail.recipients.len()],
+        reach: HopReach::Served,
+    })
+}
+
+pub(super) fn delivered() -> Script {
+    all(Fate::Delivered(told("250 2.0.0 OK")))
+}
+
+pub(super) fn deferred() -> Script {
+    all(Fate::Deferred(told("450 4.2.0 later")))
+}
+
+pub(super) fn failed() -> Script {
+    all(Fate::Failed(told("550 5.1.1 no such user")))
+}
+
+pub(super) fn unreachable() -> Script {
+    Arc::new(|_, mail| Attempt {
+        fates: vec![
+            Fate::Deferred(Route::told("4.4.1", "connection refused"));
+            mail.recipients.len()
+        ],
+        reach: HopReach::Unserved,
+    })
+}
+
+/// A runner and its world.
+pub(super) struct World {
+    pub(super) store: Arc<FullableStore>,
+    pub(super) transport: Arc<FakeTransport>,
+    pub(super) clock: Arc<dyn Clock>,
+    shutdown: watch::Sender<bool>,
+    pub(super) handle: Handle,
+    runner: JoinHandle<()>,
+    _directory: watch::Sender<Arc<Directory>>,
+}
+
+impl World {
+    /// anna@example.org is a user here; example.net has one server.
+    pub(super) async fn new(script: Script) -> World {
+        let clock: Arc<dyn Clock> = Arc::new(TurningClock(Instant::now()));
+        let store = FullableStore::new(clock.clone());
+        let created = Change::MailboxCreated { account: anna(), folder: Folder::root() };
+        commit(&*store, vec![created]).await;
+        let transport = FakeTransport {
+            clock: clock.clone(),
+            hops: Mutex::new(vec!["mx.example.net".into()]),
+            script: Mutex::new(script),
+            takes: Mutex::new(Duration::ZERO),
+            attempts: Mutex::default(),
+            running: AtomicUsize::new(0),
+            most_at_once: AtomicUsize::new(0),
+        };
+        World::with(store, Arc::new(transport), clock)
+    }
+
+    fn with(
+        store: Arc<FullableStore>,
+        transport: Arc<FakeTransport>,
+        clock: Arc<dyn Clock>,
+    ) -> World {
+        let (shutdown, stopped) = watch::channel(false);
+        let (declare, directory) = watch::channel(Arc::new(directory()));
+        let office = Office {
+            store: store.clone(),
+            directory,
+            transport: transport.clone(),
+            clock: clock.clone(),
+            shutdown: stopped,
+            settings: Settings {
+                hostname: "mail.example.org".into(),
+                routes: Routes::default(),
+                retry: Policy::default(),
+                limits: Limits::default(),
+            },
+        };
+        let (queue, handle) = Queue::new(office);
+        let runner = tokio::spawn(queue.run());
+        World { store, transport, clock, shutdown, handle, runner, _directory: declare }
+    }
+
+    /// As though the daemon were killed and started again.
+    pub(super) async fn restart(self) -> World {
+        self.runner.abort();
+        let _ = self.runner.await;
+        World::with(self.store, self.transport, self.clock)
+    }
+
+    /// The daemon stops.
+    pub(super) async fn stop(self) -> (Arc<FullableStore>, Arc<FakeTransport>) {
+        self.shutdown.send_replace(true);
+        self.runner.await.expect("no panic");
+        (self.store, self.transport)
+    }
+
+    pub(super) fn answer_with(&self, script: Script) {
+        *self.transport.script.lock().expect("no panic") = script;
+    }
+
+    pub(super) async fn queue(&self, recipients: &[&str]) -> QueueId {
+        self.queue_as(recipients, |_| {}).await
+    }
+
+    pub(super) async fn queue_as(
+        &self,
+        recipients: &[&str],
+        change: impl FnOnce(&mut NewQueued),
+    ) -> QueueId {
+        let mut new = new_queued(recipients, self.clock.now());
+        change(&mut new);
+        let outcomes = commit(&*self.store, vec![Change::Queued(Box::new(new))]).await;
+        match outcomes[0] {
+            Outcome::Queued(id) => id,
+            ref other => panic!("{other:?}"),
+        }
+    }
+
+    /// Lets time pass.
+    pub(super) async fn pass(&self, seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    pub(super) fn queued(&self) -> Vec<Arc<Queued>> {
+        self.store.queued_from(QueueId(i64::MIN), 1000)
+    }
+
+    pub(super) fn attempts(&self) -> Vec<(i64, String, Vec<String>)> {
+        self.transport.attempts.lock().expect("no panic").clone()
+    }
+
+    /// The messages in anna's inbox, as text.
+    pub(super) async fn inbox(&self) -> Vec<String> {
+        let root = self.store.find(&anna(), &Folder::root()).expect("made").id;
+        let snapshot = self.store.snapshot(root).await.expect("memory");
+        let wanted: Vec<_> = snapshot.iter().map(|entry| (entry.blob, entry.trace)).collect();
+        let bytes = self.store.messages(&wanted).await.expect("memory");
+        bytes.into_iter().map(|b| String::from_utf8(b.expect("there")).expect("ASCII")).collect()
+    }
+}
+
+pub(super) fn anna() -> Account {
+    Account::User(Login::new("anna"))
+}
+
+fn directory() -> Directory {
+    let mut directory = Directory::default();
+    directory.domains.insert("example.org".into(), Domain::default());
+    let login = Login::new("anna");
+    let user = User {
+        login: login.clone(),
+        name: String::new(),
+        password: crate::directory::PasswordHash(String::new()),
+        role: crate::directory::Role::Member,
+        addresses: vec![Address::new("anna", "example.org")],
+    };
+    directory.users.insert(login, user);
+    directory
+}
+
+fn new_queued(recipients: &[&str], now: Timestamp) -> NewQueued {
+    let message = NewMessage {
+        bytes: Bytes::Memory(Arc::new(MESSAGE.to_vec())),
+        hash: *blake3::hash(MESSAGE).as_bytes(),
+        parsed: Arc::new(message::parse(MESSAGE)),
+    };
+    let envelope = QueuedEnvelope {
+        id: "x1".into(),
+        reverse_path: Address::parse("anna@example.org"),
+        sender: Some(anna()),
+        envid: None,
+        ret: None,
+        body: Body::SevenBit,
+        smtputf8: false,
+        queued_at: now,
+        expires_at: Timestamp(now.0 + 5 * 86_400 * 1_000_000),
+    };
+    let recipient = |(number, address): (usize, &&str)| QueuedRecipient {
+        number: u32::try_from(number).expect("few"),
+        address: Address::parse(address).expect("an address"),
+        upstream: None,
+        notify: None,
+        orcpt: None,
+        progress: Progress::new(now),
+    };
+    let recipients = recipients.iter().enumerate().map(recipient).collect();
+    NewQueued {
+        message,
+        trace: b"Received: x\r\n".to_vec(),
+        envelope,
+        recipients,
+        duplicate_key: None,
+    }
+}
+
+async fn commit(store: &dyn Store, changes: Vec<Change>) -> Vec<Outcome> {
+    let transaction = Transaction { actor: Actor::System, changes };
+    store.commit(transaction).await.expect("there is room").outcomes
+}
+
+/// A store in memory whose disk can be full.
+pub(super) struct FullableStore {
+    inner: Memory,
+    pub(super) is_full: AtomicBool,
+    pub(super) refused: AtomicUsize,
+}
+
+impl FullableStore {
+    fn new(clock: Arc<dyn Clock>) -> Arc<FullableStore> {
+        let (is_full, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Arc::new(FullableStore { inner: Memory::new(clock), is_full, refused })
+    }
+}
+
+impl Store for FullableStore {
+    fn commit(&self, transaction: Transaction) -> Answer<'_, Receipt> {
+        if self.is_full.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Box::pin(async { Err(StoreError::Unavailable("disk full".into())) });
+        }
+        self.inner.commit(transaction)
+    }
+
+    fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
+        self.inner.mailboxes(account)
+    }
+
+    fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>> {
+        self.inner.find(account, folder)
+    }
+
+    fn mailbox(&self, id: MailboxId) -> Option<Arc<Mailbox>> {
+        self.inner.mailbox(id)
+    }
+
+    fn status<'a>(&'a self, id: MailboxId, user: &'a Login, seen: SeenMode) -> Answer<'a, Status> {
+        self.inner.status(id, user, seen)
+    }
+
+    fn snapshot(&self, id: MailboxId) -> Answer<'_, Arc<Snapshot>> {
+        self.inner.snapshot(id)
+    }
+
+    fn overlay<'a>(&'a self, id: MailboxId, user: &'a Login) -> Answer<'a, Arc<Overlay>> {
+        self.inner.overlay(id, user)
+    }
+
+    fn claim_recent(&self, id: MailboxId, user: &Login) -> Uid {
+        self.inner.claim_recent(id, user)
+    }
+
+    fn expunged_since(&self, id: MailboxId, since: ModSeq) -> Answer<'_, UidSet> {
+        self.inner.expunged_since(id, since)
+    }
+
+    fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
+        self.inner.instances_of(message_id)
+    }
+
+    fn facts<'a>(&'a self, blobs: &'a [BlobId], wanted: FactsWanted) -> Answer<'a, Vec<Facts>> {
+        self.inner.facts(blobs, wanted)
+    }
+
+    fn trace(&self, id: TraceId) -> Answer<'_, Vec<u8>> {
+        self.inner.trace(id)
+    }
+
+    fn body(&self, blob: BlobId, range: Range<u64>) -> Answer<'_, Vec<u8>> {
+        self.inner.body(blob, range)
+    }
+
+    fn messages<'a>(&'a self, wanted: &'a [(BlobId, TraceId)]) -> Answer<'a, Vec<Option<Vec<u8>>>> {
+        self.inner.messages(wanted)
+    }
+
+    fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
+        self.inner.subscriptions(user)
+    }
+
+    fn grants(&self) -> Arc<Vec<Grant>> {
+        self.inner.grants()
+    }
+
+    fn watch(&self, id: MailboxId) -> watch::Receiver<ModSeq> {
+        self.inner.watch(id)
+    }
+
+    fn watch_mailboxes(&self) -> watch::Receiver<u64> {
+        self.inner.watch_mailboxes()
+    }
+
+    fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {
+        self.inner.queued(id)
+    }
+
+    fn queued_from(&self, first: QueueId, max: usize) -> Vec<Arc<Queued>> {
+        self.inner.queued_from(first, max)
+    }
+
+    fn watch_queue(&self) -> watch::Receiver<QueueId> {
+        self.inner.watch_queue()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.now()
+    }
+}

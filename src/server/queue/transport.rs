@@ -1,0 +1,1 @@
+//! The real world of the queue: DNS, and the SMTP client.

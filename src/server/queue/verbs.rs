@@ -1,0 +1,155 @@
+//! What an operator asks for: try again, hold, release, drop. What is being tried at the moment is
+//! left alone until that has ended.
+
+use tokio::sync::oneshot;
+
+use super::Queue;
+use crate::mail::id::{QueueId, Timestamp};
+use crate::store::StoreError;
+use crate::store::change::{Actor, Change, Transaction};
+use crate::store::queue::{Progress, Queued, QueuedRecipient, RecipientUpdate};
+
+/// Messages changed in one transaction.
+const MESSAGES_PER_TRANSACTION_MAX: usize = 100;
+
+/// What is done with messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verb {
+    /// They are tried now, whatever was found of their destinations. What is held stays so.
+    Retry,
+    /// They wait, and do not expire.
+    Hold,
+    /// Those that are held are tried now.
+    Release,
+    /// They go, and nobody is told.
+    Drop,
+}
+
+/// Which messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// All of them.
+    All,
+    /// This one.
+    One(QueueId),
+}
+
+/// What became of it.
+pub type Asked = Result<Done, StoreError>;
+
+/// What was done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Done {
+    /// Messages that were there.
+    pub messages: usize,
+    /// Recipients that were changed.
+    pub recipients: usize,
+    /// Recipients that are being tried: they are changed when that has ended.
+    pub busy: usize,
+}
+
+/// Something to be done, and whom to tell.
+pub struct Command {
+    pub(super) verb: Verb,
+    pub(super) which: Which,
+    pub(super) answer: oneshot::Sender<Asked>,
+}
+
+impl Queue {
+    pub(super) async fn obey(&mut self, command: Command) {
+        let Command { verb, which, answer } = command;
+        let done = match which {
+            Which::One(id) => self.apply(verb, &[id]).await,
+            Which::All => self.apply_to_all(verb).await,
+        };
+        if let Ok(done) = &done {
+            let Done { messages, recipients, busy } = done;
+            tracing::info!(?verb, ?which, messages, recipients, busy, "asked by the operator");
+        }
+        // Who asked may have gone.
+        let _ = answer.send(done);
+    }
+
+    /// What was asked while attempts were under way.
+    pub(super) async fn fulfil(&mut self, id: QueueId) {
+        let Some(verb) = self.wishes.remove(&id) else { return };
+        if let Err(error) = self.apply(verb, &[id]).await {
+            tracing::error!(%error, ?verb, "what was asked for cannot be done");
+        }
+    }
+
+    async fn apply_to_all(&mut self, verb: Verb) -> Asked {
+        let mut all = Done::default();
+        let mut next = QueueId(i64::MIN);
+        loop {
+            let some = self.office.store.queued_from(next, MESSAGES_PER_TRANSACTION_MAX);
+            let Some(last) = some.last() else { return Ok(all) };
+            next = QueueId(last.id.0.saturating_add(1));
+            let ids: Vec<QueueId> = some.iter().map(|queued| queued.id).collect();
+            let done = self.apply(verb, &ids).await?;
+            all.messages += done.messages;
+            all.recipients += done.recipients;
+            all.busy += done.busy;
+        }
+    }
+
+    async fn apply(&mut self, verb: Verb, ids: &[QueueId]) -> Asked {
+        let now = self.office.clock.now();
+        let store = self.office.store.clone();
+        let mut done = Done::default();
+        let mut changes = Vec::new();
+        for queued in ids.iter().filter_map(|id| store.queued(*id)) {
+            let (busy, free) = self.split(&queued);
+            done.messages += 1;
+            done.busy += busy;
+            self.wish(queued.id, (verb, busy));
+            let updates: Vec<_> = free
+                .into_iter()
+                .filter_map(|r| Some((r.number, update(verb, &r.progress, now)?)))
+                .collect();
+            done.recipients += updates.len();
+            if !updates.is_empty() {
+                changes.push(Change::QueueUpdated { id: queued.id, recipients: updates });
+            }
+            if matches!(verb, Verb::Retry | Verb::Release) {
+                let routes = &self.office.settings.routes;
+                queued.recipients.iter().for_each(|r| self.agenda.forgive(&routes.of(r)));
+            }
+        }
+        if !changes.is_empty() {
+            let transaction = Transaction { actor: Actor::System, changes };
+            store.commit(transaction).await?;
+        }
+        ids.iter().for_each(|id| self.plan_again(*id));
+        Ok(done)
+    }
+
+    /// How many recipients are being tried, and those that are not.
+    fn split<'a>(&self, queued: &'a Queued) -> (usize, Vec<&'a QueuedRecipient>) {
+        let routes = &self.office.settings.routes;
+        let is_free = |r: &&QueuedRecipient| !self.agenda.is_running(queued.id, &routes.of(r));
+        let free: Vec<_> = queued.recipients.iter().filter(is_free).collect();
+        (queued.recipients.len() - free.len(), free)
+    }
+
+    /// The last word counts. To try again what is being tried is no wish.
+    fn wish(&mut self, id: QueueId, (verb, busy): (Verb, usize)) {
+        match verb {
+            Verb::Hold | Verb::Release | Verb::Drop if busy > 0 => self.wishes.insert(id, verb),
+            _ => self.wishes.remove(&id),
+        };
+    }
+}
+
+/// How a recipient changes; `None` when it is so already.
+fn update(verb: Verb, progress: &Progress, now: Timestamp) -> Option<RecipientUpdate> {
+    let progress = match (verb, progress.held) {
+        (Verb::Drop, _) => return Some(RecipientUpdate::Done),
+        (Verb::Hold | Verb::Retry, true) | (Verb::Release, false) => return None,
+        (Verb::Hold, false) => Progress { held: true, ..progress.clone() },
+        (Verb::Retry, false) | (Verb::Release, true) => {
+            Progress { next_attempt: now, held: false, ..progress.clone() }
+        }
+    };
+    Some(RecipientUpdate::Waits(progress))
+}
