@@ -14,8 +14,6 @@ mod connect;
 mod connection;
 mod content;
 mod pool;
-#[cfg(test)]
-mod tests;
 mod trust;
 
 use std::collections::{HashSet, VecDeque};
