@@ -291,9 +291,9 @@ impl Connection {
     }
 
     /// Takes an invited message into the spool, then stores it.
-    async fn message(&mut self, incoming: Incoming) -> io::Result<Next> {
+    async fn message(&mut self, mut incoming: Incoming) -> io::Result<Next> {
         self.flush().await?;
-        let (spooled, tail) = match self.spool(incoming.bytes).await? {
+        let (spooled, tail) = match self.spool(&mut incoming).await? {
             Ok(spooled) => (Ok(spooled), self.tail().await?),
             Err(error) => {
                 self.framer.refuse();
@@ -317,9 +317,11 @@ impl Connection {
     }
 
     /// The outer error: the peer is gone. The inner one: the message cannot be kept.
-    async fn spool(&mut self, bytes: u64) -> io::Result<Result<Spooled, SpoolError>> {
-        let mut spool = Spool::new(spool::folder(&self.shared.config.data_dir), bytes);
+    async fn spool(&mut self, incoming: &mut Incoming) -> io::Result<Result<Spooled, SpoolError>> {
+        let folder = spool::folder(&self.shared.config.data_dir);
+        let mut spool = Spool::new(folder, incoming.bytes);
         while let Some(piece) = self.framer.message_piece() {
+            incoming.received(&piece);
             if piece.is_empty() {
                 self.read_within(TRANSFER_TIMEOUT).await?;
             } else if let Err(error) = spool.write(&piece).await {

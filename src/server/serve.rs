@@ -63,6 +63,8 @@ pub enum Failure {
     Listen(&'static str, SocketAddr, io::Error),
     /// A socket that systemd hands over cannot be used.
     Socket(SocketFault),
+    /// The data directory cannot be written to.
+    DataDir(PathBuf, io::Error),
     /// Something else of the system.
     System(&'static str, io::Error),
 }
@@ -87,6 +89,11 @@ impl fmt::Display for Failure {
                 write!(f, "cannot listen on {address} for [listen] {name}: {error}; {advice}")
             }
             Failure::Socket(fault) => write!(f, "{fault}"),
+            Failure::DataDir(path, error) => write!(
+                f,
+                "cannot use {}: {error}; the user that runs postfach must be able to write there",
+                path.display()
+            ),
             Failure::System(what, error) => write!(f, "{what}: {error}"),
         }
     }
@@ -295,7 +302,7 @@ impl Daemon {
 /// So that two daemons never write to the same packs. The system frees it however the process ends.
 fn lock(data_dir: &Path) -> Result<File, Failure> {
     let path = data_dir.join(LOCK_FILE);
-    let cannot = |e| Failure::System("cannot use the data directory", e);
+    let cannot = |error| Failure::DataDir(data_dir.to_owned(), error);
     let mut folder = std::fs::DirBuilder::new();
     folder.recursive(true).mode(DATA_DIR_MODE).create(data_dir).map_err(cannot)?;
     let mut options = File::options();

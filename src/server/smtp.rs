@@ -33,6 +33,8 @@ const COMMAND_BUFFER_BYTES: usize = 4 * 1024;
 const CONTENT_BUFFER_BYTES: usize = 64 * 1024;
 /// Replies that wait for the end of a batch; more are written before.
 const REPLIES_BYTES_MAX: usize = 16 * 1024;
+/// The longest that is ever waited for bytes.
+const WAIT_MAX: Duration = Duration::from_secs(300);
 /// How long a peer may take to read its replies.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long the farewell of TLS and TCP may take.
@@ -184,7 +186,8 @@ impl Driver {
         }
         let mut shutdown = self.shared.shutdown.clone();
         let is_idle = self.session.is_idle();
-        let wait = until(self.session.deadline(), self.shared.clock.now());
+        // nobody gets longer because the machine's clock was set back meanwhile
+        let wait = until(self.session.deadline(), self.shared.clock.now()).min(WAIT_MAX);
         tokio::select! {
             read = timeout(wait, stream.read_buf(&mut self.input)) => match read {
                 Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),

@@ -44,8 +44,8 @@ impl Directory {
             )
         };
         format!(
-            "[[domain]]\nname = \"example.org\"\n{}{}{}role = \"super-admin\"\n[[team]]\nname = \"support\"\n\
-             members = [{}]\n[[inbox]]\nname = \"Support\"\n\
+            "[[domain]]\nname = \"example.org\"\n{}{}{}role = \"super-admin\"\n\
+             [[team]]\nname = \"support\"\nmembers = [{}]\n[[inbox]]\nname = \"Support\"\n\
              addresses = [\"support@example.org\"]\nteams = [\"support\"]\n",
             user("anna"),
             user("dora"),

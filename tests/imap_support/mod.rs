@@ -10,7 +10,7 @@ use postfach::directory::{Directory, Rights, file};
 use postfach::imap::Context;
 use postfach::imap::capability::{Capabilities, Passwords, StartTls};
 use postfach::imap::output::Output;
-use postfach::imap::session::{Attempt, Dialogue, Next, Transport};
+use postfach::imap::session::{Attempt, Dialogue, Incoming, Next, Transport};
 use postfach::imap::wire::framing::{Event, Framer, Limits};
 use postfach::mail::account::{Account, Folder, FolderNames};
 use postfach::mail::flag::FlagList;
@@ -306,7 +306,7 @@ impl Client {
                 self.dialogue.tls_started();
                 Step::On(Next::Command)
             }
-            Next::Message(incoming) => match self.tail(&limits) {
+            Next::Message(mut incoming) => match self.tail(&limits, &mut incoming) {
                 Some(tail) => {
                     let message = new_message(&std::mem::take(&mut self.message));
                     let arrived = (Ok(message), tail);
@@ -319,11 +319,12 @@ impl Client {
     }
 
     /// The end of an APPEND, once its message is here.
-    fn tail(&mut self, limits: &Limits) -> Option<Vec<u8>> {
+    fn tail(&mut self, limits: &Limits, incoming: &mut Incoming) -> Option<Vec<u8>> {
         while let Some(piece) = self.framer.message_piece() {
             if piece.is_empty() {
                 return None;
             }
+            incoming.received(&piece);
             self.message.extend_from_slice(&piece);
         }
         match self.framer.next(limits)? {

@@ -300,3 +300,17 @@ async fn a_peer_that_is_too_slow_is_dropped() {
     client.stream().write_all(b"O").await.expect("sent");
     assert_eq!(client.rest().await, "421 4.4.2 Timeout, closing the connection\r\n");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_gives_nobody_longer() {
+    let world = World::new();
+    let mut client = world.connect().await;
+    client.tell(HELLO).await;
+    world.clock.set(Timestamp(world.clock_now().0 - 24 * 3600 * 1_000_000));
+    client.stream().write_all(b"NO").await.expect("sent");
+    let start = tokio::time::Instant::now();
+    let answer = client.answer_within(Duration::from_secs(3600)).await;
+    assert_eq!(answer.as_deref(), Some("421 4.4.2 Timeout, closing the connection"));
+    let took = start.elapsed();
+    assert!(took <= Duration::from_secs(301), "{took:?}");
+}

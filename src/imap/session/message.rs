@@ -17,6 +17,15 @@ pub struct Incoming {
     pending: Pending,
     /// Its length.
     pub bytes: u64,
+    /// No literal may hold a NUL, so the message could never be sent back. RFC 3501 §4.3.1
+    has_nul: bool,
+}
+
+impl Incoming {
+    /// To be called with each piece of it.
+    pub fn received(&mut self, piece: &[u8]) {
+        self.has_nul |= memchr::memchr(0, piece).is_some();
+    }
 }
 
 impl Dialogue {
@@ -39,7 +48,7 @@ impl Dialogue {
                     out.line(format_args!("+ Send the message"));
                 }
                 let Command { tag, row, .. } = command;
-                Next::Message(Box::new(Incoming { tag, row, pending, bytes }))
+                Next::Message(Box::new(Incoming { tag, row, pending, bytes, has_nul: false }))
             }
             Err(refusal) => self.answer(&command.tag, command.row, Err(refusal), out).await,
         }
@@ -73,9 +82,10 @@ impl Dialogue {
         (message, tail): (Result<NewMessage, Refusal>, Vec<u8>),
         out: &mut Output<'_>,
     ) -> Next {
-        let Incoming { tag, row, pending, .. } = incoming;
+        let Incoming { tag, row, pending, has_nul, .. } = incoming;
         let command = Command { tag, row, arguments: Cursor::new(&tail) };
         let result = match command.arguments.clone().end() {
+            Ok(()) if has_nul => Err(Refusal::no("CANNOT", "The message holds a NUL")),
             Ok(()) => self.finish(&command, (pending, message), out).await,
             // another message would be MULTIAPPEND, which is not offered
             Err(_) => Err(Refusal::Bad("expected the end of the command".to_owned())),
