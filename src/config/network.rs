@@ -46,7 +46,7 @@ pub(super) fn tls(found: &mut Findings, written: Option<Spanned<WrittenTls>>) ->
 }
 
 /// A file, or with `credential:NAME` what systemd hands over by LoadCredential=.
-fn reference(found: &Findings, text: &str) -> PathBuf {
+pub(super) fn reference(found: &Findings, text: &str) -> PathBuf {
     let Some(name) = text.strip_prefix("credential:") else { return found.path(text) };
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
     folder.map_or_else(|| PathBuf::from(CREDENTIALS), PathBuf::from).join(name)

@@ -22,6 +22,7 @@ pub(super) struct Written {
     pub(super) outbound: Outbound,
     pub(super) folders: Folders,
     pub(super) imap: Imap,
+    pub(super) dkim: Vec<Spanned<Dkim>>,
 }
 
 /// `[listen]`
@@ -97,4 +98,13 @@ pub(super) struct Folders {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Imap {
     pub(super) disable: Vec<Text>,
+}
+
+/// `[[dkim]]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Dkim {
+    pub(super) domain: Option<Text>,
+    pub(super) selector: Option<Text>,
+    pub(super) key: Option<Text>,
 }
