@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::builder::RangedI64ValueParser;
 use clap::{Parser, Subcommand, value_parser};
 use postfach::admin::demo::{self, Options, PORT_BASE_MAX};
-use postfach::admin::{check, explain, hash_password};
+use postfach::admin::{check, dkim_key, explain, hash_password};
 use postfach::config::DEFAULT_PATH;
 use postfach::server::serve;
 use tracing_subscriber::EnvFilter;
@@ -29,7 +29,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Run the daemon; SIGHUP reads directory and certificates again, SIGTERM ends it
+    /// Run the daemon; SIGHUP reads directory, certificates and DKIM keys again, SIGTERM ends it
     Serve,
     /// Print the faults of config and directory, and who sees which inbox and channel
     Check,
@@ -44,6 +44,15 @@ enum Verb {
     },
     /// Read a password and print its hash for directory.toml
     HashPassword,
+    /// Make a domain's DKIM keys, and print the DNS records and config lines for them
+    DkimKey {
+        /// The domain
+        #[arg(long, value_name = "D")]
+        domain: String,
+        /// What the selectors of both keys begin with [default: the year]
+        #[arg(long, value_name = "S")]
+        selector: Option<String>,
+    },
     /// Print what a user sees and why
     Explain {
         /// The login
@@ -61,6 +70,9 @@ fn main() -> ExitCode {
         Verb::Demo { dir, port_base } => demo::run(&Options { folder: dir, port_base }),
         Verb::Check => check::run(&arguments.config),
         Verb::HashPassword => hash_password::run(),
+        Verb::DkimKey { domain, selector } => {
+            dkim_key::run(&arguments.config, &dkim_key::Options { domain, selector })
+        }
         Verb::Explain { user, mailbox } => {
             explain::run(&arguments.config, &user, mailbox.as_deref())
         }

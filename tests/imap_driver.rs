@@ -85,6 +85,7 @@ impl Daemon {
             directory: watched,
             config: Arc::new(config),
             tls: Some(Arc::new(certificates)),
+            dkim: Arc::default(),
             shutdown: stop,
             clock,
             counts: Connections::new(Limits::default()),

@@ -1,4 +1,5 @@
-//! `postfach check`: the faults and warnings of both files, and who sees each inbox and channel.
+//! `postfach check`: the faults and warnings of both files, who sees each inbox and channel, and
+//! which domain signs its mail.
 //! Opens neither the store nor a socket, so it can run beside the daemon.
 
 use std::io::{self, Write};
@@ -12,6 +13,8 @@ use crate::directory::{Directory, Rights, file, rights};
 use crate::mail::account::Account;
 use crate::mail::address::Address;
 use crate::mail::id::Login;
+use crate::outbound::dkim::SigningKey;
+use crate::server::dkim::Signers;
 use crate::server::tls::{Certificates, Source};
 
 /// `check` on the terminal.
@@ -36,7 +39,13 @@ pub fn report(path: &Path, out: &mut dyn Write) -> io::Result<Outcome> {
         Err(faults) => return refuse(&faults, out),
     };
     warn(&directory.warnings, out)?;
-    accounts(&directory, out)?;
+    match Signers::load(&config.dkim, &directory) {
+        Ok(signers) => {
+            accounts(&directory, out)?;
+            signing(&signers, &directory, out)?;
+        }
+        Err(faults) => return refuse(&faults, out),
+    }
     Ok(certificate)
 }
 
@@ -83,6 +92,25 @@ fn accounts(directory: &Directory, out: &mut dyn Write) -> io::Result<()> {
         let (name, owner) = (&channel.name, &channel.owner);
         writeln!(out, "\nChannel {name:?} of {owner}{}", addressed(&channel.addresses))?;
         who(directory, &Account::Channel(channel.name.clone()), out)?;
+    }
+    Ok(())
+}
+
+/// Which domain signs with which keys; says nothing where there is no key at all.
+fn signing(signers: &Signers, directory: &Directory, out: &mut dyn Write) -> io::Result<()> {
+    let signing = signers.all();
+    if signing.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nDKIM")?;
+    for (domain, keys) in &signing {
+        let key = |key: &SigningKey| format!("{} ({})", key.selector, key.pair.algorithm().name());
+        let keys: Vec<String> = keys.iter().map(key).collect();
+        writeln!(out, "  {domain} signs with {}", keys.join(", "))?;
+    }
+    for domain in directory.domains.keys().filter(|domain| signers.keys(domain).is_none()) {
+        let remedy = format!("`postfach dkim-key --domain {domain}` makes keys");
+        writeln!(out, "warning: {domain} does not sign its mail; {remedy}")?;
     }
     Ok(())
 }

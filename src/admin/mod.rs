@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod dkim_key;
 pub mod explain;
 pub mod hash_password;
 

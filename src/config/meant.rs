@@ -10,7 +10,7 @@ use super::written::{
 };
 use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine};
 use super::{DEFAULT_DATA_DIR, DEFAULT_DIRECTORY};
-use super::{network, outbound};
+use super::{dkim, network, outbound};
 use crate::directory::findings::Findings;
 use crate::directory::name;
 use crate::directory::source::{Fault, Source};
@@ -35,9 +35,11 @@ pub(super) fn check(
 ) -> Result<Config, Vec<Fault>> {
     let mut found = Findings::new(source, faults, damaged);
     let tls = network::tls(&mut found, written.tls);
+    let data_dir = path(&mut found, written.data_dir, DEFAULT_DATA_DIR);
     let config = Config {
         hostname: hostname(&mut found, written.hostname),
-        data_dir: path(&mut found, written.data_dir, DEFAULT_DATA_DIR),
+        dkim: dkim::keys(&mut found, written.dkim, &data_dir),
+        data_dir,
         directory_path: path(&mut found, written.directory, DEFAULT_DIRECTORY),
         plaintext_without_tls: auth(&mut found, written.auth),
         listen: network::listen(&mut found, written.listen, &tls),

@@ -2,6 +2,7 @@
 //! meant: `Config`, in which nothing is missing that the daemon needs. Faults are found here, at
 //! start, all at once, each with its place and what to do.
 
+mod dkim;
 mod meant;
 mod network;
 mod outbound;
@@ -11,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use crate::directory::source::Fault;
-use crate::directory::source::Source;
+use crate::directory::source::{Place, Source};
 use crate::imap::OwnCopies;
 use crate::mail::account::FolderNames;
 use crate::outbound::agenda;
@@ -54,6 +55,8 @@ pub struct Config {
     pub store: StoreEngine,
     /// How mail leaves.
     pub outbound: Outbound,
+    /// The keys that sign outgoing mail, in the order of the file.
+    pub dkim: Vec<DkimKey>,
     /// What is odd, or set but not built yet in this version; the daemon starts all the same.
     pub warnings: Vec<Fault>,
 }
@@ -113,6 +116,21 @@ pub struct Limits {
     pub smtp_per_address_max: usize,
 }
 
+/// `[[dkim]]`: a key that signs outgoing mail. What is in its file is another's business.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DkimKey {
+    /// The domain whose mail it signs, in lower case.
+    pub domain: String,
+    /// Where below `_domainkey` its public key is published.
+    pub selector: String,
+    /// The PEM file.
+    pub file: PathBuf,
+    /// Where the domain is written.
+    pub domain_place: Place,
+    /// Where the file is named, or the table that leaves it out.
+    pub file_place: Place,
+}
+
 /// `store.engine`
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StoreEngine {
@@ -163,6 +181,16 @@ pub fn directory_path(path: &Path) -> Option<PathBuf> {
     let source = Source::open(path).ok()?;
     let written = source.read::<written::Written>().written?;
     Some(meant::directory_path(&source, &written))
+}
+
+/// Where the DKIM keys of this `data_dir` are, if nothing else is said.
+pub fn dkim_folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("dkim")
+}
+
+/// What the file of a DKIM key is called there.
+pub fn dkim_file(domain: &str, selector: &str) -> String {
+    format!("{domain}.{selector}.pem")
 }
 
 fn check(source: &Source) -> Result<Config, Vec<Fault>> {

@@ -140,6 +140,45 @@ fn each_fault_has_its_place_and_says_what_to_do() {
     refused("hostname = \"a\n", "1:14", "invalid basic string");
 }
 
+const SIGNING: &str = "hostname = \"m\"\n[listen]\nsmtp = [\"[::]:25\"]\n";
+
+fn dkim(domain: &str, selector: &str) -> String {
+    format!("[[dkim]]\ndomain = {domain:?}\nselector = {selector:?}\n")
+}
+
+#[test]
+fn a_dkim_key_is_named_or_lies_where_dkim_key_makes_it() {
+    let named = "key = \"k.pem\"\n";
+    let credential = "key = \"credential:dkim\"\n";
+    let (one, two) = (dkim("Example.org", "A-rsa"), dkim("example.org", "b"));
+    let text = format!("{SIGNING}{one}{two}{named}{}{credential}", dkim("example.org", "c"));
+    let keys = parsed(&text).expect("valid").dkim;
+    let known: Vec<_> = keys.iter().map(|k| (&*k.domain, &*k.selector, k.file.as_path())).collect();
+    assert_eq!(
+        known,
+        [
+            ("example.org", "a-rsa", Path::new("/var/lib/postfach/dkim/example.org.a-rsa.pem")),
+            ("example.org", "b", Path::new("/etc/postfach/k.pem")),
+            ("example.org", "c", Path::new("/run/credentials/postfach.service/dkim")),
+        ]
+    );
+}
+
+#[test]
+fn faults_of_dkim_keys_have_their_places() {
+    let with = |tables: &str| format!("{SIGNING}{tables}");
+    let good = dkim("example.org", "s");
+    refused(&with("[[dkim]]\nselector = \"s\"\n"), "4:1", "`domain` is missing");
+    refused(&with("[[dkim]]\ndomain = \"a.b\"\n"), "4:1", "`selector` is missing");
+    refused(&with(&dkim("a b", "s")), "5:10", "not a domain");
+    refused(&with(&dkim("a.b", "s_t")), "6:12", "not a selector");
+    refused(&with(&format!("{good}{}", dkim("EXAMPLE.org", "S"))), "9:12", "there twice");
+    refused(&with(&format!("{good}ky = \"\"\n")), "7:1", "unknown key `ky`");
+    let many = |count: u32| (0..count).map(|n| dkim("a.b", &n.to_string())).collect::<String>();
+    assert!(parsed(&with(&many(4))).is_ok());
+    refused(&with(&many(5)), "17:10", "too many keys");
+}
+
 #[test]
 fn a_table_with_a_misspelt_key_is_not_blamed_for_what_it_lacks() {
     refused("hostname = \"m\"\n[tls]\ncertificate = \"c\"\nkye = \"k\"\n", "4:1", "unknown key");

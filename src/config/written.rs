@@ -23,6 +23,7 @@ pub(super) struct Written {
     pub(super) folders: Folders,
     pub(super) imap: Imap,
     pub(super) submission: Submission,
+    pub(super) dkim: Vec<Spanned<Dkim>>,
 }
 
 /// `[listen]`
@@ -125,4 +126,13 @@ pub(super) struct Submission {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Imap {
     pub(super) disable: Vec<Text>,
+}
+
+/// `[[dkim]]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Dkim {
+    pub(super) domain: Option<Text>,
+    pub(super) selector: Option<Text>,
+    pub(super) key: Option<Text>,
 }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::source::{Fault, Source};
+use super::source::{Fault, Place, Source};
 
 /// Faults and warnings of one file.
 pub struct Findings<'a> {
@@ -40,6 +40,11 @@ impl<'a> Findings<'a> {
         if !self.damaged.contains(&table) {
             self.fault(table, message, remedy);
         }
+    }
+
+    /// Where `at` stands, for a fault that can only be found later.
+    pub fn place(&self, at: Range<usize>) -> Place {
+        self.source.place(at)
     }
 
     /// A path, relative to the folder of the file.

@@ -8,6 +8,9 @@ pub const DOMAIN_BYTES_MAX: usize = 255;
 /// Longest label of a domain in bytes. RFC 1035 §2.3.4
 pub const LABEL_BYTES_MAX: usize = 63;
 
+/// Longest selector of a DKIM key, so that it and a domain can stand in one DNS name.
+pub const SELECTOR_BYTES_MAX: usize = 63;
+
 /// Whether a login, team, inbox, channel or folder may be called so; if not, what is wrong with it,
 /// as the end of a sentence.
 pub fn check(name: &str) -> Result<(), &'static str> {
@@ -44,6 +47,12 @@ pub fn is_domain(domain: &str) -> bool {
     domain.len() <= DOMAIN_BYTES_MAX && domain.split('.').all(label)
 }
 
+/// Whether a DKIM key may be published under this name below `_domainkey`: labels of ASCII letters,
+/// digits and inner hyphens. RFC 6376 §3.1
+pub fn is_selector(selector: &str) -> bool {
+    selector.is_ascii() && selector.len() <= SELECTOR_BYTES_MAX && is_domain(selector)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +86,16 @@ mod tests {
         }
         assert!(is_domain(&"a".repeat(LABEL_BYTES_MAX)));
         assert!(!is_domain(&"a".repeat(LABEL_BYTES_MAX + 1)));
+    }
+
+    #[test]
+    fn a_selector_is_short_and_ascii() {
+        for good in ["s", "2026a-rsa", "a.b", &"a".repeat(SELECTOR_BYTES_MAX)] {
+            assert!(is_selector(good), "{good}");
+        }
+        let long = format!("{}.b", "a".repeat(SELECTOR_BYTES_MAX - 1));
+        for bad in ["", "a b", "a_b", "grün", "a/b", ".a", &long] {
+            assert!(!is_selector(bad), "{bad}");
+        }
     }
 }

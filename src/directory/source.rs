@@ -31,6 +31,22 @@ pub struct Fault {
     pub remedy: String,
 }
 
+/// Where something stands in a file, for what turns out later to be wrong with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    file: PathBuf,
+    line: usize,
+    column: usize,
+}
+
+impl Place {
+    /// A fault there.
+    pub fn fault(&self, message: impl Into<String>, remedy: impl Into<String>) -> Fault {
+        let Place { file, line, column } = self.clone();
+        Fault { file, line, column, message: message.into(), remedy: remedy.into() }
+    }
+}
+
 /// `file:line:column: what is wrong; what to do`
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,15 +111,18 @@ impl Source {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Fault {
+        self.place(span).fault(message, remedy)
+    }
+
+    /// The start of `span` (in bytes).
+    pub fn place(&self, span: Range<usize>) -> Place {
         let start = self.text.floor_char_boundary(span.start);
         let before = &self.text[..start];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Fault {
+        Place {
             file: self.file.clone(),
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
-            message: message.into(),
-            remedy: remedy.into(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod connections;
 mod declared;
+pub mod dkim;
 pub mod dns;
 pub mod folders;
 pub mod imap;
@@ -45,6 +46,8 @@ pub struct Shared {
     pub config: Arc<Config>,
     /// The certificate of this moment; `None` when TLS is off.
     pub tls: Option<Arc<tls::Certificates>>,
+    /// Who signs outgoing mail.
+    pub dkim: Arc<dkim::Signers>,
     /// Who may log in.
     pub login: Arc<login::Authenticator>,
     /// True once the daemon stops: say goodbye and end.

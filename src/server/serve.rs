@@ -18,6 +18,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use super::Shared;
 use super::connections::{Connections, Limits};
 use super::declared::Declared;
+use super::dkim::Signers;
 use super::inherited::SocketFault;
 use super::listener::{self, Service};
 use super::login::Authenticator;
@@ -163,6 +164,7 @@ impl Daemon {
         for warning in config.warnings.iter().chain(&directory.warnings) {
             tracing::warn!(%warning, "not as it should be");
         }
+        let signers = Signers::load(&config.dkim, &directory).map_err(Failure::Declared)?;
         let source = tls_source(&config);
         let tls = source.as_ref().map(Certificates::load).transpose().map_err(Failure::Tls)?;
         let lock = lock(&config.data_dir)?;
@@ -178,6 +180,7 @@ impl Daemon {
             directory: declared.watch(),
             config: config.clone(),
             tls: tls.map(Arc::new),
+            dkim: Arc::new(signers),
             login: Arc::new(login),
             shutdown: stopped,
             clock,
@@ -259,7 +262,8 @@ impl Daemon {
         });
     }
 
-    /// SIGHUP: certificates and directory are read again, at the places that the config names now.
+    /// SIGHUP: certificates, directory and DKIM keys are read again, at the places that the config
+    /// names now.
     async fn reload(&mut self) {
         signals::reloading();
         match steady::load(&self.config_path, config::load).await {
@@ -268,6 +272,7 @@ impl Daemon {
                 if let Err(error) = self.declared.reload(&config.directory_path).await {
                     tracing::error!(%error, "new directory not in force, the old one stays");
                 }
+                self.reload_signers(&config);
             }
             Err(faults) => {
                 for fault in faults {
@@ -276,6 +281,19 @@ impl Daemon {
             }
         }
         signals::ready("serving");
+    }
+
+    /// After the directory, whose domains they are for.
+    fn reload_signers(&self, config: &Config) {
+        let directory = self.shared.directory.borrow().clone();
+        match self.shared.dkim.reload(&config.dkim, &directory) {
+            Ok(()) => tracing::info!(keys = config.dkim.len(), "DKIM keys read"),
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!(%fault, "new DKIM keys refused, the old ones stay");
+                }
+            }
+        }
     }
 
     fn reload_certificates(&self, config: &Config) {

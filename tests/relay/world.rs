@@ -50,7 +50,7 @@ impl Message {
             message,
             trace: TRACE.to_vec(),
             flags: FlagList::default(),
-            seen_by: None,
+            seen_by: Vec::new(),
             internal_date: Timestamp(0),
             duplicate_key: None,
         };

@@ -132,6 +132,7 @@ impl World {
             directory,
             config: Arc::new(config),
             tls: tls(&folder),
+            dkim: Arc::default(),
             shutdown: stop,
             login,
             clock: clock.clone(),

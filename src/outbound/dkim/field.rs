@@ -45,7 +45,7 @@ impl Unsigned {
 
     /// What stands after the colon.
     pub(super) fn value(&self) -> &[u8] {
-        self.text[NAME.len() + 1..].as_bytes()
+        &self.text.as_bytes()[NAME.len() + 1..]
     }
 
     /// The whole field with its signature and CRLF.

@@ -1,7 +1,9 @@
 //! What differs where users submit mail: they log in, and may send as what is theirs only.
 //! RFC 6409, RFC 4954
 
-use super::super::spool::{self, Spooled};
+use std::io;
+
+use super::super::spool::{self, SpoolError, Spooled};
 use super::super::{Peer, Shared};
 use super::{Driver, Failed, content};
 use crate::config::PlaintextLogin;
@@ -9,6 +11,7 @@ use crate::delivery::submission::{self, Outgoing, Submitter};
 use crate::delivery::{Accepted, Envelope};
 use crate::mail::id::Login;
 use crate::mail::transport::Body;
+use crate::outbound::dkim;
 use crate::sasl::{Answer, Mechanism, Question};
 use crate::smtp::path::Path;
 use crate::smtp::{InClear, LoginOffer, Refusal, Reply};
@@ -73,9 +76,23 @@ impl Driver {
             None => spooled,
         };
         let outgoing = Outgoing {
-            signatures: Vec::new(),
+            signatures: self.signatures(&plan.domain, &spooled).await?,
             body: if spooled.is_ascii().await? { Body::SevenBit } else { Body::EightBitMime },
         };
         Ok(submission::submit(&by, envelope, &plan, (content(&spooled), outgoing)).await?)
+    }
+
+    /// The DKIM signatures of the author's domain, as whole lines; none if it does not sign.
+    async fn signatures(&self, domain: &str, spooled: &Spooled) -> Result<Vec<u8>, Failed> {
+        let Some(keys) = self.shared.dkim.keys(domain) else { return Ok(Vec::new()) };
+        let now = self.shared.clock.now();
+        let bytes = spooled.message().bytes.clone();
+        // A signature takes a millisecond or two, and a large message its disk.
+        let sign = move || {
+            let content = dkim::Content::read(&bytes)?;
+            dkim::sign(&keys, &content.header, &content.body, now).map_err(io::Error::other)
+        };
+        let signed = tokio::task::spawn_blocking(sign).await.map_err(io::Error::other);
+        Ok(signed.and_then(|lines| lines).map_err(SpoolError::Io)?)
     }
 }
