@@ -235,8 +235,8 @@ async fn whole(store: &Embedded, blob: BlobId, text: &str) {
     let body = store.body(blob, 0..u64::MAX).await.expect("matches its hash");
     let fields = format!("Subject: {text}\r\n").into_bytes();
     assert!(body.starts_with(&fields));
-    let wanted = FactsWanted { fields: true, text: true, ..FactsWanted::default() };
+    let wanted = FactsWanted { fields: true, body_text: true, ..FactsWanted::default() };
     let facts = store.facts(&[blob], wanted).await.expect("answers").remove(0);
     assert_eq!(facts.fields, fields);
-    assert_eq!(facts.text.expect("wanted").body, text);
+    assert_eq!(facts.body_text.as_deref(), Some(text));
 }

@@ -13,11 +13,13 @@ pub async fn twins(store: &dyn Store, message: &Parsed) -> Result<Vec<Instance>,
     let Some(id) = message.envelope.bare_message_id() else { return Ok(Vec::new()) };
     let instances = store.instances_of(&id).await?;
     let blobs: Vec<_> = instances.iter().map(|instance| instance.blob).collect();
-    let wanted = FactsWanted { structure: true, text: true, ..FactsWanted::default() };
+    let wanted = FactsWanted { structure: true, body_text: true, ..FactsWanted::default() };
     let facts = store.facts(&blobs, wanted).await?;
     let is_same = |facts: &super::Facts| {
-        let (Some(structure), Some(text)) = (&facts.structure, &facts.text) else { return false };
-        are_alike(structure, &message.structure) && text.body == message.text.body
+        let (Some(structure), Some(text)) = (&facts.structure, &facts.body_text) else {
+            return false;
+        };
+        are_alike(structure, &message.structure) && *text == message.text.body
     };
     let same = instances.into_iter().zip(&facts).filter(|(_, facts)| is_same(facts));
     Ok(same.map(|(instance, _)| instance).collect())
