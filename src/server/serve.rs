@@ -208,8 +208,10 @@ impl Daemon {
     pub async fn serve(mut self) -> Result<(), Failure> {
         let mut signals =
             Signals::new().map_err(|e| Failure::System("cannot handle signals", e))?;
-        let written = self.ports.write(&self.config.data_dir);
-        written.map_err(|e| Failure::System("cannot write the ports file", e))?;
+        // who cannot find a port there still finds the daemon: a full disk must not keep it down
+        if let Err(error) = self.ports.write(&self.config.data_dir) {
+            tracing::error!(%error, file = ports::FILE, "cannot be written");
+        }
         for (listener, service) in std::mem::take(&mut self.listeners) {
             tokio::spawn(listener::run(listener, service, self.shared.clone()));
         }

@@ -166,6 +166,17 @@ fn a_connection_from_before_the_start_is_served() -> Outcome {
 }
 
 #[test]
+fn a_ports_file_that_cannot_be_written_keeps_nobody_out() -> Outcome {
+    let handed = rig::Handed::new("imap:smtp")?;
+    let client = handed.connect_to_first()?;
+    let daemon = Daemon::start_without_ports_file("ports", &handed)?;
+    let greeting = rig::first_line(client)?;
+    assert!(greeting.starts_with("* OK "), "{greeting}");
+    daemon.logged("run/ports.json")?;
+    Ok(())
+}
+
+#[test]
 fn sockets_of_systemd_with_another_name_are_a_fault() -> Outcome {
     let handed = rig::Handed::new("imap:pop3")?;
     let fault = Daemon::start_with_sockets("pop3", &handed).err().ok_or("it started")?;

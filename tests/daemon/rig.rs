@@ -82,6 +82,16 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// As `start_with_sockets`, where the file with its addresses cannot be written; does not wait.
+    pub(crate) fn start_without_ports_file(
+        name: &str,
+        handed: &Handed,
+    ) -> Result<Daemon, Box<dyn Error>> {
+        let folder = prepare(name, &Directory::default())?;
+        fs::write(folder.join("data/run"), "no folder")?;
+        Ok(Daemon { child: handed.spawn(&folder)?, folder })
+    }
+
     /// Starts it again in the same folder.
     pub(crate) fn restart(&mut self) -> Outcome {
         self.child = spawn(&self.folder, "postfach.toml")?;
