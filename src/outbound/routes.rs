@@ -209,10 +209,7 @@ impl Routes {
         let destination = self.destinations.get(domain);
         let tls = destination.and_then(|d| d.tls);
         if let Some(upstream) = &recipient.upstream {
-            return match Server::parse(upstream) {
-                Ok((server, _)) => self.to(server, Login::None, tls),
-                Err(why) => nowhere("4.3.5", format!("the upstream {upstream:?} {why}")),
-            };
+            return self.to_upstream(upstream, domain);
         }
         if domain.starts_with('[') {
             return nowhere("5.1.2", "mail for an address literal is not sent".into());
@@ -225,6 +222,15 @@ impl Routes {
                 port: self.port,
                 security: tls.unwrap_or(self.tls),
             },
+        }
+    }
+
+    /// The way to the server that keeps a domain's other addresses.
+    pub fn to_upstream(&self, upstream: &str, domain: &str) -> Route {
+        let tls = self.destinations.get(domain).and_then(|d| d.tls);
+        match Server::parse(upstream) {
+            Ok((server, _)) => self.to(server, Login::None, tls),
+            Err(why) => nowhere("4.3.5", format!("the upstream {upstream:?} {why}")),
         }
     }
 

@@ -4,6 +4,7 @@
 //! Replies are collected and written when the session needs more input, so a pipelined batch is
 //! answered in one go. The buffer is large only while content flows.
 
+mod recipient;
 mod submission;
 
 use std::io;
@@ -19,8 +20,8 @@ use tracing::Instrument;
 use super::spool::{self, Spool, SpoolError, Spooled};
 use super::stream::Stream;
 use super::{Peer, Shared};
-use crate::delivery::recipient::Resolution;
-use crate::delivery::{self, Accepted, Content, Envelope, Origin, Protection, Refused, recipient};
+use crate::delivery::{self, Accepted, Content, Envelope, Origin, Protection, Refused};
+use crate::mail::address::Address;
 use crate::mail::id::Timestamp;
 use crate::smtp::path::Path;
 use crate::smtp::{
@@ -83,6 +84,8 @@ struct Driver {
     at: usize,
     replies: Vec<u8>,
     message: Message,
+    /// Recipients of this transaction that their upstream server takes.
+    upstream: Vec<Address>,
 }
 
 /// The message that is coming in.
@@ -113,6 +116,7 @@ impl Driver {
             at: 0,
             replies: Vec::new(),
             message: Message::None,
+            upstream: Vec::new(),
         }
     }
 
@@ -152,7 +156,7 @@ impl Driver {
                     self.authenticate(&question).await;
                 }
                 Step::Sender(path) => self.sender(&path),
-                Step::Recipient(path) => self.recipient(&path),
+                Step::Recipient(path) => self.recipient(&path).await,
                 Step::Content(bytes) => self.content(&bytes).await,
                 Step::Discard => self.message = Message::None,
                 Step::Deliver(transaction) => {
@@ -216,22 +220,11 @@ impl Driver {
         Ok(())
     }
 
-    fn recipient(&mut self, path: &Path) {
-        let mut verdict = {
-            let directory = self.shared.directory.borrow();
-            match recipient::resolve(&directory, path) {
-                Resolution::Local(..) | Resolution::Both(..) => Verdict::Accepted,
-                Resolution::Upstream(..) | Resolution::Unknown => Verdict::Unknown,
-                Resolution::Foreign(_) => Verdict::Foreign,
-            }
-        };
-        // Users may write to anybody.
-        if verdict == Verdict::Foreign && self.session.user().is_some() {
-            verdict = Verdict::Accepted;
-        }
+    async fn recipient(&mut self, path: &Path) {
+        let verdict = self.judge(path).await;
         if verdict != Verdict::Accepted {
-            tracing::info!(?verdict, "recipient refused");
-            tracing::debug!(?path, "recipient refused");
+            tracing::info!("recipient refused");
+            tracing::debug!(?path, ?verdict, "recipient refused");
         }
         self.session.recipient(verdict, self.shared.clock.now());
     }
@@ -257,6 +250,7 @@ impl Driver {
     async fn deliver(&mut self, transaction: Transaction) {
         let received_at = self.shared.clock.now();
         let envelope = self.envelope(transaction, received_at);
+        self.upstream.clear();
         let span = tracing::info_span!("message", id = envelope.id);
         let message = std::mem::replace(&mut self.message, Message::None);
         let reply = match (self.revoked(), message) {
@@ -287,8 +281,8 @@ impl Driver {
                 Some(_) => Origin::Submission,
                 None => Origin::Relay,
             },
-            upstream: Vec::new(),
-            lifetime_secs: 432_000,
+            upstream: self.upstream.clone(),
+            lifetime_secs: self.shared.config.outbound.retry.expire_secs,
         }
     }
 

@@ -106,6 +106,14 @@ impl Fate {
     }
 }
 
+impl Fate {
+    /// What was said.
+    pub fn told(&self) -> &Told {
+        let (Fate::Delivered(told) | Fate::Deferred(told) | Fate::Failed(told)) = self;
+        told
+    }
+}
+
 /// What was said, and by whom.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Told {

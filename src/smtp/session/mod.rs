@@ -11,6 +11,7 @@ mod settings;
 
 use std::collections::VecDeque;
 
+use crate::mail::address::Address;
 use crate::mail::id::{Login, Timestamp};
 use crate::sasl;
 use crate::smtp::command::Command;
@@ -277,6 +278,16 @@ impl Session {
     /// Who has logged in.
     pub fn user(&self) -> Option<&Login> {
         self.user.as_ref()
+    }
+
+    /// The reverse-path of the transaction.
+    pub fn reverse_path(&self) -> Option<&Address> {
+        match &self.mail {
+            Mail::None => None,
+            Mail::Open(transaction) | Mail::Chunks(transaction, ..) => {
+                transaction.reverse_path.as_ref()
+            }
+        }
     }
 
     fn take_line(&mut self, input: &[u8], now: Timestamp) -> usize {

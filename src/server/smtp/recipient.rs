@@ -1,0 +1,55 @@
+//! Whether a recipient is accepted: by the directory, and by what the upstream server of a split
+//! domain says.
+
+use super::super::upstream::Takes;
+use super::Driver;
+use crate::delivery::recipient::{self, Resolution};
+use crate::mail::address::Address;
+use crate::smtp::path::Path;
+use crate::smtp::{RECIPIENTS_MAX, Reply, Verdict};
+
+impl Driver {
+    pub(super) async fn judge(&mut self, path: &Path) -> Verdict {
+        let resolution = recipient::resolve(&self.shared.directory.borrow(), path);
+        let is_user = self.session.user().is_some();
+        match resolution {
+            Resolution::Local(..) => Verdict::Accepted,
+            Resolution::Unknown => Verdict::Unknown,
+            // Users may write to anybody. RFC 6409 §3.1
+            Resolution::Foreign(_) if is_user => Verdict::Accepted,
+            Resolution::Foreign(_) => Verdict::Foreign,
+            Resolution::Both(address, _, server) => {
+                self.takes(&server, &address).await;
+                Verdict::Accepted
+            }
+            Resolution::Upstream(address, server) => match self.takes(&server, &address).await {
+                Takes::Yes => Verdict::Accepted,
+                Takes::No(words) => Verdict::Refused(refused(&words)),
+                // A report can reach who has logged in; elsewhere it might hit an innocent.
+                Takes::Unknown if is_user => Verdict::Accepted,
+                Takes::Unknown => Verdict::Refused(Reply::new(
+                    451,
+                    "4.4.3",
+                    "The server that keeps this address cannot be asked now, try again later",
+                )),
+            },
+        }
+    }
+
+    /// Whether the upstream server takes mail for this address; remembered for this transaction.
+    async fn takes(&mut self, server: &str, address: &Address) -> Takes {
+        let reverse_path = self.session.reverse_path().cloned();
+        let takes = self.shared.upstreams.takes(server, reverse_path.as_ref(), address).await;
+        let is_new = !self.upstream.contains(address) && self.upstream.len() < RECIPIENTS_MAX;
+        if takes == Takes::Yes && is_new {
+            self.upstream.push(address.clone());
+        }
+        takes
+    }
+}
+
+/// The upstream's own words, as far as they are text for one line.
+fn refused(words: &str) -> Reply {
+    let words: String = words.chars().filter(|c| matches!(c, ' '..='~')).take(300).collect();
+    Reply::new(550, "5.1.1", format!("Its server says: {words}"))
+}
