@@ -111,6 +111,21 @@ async fn what_was_declared_beyond_ascii_and_is_not_goes_to_every_server() {
 }
 
 #[tokio::test]
+async fn smtputf8_is_asked_for_only_where_it_is_needed() {
+    let in_header = "Subject: M\u{fc}ll\r\n\r\nplain\r\n".as_bytes();
+    for (body, needed) in [(&b"Subject: x\r\n\r\nplain\r\n"[..], false), (in_header, true)] {
+        let server = Server::start(Script::offering(&["8BITMIME", "SMTPUTF8"])).await;
+        let message = Message::new(body).await;
+        let declared = Mail { smtputf8: true, ..message.mail(&["x"]) };
+        let relay = relay(settings());
+        let attempt = relay.attempt(&hop(&[server.address]), &declared, &message.content).await;
+        assert!(shown(&attempt).starts_with("delivered"), "{attempt:?}");
+        let asked = server.heard().commands.iter().any(|line| line.contains("SMTPUTF8"));
+        assert_eq!(asked, needed);
+    }
+}
+
+#[tokio::test]
 async fn what_was_declared_ascii_and_is_not_does_not_go_as_it_is() {
     let server = Server::start(Script::default()).await;
     let message = Message::new("Subject: x\r\n\r\nM\u{fc}ll\r\n".as_bytes()).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postfach::server::relay::{MAILS_PER_CONNECTION_MAX, Relay};
+use postfach::server::relay::{IDLE_MAX, MAILS_PER_CONNECTION_MAX, Relay};
 
 use crate::server::{Fault, Script, Server};
 use crate::world::{Message, hop, relay, settings, shown, until};
@@ -113,6 +113,22 @@ async fn so_many_wait_for_a_hop_and_not_one_more() {
     until("one farewell", || server.heard().open == 2).await;
     relay.close().await;
     until("all farewells", || server.heard().open == 0).await;
+}
+
+#[tokio::test]
+async fn so_many_wait_in_all_and_not_one_more() {
+    let (server, message) = (Server::start(Script::default()).await, Message::small().await);
+    let relay = relay(settings());
+    let mail = message.mail(&["x"]);
+    for number in 0..=IDLE_MAX {
+        assert_eq!(server.heard().open, number.min(IDLE_MAX));
+        let mut hop = hop(&[server.address]);
+        hop.name = format!("mx{number}.example");
+        let attempt = shown(&relay.attempt(&hop, &mail, &message.content).await);
+        assert!(attempt.starts_with("delivered"), "{attempt}");
+    }
+    until("one farewell", || server.heard().open == IDLE_MAX).await;
+    assert_eq!(server.heard().commands.iter().filter(|line| *line == "QUIT").count(), 1);
 }
 
 #[tokio::test]

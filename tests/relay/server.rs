@@ -199,7 +199,14 @@ impl Peer {
     }
 
     async fn starttls(&mut self) -> Option<()> {
+        let is_refusal =
+            |fault: &Fault| matches!(fault, Fault::Say(text) if !text.starts_with('2'));
+        let mut faults = self.script.faults.iter();
+        let refused = faults.any(|(at, _, fault)| *at == "STARTTLS" && is_refusal(fault));
         self.answer("STARTTLS", "220 go on").await?;
+        if refused {
+            return Some(());
+        }
         let tls = self.script.tls.clone()?;
         let plain = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
         self.input.clear();
@@ -258,7 +265,7 @@ impl Peer {
         let is_now = |at: &&str, number: &Option<usize>| {
             *at == step && number.is_none_or(|number| number == self.number)
         };
-        let fault = self.script.faults.iter().find(|(at, number, _)| is_now(&at, number));
+        let fault = self.script.faults.iter().find(|(at, number, _)| is_now(at, number));
         match fault.map(|(.., fault)| fault.clone()) {
             None => Some(false),
             Some(Fault::Say(text)) => self.say(text).await.map(|()| true),

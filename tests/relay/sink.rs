@@ -1,6 +1,7 @@
 //! Postfix's smtp-sink as the server, where it is installed: a second opinion on what we say.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -33,6 +34,7 @@ impl Sink {
         let child = Command::new(SINK)
             .current_dir(&folder)
             .args(options)
+            .args(as_root())
             .args(["-d", "%M.", &address.to_string(), "100"])
             .stderr(Stdio::null())
             .spawn()
@@ -54,6 +56,12 @@ impl Sink {
         };
         entries.map(text).filter(|text| !text.is_empty()).collect()
     }
+}
+
+/// It wants to be told whom to become when root starts it.
+fn as_root() -> &'static [&'static str] {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    if is_root { &["-u", "root"] } else { &[] }
 }
 
 impl Drop for Sink {

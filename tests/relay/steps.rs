@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use postfach::server::relay::{Settings, TRANSACTIONS_PER_ATTEMPT_MAX};
 use postfach::smtp::client::Verification;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::server::{Fault, Script, Server};
 use crate::world::{Message, fate, hop, relay, send_one, settings, shown, timeouts};
@@ -178,6 +179,41 @@ async fn many_recipients_go_in_several_transactions() {
         reached.dedup();
         assert_eq!(reached.len(), 250);
     }
+}
+
+#[tokio::test]
+async fn an_attempt_has_so_many_transactions_and_not_one_more() {
+    let script = Script { recipients_max: Some(1), ..Script::offering(&["PIPELINING"]) };
+    let (server, message) = (Server::start(script).await, Message::small().await);
+    let names: Vec<String> = (0..=TRANSACTIONS_PER_ATTEMPT_MAX).map(|n| format!("x{n}")).collect();
+    let mail = message.mail(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let relay = relay(settings());
+    let attempt = relay.attempt(&hop(&[server.address]), &mail, &message.content).await;
+    let mut fates: Vec<String> = attempt.fates.iter().map(fate).collect();
+    let last = fates.pop();
+    assert_eq!(last.as_deref(), Some("deferred 4.5.3 452 4.5.3 too many recipients"));
+    assert!(fates.iter().all(|fate| fate.starts_with("delivered")));
+    assert_eq!(server.heard().messages.len(), TRANSACTIONS_PER_ATTEMPT_MAX);
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_is_left_in_time() {
+    // A queue of connections that nobody takes: when it is full, the system drops what comes.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let listener = socket.listen(1).expect("listening");
+    let address = listener.local_addr().expect("an address");
+    let mut waiting = Vec::new();
+    let brief = Duration::from_millis(100);
+    while let Ok(connected) = tokio::time::timeout(brief, TcpStream::connect(address)).await {
+        waiting.push(connected);
+    }
+    let message = Message::small().await;
+    let settings = Settings { connect_timeout: brief, ..settings() };
+    let (hop, mail) = (hop(&[address]), message.mail(&["x"]));
+    let attempt = shown(&relay(settings).attempt(&hop, &mail, &message.content).await);
+    let expected = format!("!deferred 4.4.1 cannot connect to localhost ({address}): no answer");
+    assert!(attempt.starts_with(&expected), "{attempt}");
 }
 
 #[tokio::test]

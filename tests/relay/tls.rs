@@ -54,6 +54,21 @@ async fn a_broken_handshake_is_followed_by_plain_text_where_tls_is_not_required(
 }
 
 #[tokio::test]
+async fn a_server_that_leaves_at_starttls_gets_plain_text_where_tls_is_not_required() {
+    let certificate = Certificate::new("localhost");
+    for fault in [Fault::Close, Fault::SayAndClose("421 4.7.0 no"), Fault::Say("454 4.7.0 no")] {
+        let connections = if matches!(fault, Fault::Say(_)) { 1 } else { 2 };
+        let server = Server::start(starttls(&certificate).with("STARTTLS", fault)).await;
+        let attempt = send(&server, Security::Opportunistic, settings()).await;
+        assert!(attempt.starts_with("delivered"), "{attempt}");
+        assert_eq!(server.heard().connections, connections);
+        let attempt = send(&server, Security::Verified, trusting(&certificate)).await;
+        assert!(attempt.starts_with("!deferred 4."), "{attempt}");
+        assert_eq!(server.heard().messages.len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn bytes_in_plain_text_behind_starttls_are_never_replies_under_tls() {
     let certificate = Certificate::new("localhost");
     let injected = Fault::Say("220 go\r\n250-mx.example\r\n250 AUTH PLAIN");

@@ -109,6 +109,7 @@ pub struct Session {
     reset: bool,
     /// The connection failed while replies to commands that went out together were awaited.
     suspect: bool,
+    tls_broken: bool,
     deadline: Timestamp,
     output: Vec<u8>,
     queue: VecDeque<Step>,
@@ -149,6 +150,7 @@ impl Session {
             begun: 0,
             reset: false,
             suspect: false,
+            tls_broken: false,
             deadline,
             output: Vec::new(),
             queue: VecDeque::new(),
@@ -301,6 +303,12 @@ impl Session {
         self.suspect
     }
 
+    /// Whether the connection failed where only TLS can be the reason: after STARTTLS, or before
+    /// the first reply under TLS, where the server's objections to the handshake come out.
+    pub fn is_tls_broken(&self) -> bool {
+        self.tls_broken
+    }
+
     /// Transactions begun so far.
     pub fn begun(&self) -> u32 {
         self.begun
@@ -370,7 +378,14 @@ impl Session {
                 self.phase = Phase::Closed;
             }
             Phase::Ready | Phase::Quit | Phase::Closed => {}
-            _ => self.close(Step::Unavailable(told)),
+            opening => {
+                self.tls_broken = match opening {
+                    Phase::StartTls => true,
+                    Phase::Ehlo => self.is_protected(),
+                    _ => false,
+                };
+                self.close(Step::Unavailable(told));
+            }
         }
     }
 
