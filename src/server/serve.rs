@@ -19,7 +19,7 @@ use super::Shared;
 use super::connections::{Connections, Limits};
 use super::declared::Declared;
 use super::listener::{self, Service};
-use super::login::Authenticator;
+use super::login::{Authenticator, salts};
 use super::ports::{self, Ports};
 use super::retention;
 use super::services::{self, Sockets};
@@ -152,7 +152,9 @@ impl Daemon {
         let Sockets { listeners, ports } = services::bind_all(&config.listen)
             .map_err(|(name, at, error)| Failure::Listen(name, at, error))?;
         let (shutdown, stopped) = watch::channel(false);
-        let login = Authenticator::new(declared.watch(), clock.clone());
+        let salts = salts::open(&config.data_dir);
+        let salts = salts.map_err(|e| Failure::System("cannot use the key of the salts", e))?;
+        let login = Authenticator::new(declared.watch(), clock.clone()).with_salts(salts);
         let shared = Arc::new(Shared {
             store,
             directory: declared.watch(),

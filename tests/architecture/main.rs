@@ -67,7 +67,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("memchr", &["src/mail/", "src/imap/", "src/smtp/"]),
     ("unicode-normalization", &["src/mail/fold.rs"]),
     ("encoding_rs", &["src/mail/fold.rs"]),
-    ("base64", &["src/imap/", "src/sasl/"]),
+    ("base64", &["src/imap/", "src/sasl/", "src/directory/scram.rs"]),
     ("serde", ANYWHERE),
     ("toml", &["src/config/", "src/directory/"]),
     ("clap", &["src/main.rs"]),
@@ -77,6 +77,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("password-hash", &["src/directory/password.rs"]),
     ("bcrypt", &["src/directory/password.rs"]),
     ("sha-crypt", &["src/directory/password.rs"]),
+    // In tls.rs it is rustls's module of this name.
+    ("aws-lc-rs", &["src/sasl/scram.rs", "src/directory/scram.rs", "src/server/tls.rs"]),
+    ("stringprep", &["src/directory/scram.rs"]),
     ("sd-notify", &["src/server/"]),
     ("arc-swap", &["src/server/"]),
     ("postcard", &["src/store/embedded/"]),
