@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand, value_parser};
 use postfach::admin::demo::{self, Options, PORT_BASE_MAX};
 use postfach::admin::{check, dkim_key, explain, hash_password};
 use postfach::config::DEFAULT_PATH;
+use postfach::directory::{password, scram};
 use postfach::server::serve;
 use tracing_subscriber::EnvFilter;
 
@@ -38,12 +39,18 @@ enum Verb {
         /// Keep everything in this folder; a later start finds it again
         #[arg(long, value_name = "D")]
         dir: Option<PathBuf>,
-        /// Listen on N+25 (smtp), N+143 (imap), N+993 (imaps) instead of 2525, 2143, 2993
+        /// Listen on N+25 (smtp), N+587 (submission), N+465 (submissions), N+143 (imap), N+993
+        /// (imaps) instead of 2525, 2587, 2465, 2143, 2993
         #[arg(long, value_name = "N", value_parser = port_base())]
         port_base: Option<u16>,
     },
     /// Read a password and print its hash for directory.toml
-    HashPassword,
+    HashPassword {
+        /// As keys of SCRAM-SHA-256: mail programs may log in without sending the password, once
+        /// every user's password is stored so
+        #[arg(long)]
+        scram: bool,
+    },
     /// Make a domain's DKIM keys, and print the DNS records and config lines for them
     DkimKey {
         /// The domain
@@ -69,7 +76,8 @@ fn main() -> ExitCode {
         Verb::Serve => serve::run(&arguments.config),
         Verb::Demo { dir, port_base } => demo::run(&Options { folder: dir, port_base }),
         Verb::Check => check::run(&arguments.config),
-        Verb::HashPassword => hash_password::run(),
+        Verb::HashPassword { scram: false } => hash_password::run(password::hash),
+        Verb::HashPassword { scram: true } => hash_password::run(scram::hash),
         Verb::DkimKey { domain, selector } => {
             dkim_key::run(&arguments.config, &dkim_key::Options { domain, selector })
         }

@@ -6,7 +6,8 @@
 //! - `@1 login anna`, `@1 plain` (no TLS, passwords refused), `@1 loopback` (no TLS, passwords
 //!   taken) open a connection; one that is not opened so is under TLS and greeted.
 //! - `@deliver inbox Support: text` lets mail come in; `@fire anna support` takes her from a team,
-//!   `@remove anna` from the directory; `@disable NAME` at the top switches a capability off.
+//!   `@remove anna` from the directory; `@disable NAME` at the top switches a capability off,
+//!   `@scram` one on.
 //! - `1S: text` is a line from us, in order; `1S~ text` comes in any order among its neighbours;
 //!   `1!: text` begins no line of this answer. In all of them, `$name` stands for one word: it is
 //!   bound where it is first met, and the same from then on, also in `C:`.
@@ -122,8 +123,12 @@ impl Player {
             true => german(),
             false => FolderNames::default(),
         };
+        let mut world = World::of(imap_support::DIRECTORY, names, &disabled).await;
+        if text.lines().any(|line| line == "@scram") {
+            world.offer_scram();
+        }
         Player {
-            world: World::of(imap_support::DIRECTORY, names, &disabled).await,
+            world,
             clients: BTreeMap::new(),
             bound: BTreeMap::new(),
             played: String::new(),
@@ -177,7 +182,7 @@ impl Player {
             ["remove", login] => self.world.declare(|directory| {
                 directory.users.remove(&Login::new(login));
             }),
-            ["disable", _] | ["german"] => {}
+            ["disable", _] | ["german"] | ["scram"] => {}
             _ => panic!("no such event: {event}"),
         }
     }

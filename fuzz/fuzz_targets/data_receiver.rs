@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use postfach::smtp::content::LineEnds;
 use postfach::smtp::data::DataReceiver;
 
 /// Content, whether it is refused, and what is left behind the end (`None`: no end was seen).
@@ -10,8 +11,11 @@ type Received<'a> = (Vec<u8>, bool, Option<&'a [u8]>);
 
 fuzz_target!(|data: &[u8]| {
     let Some((&size, input)) = data.split_first() else { return };
-    let pieces = receive(input, usize::from(size).max(1));
-    assert_eq!(receive(input, input.len().max(1)), pieces);
+    let pieces = receive(LineEnds::Strict, input, usize::from(size).max(1));
+    assert_eq!(receive(LineEnds::Strict, input, input.len().max(1)), pieces);
+    let mended = receive(LineEnds::Normalised, input, usize::from(size).max(1));
+    assert_eq!(receive(LineEnds::Normalised, input, input.len().max(1)), mended);
+    check_mended(&mended, &pieces);
     let (content, refused, rest) = pieces;
     let Some(rest) = rest else { return };
     let wire = [b"\r\n".as_slice(), &input[..input.len() - rest.len()]].concat();
@@ -25,8 +29,18 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-fn receive(input: &[u8], piece: usize) -> Received<'_> {
-    let mut receiver = DataReceiver::default();
+/// At submission a content ends where it ends on port 25, a right one is left as it is, and no
+/// other holds a bare CR or LF.
+fn check_mended(mended: &Received<'_>, strict: &Received<'_>) {
+    assert_eq!(mended.2, strict.2);
+    if !strict.1 {
+        assert_eq!(mended.0, strict.0);
+    }
+    assert!(is_plain(&mended.0));
+}
+
+fn receive(line_ends: LineEnds, input: &[u8], piece: usize) -> Received<'_> {
+    let mut receiver = DataReceiver::new(line_ends);
     let mut content = Vec::new();
     let mut at = 0;
     while at < input.len() {

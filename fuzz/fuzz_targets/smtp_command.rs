@@ -15,6 +15,12 @@ fuzz_target!(|data: &[u8]| {
         assert!(line.len() <= postfach::smtp::LINE_BYTES_MAX);
         let command = Command::parse(&line);
         assert_eq!(Command::parse(&line), command);
+        let submitted = Command::parse_submitted(&line);
+        assert_eq!(Command::parse_submitted(&line), submitted);
+        let verb = line.get(..4).unwrap_or_default();
+        if ![b"AUTH", b"MAIL"].iter().any(|differing| verb.eq_ignore_ascii_case(*differing)) {
+            assert_eq!(submitted, command);
+        }
     }
 });
 

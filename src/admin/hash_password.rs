@@ -5,24 +5,28 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::{Command, ExitCode, Stdio};
 
 use super::{Outcome, to_stdout};
-use crate::directory::password::{self, PASSWORD_BYTES_MAX};
+use crate::directory::PasswordHash;
+use crate::directory::password::{HashError, PASSWORD_BYTES_MAX};
+
+/// One of the ways to store a password.
+pub type Hash = fn(&[u8]) -> Result<PasswordHash, HashError>;
 
 /// Reads from standard input; on a terminal it asks twice and shows nothing.
-pub fn run() -> ExitCode {
+pub fn run(hash: Hash) -> ExitCode {
     let stdin = io::stdin();
     if stdin.is_terminal() {
-        return asked(&mut stdin.lock());
+        return asked(&mut stdin.lock(), hash);
     }
-    to_stdout(|out| report(&mut stdin.lock(), out))
+    to_stdout(|out| report(&mut stdin.lock(), hash, out))
 }
 
 /// Reads one line and writes the hash of it.
-pub fn report(input: &mut dyn BufRead, out: &mut dyn Write) -> io::Result<Outcome> {
+pub fn report(input: &mut dyn BufRead, hash: Hash, out: &mut dyn Write) -> io::Result<Outcome> {
     let password = line(input)?;
-    hashed(&password, out)
+    hashed(&password, hash, out)
 }
 
-fn asked(input: &mut dyn BufRead) -> ExitCode {
+fn asked(input: &mut dyn BufRead, hash: Hash) -> ExitCode {
     let echo = Echo::off();
     let mut ask = |prompt: &str| {
         eprint!("{prompt}");
@@ -33,7 +37,7 @@ fn asked(input: &mut dyn BufRead) -> ExitCode {
     let answers = ask("Password: ").and_then(|first| Ok((first, ask("Once more: ")?)));
     drop(echo);
     to_stdout(|out| match answers? {
-        (first, second) if first == second => hashed(&first, out),
+        (first, second) if first == second => hashed(&first, hash, out),
         _ => {
             eprintln!("The two differ; nothing is hashed.");
             Ok(Outcome::Refused)
@@ -41,8 +45,8 @@ fn asked(input: &mut dyn BufRead) -> ExitCode {
     })
 }
 
-fn hashed(password: &[u8], out: &mut dyn Write) -> io::Result<Outcome> {
-    match password::hash(password) {
+fn hashed(password: &[u8], hash: Hash, out: &mut dyn Write) -> io::Result<Outcome> {
+    match hash(password) {
         Ok(hash) => writeln!(out, "{}", hash.0).map(|()| Outcome::Done),
         Err(error) => {
             eprintln!("No hash: {error}");
@@ -93,12 +97,24 @@ fn stty(argument: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::PasswordHash;
+    use crate::directory::{password, scram};
+
+    fn hashed_as(hash: Hash, input: &[u8]) -> (Outcome, String) {
+        let mut out = Vec::new();
+        let outcome = report(&mut &input[..], hash, &mut out).expect("memory");
+        (outcome, String::from_utf8(out).expect("text"))
+    }
 
     fn hashed(input: &[u8]) -> (Outcome, String) {
-        let mut out = Vec::new();
-        let outcome = report(&mut &input[..], &mut out).expect("memory");
-        (outcome, String::from_utf8(out).expect("text"))
+        hashed_as(password::hash, input)
+    }
+
+    #[test]
+    fn the_keys_of_scram_fit_the_password_too() {
+        let (outcome, hash) = hashed_as(scram::hash, b"secret\n");
+        assert_eq!(outcome, Outcome::Done);
+        assert!(hash.starts_with("SCRAM-SHA-256$"), "{hash}");
+        assert!(password::verify(b"secret", &PasswordHash(hash.trim_end().to_owned())));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod name;
 pub mod password;
 pub mod rights;
 mod route;
+pub mod scram;
 mod sending;
 pub mod source;
 pub mod view;
@@ -84,6 +85,12 @@ impl Directory {
         self.users.keys().filter(works).cloned().collect()
     }
 
+    /// Whether every user can log in by SCRAM. Mail programs take the strongest mechanism that is
+    /// offered, and would fail with it for a user whose password is stored otherwise.
+    pub fn all_have_scram_keys(&self) -> bool {
+        !self.users.is_empty() && self.users.values().all(|u| u.password.scram_keys().is_some())
+    }
+
     /// The login that somebody means who types `name` into a mail program: a login itself, or one
     /// of a user's own addresses, which many programs propose.
     pub fn login_named(&self, name: &str) -> Login {
@@ -128,6 +135,13 @@ pub struct User {
 /// A stored password hash; without Debug, so that it cannot get into a log.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(pub String);
+
+impl PasswordHash {
+    /// The keys of SCRAM, where the password is stored as such.
+    pub fn scram_keys(&self) -> Option<scram::ScramKeys> {
+        scram::ScramKeys::parse(&self.0)
+    }
+}
 
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,12 +1,13 @@
-//! Password hashes: argon2id, bcrypt and sha512-crypt; made (argon2id only) and verified. Verifying
-//! takes tens of milliseconds of CPU by intent: callers run it off the runtime threads.
+//! Password hashes: argon2id, bcrypt, sha512-crypt and the keys of SCRAM (`scram`); argon2id is
+//! made here, all are verified. Verifying takes tens of milliseconds of CPU by intent: callers run
+//! it off the runtime threads.
 
 use argon2::Argon2;
 use password_hash::phc::PasswordHash as Phc;
 use password_hash::{PasswordHasher, PasswordVerifier};
 use sha_crypt::{PasswordHashRef, ShaCrypt};
 
-use super::PasswordHash;
+use super::{PasswordHash, scram};
 
 /// Longest password in bytes that is looked at.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
@@ -79,6 +80,7 @@ pub fn verify(password: &[u8], hash: &PasswordHash) -> bool {
         Some(Kind::Bcrypt) => bcrypt::verify(password, hash).unwrap_or(false),
         Some(Kind::Sha512Crypt) => PasswordHashRef::new(hash)
             .is_ok_and(|parsed| ShaCrypt::default().verify_password(password, parsed).is_ok()),
+        Some(Kind::Scram) => scram::verify(password, hash),
         None => false,
     }
 }
@@ -90,7 +92,8 @@ pub fn check_format(hash: &str) -> Result<(), &'static str> {
         Some(Kind::Argon2id) => check_argon2id(hash),
         Some(Kind::Bcrypt) => check_bcrypt(hash),
         Some(Kind::Sha512Crypt) => check_sha512_crypt(hash),
-        None => Err("is none of $argon2id$, $2b$ and $6$"),
+        Some(Kind::Scram) => scram::check_format(hash),
+        None => Err("is none of $argon2id$, $2b$, $6$ and SCRAM-SHA-256$"),
     }
 }
 
@@ -98,10 +101,14 @@ enum Kind {
     Argon2id,
     Bcrypt,
     Sha512Crypt,
+    Scram,
 }
 
 impl Kind {
     fn of(hash: &str) -> Option<Kind> {
+        if hash.starts_with(scram::PREFIX) {
+            return Some(Kind::Scram);
+        }
         match hash.strip_prefix('$')?.split('$').next()? {
             "argon2id" => Some(Kind::Argon2id),
             "2a" | "2b" | "2y" => Some(Kind::Bcrypt),

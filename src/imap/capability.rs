@@ -48,11 +48,15 @@ pub enum Passwords {
     Refused,
 }
 
+/// Offered only where every user has the keys for it.
+const SCRAM: &str = "AUTH=SCRAM-SHA-256";
+
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 23] = [
+const TABLE: [(&str, When, Option<&str>); 24] = [
     ("IMAP4rev1", When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
     ("LOGINDISABLED", When::LoginRefused, None),
+    (SCRAM, When::LoginAwaited, None),
     ("AUTH=PLAIN", When::LoginAwaited, None),
     ("AUTH=LOGIN", When::LoginAwaited, None),
     ("SASL-IR", When::LoginAwaited, None),
@@ -79,12 +83,27 @@ const TABLE: [(&str, When, Option<&str>); 23] = [
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Capabilities {
     off: BTreeSet<String>,
+    scram: Scram,
+}
+
+/// Whether SCRAM is offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Scram {
+    Offered,
+    #[default]
+    Absent,
 }
 
 impl Capabilities {
     /// All but `disabled`, in any case; see `is_known`.
     pub fn without(disabled: &[String]) -> Capabilities {
-        Capabilities { off: disabled.iter().map(|name| name.to_ascii_uppercase()).collect() }
+        let off = disabled.iter().map(|name| name.to_ascii_uppercase()).collect();
+        Capabilities { off, scram: Scram::Absent }
+    }
+
+    /// With SCRAM: every user's password is stored so that it works. RFC 7677
+    pub fn with_scram(self) -> Capabilities {
+        Capabilities { scram: Scram::Offered, ..self }
     }
 
     /// Whether `name` is a capability that can be switched off.
@@ -95,6 +114,9 @@ impl Capabilities {
 
     /// Whether `name` is on, and so is what it is a part of.
     pub fn has(&self, name: &str) -> bool {
+        if name == SCRAM && self.scram == Scram::Absent {
+            return false;
+        }
         let whole = TABLE.iter().find(|row| row.0 == name).and_then(|row| row.2);
         !self.off.contains(&name.to_ascii_uppercase()) && whole.is_none_or(|whole| self.has(whole))
     }
@@ -123,6 +145,21 @@ mod tests {
         let line = Capabilities::default().line(stage);
         assert!(line.starts_with("IMAP4rev1 STARTTLS LOGINDISABLED LITERAL+ "), "{line}");
         assert!(!line.contains("AUTH=") && !line.contains("SASL-IR"), "{line}");
+    }
+
+    #[test]
+    fn scram_is_advertised_first_where_it_is_offered_and_not_switched_off() {
+        let stage = Stage::BeforeLogin { tls: StartTls::Absent, login: Passwords::Taken };
+        let offered = "IMAP4rev1 AUTH=SCRAM-SHA-256 AUTH=PLAIN AUTH=LOGIN ";
+        assert!(Capabilities::without(&[]).with_scram().line(stage).starts_with(offered));
+        for absent in [
+            Capabilities::without(&[]),
+            Capabilities::without(&["auth=scram-sha-256".into()]).with_scram(),
+        ] {
+            assert!(absent.line(stage).starts_with("IMAP4rev1 AUTH=PLAIN "));
+            assert!(!absent.has(SCRAM));
+        }
+        assert!(Capabilities::is_known(SCRAM));
     }
 
     #[test]

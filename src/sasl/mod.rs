@@ -3,12 +3,15 @@
 //! a question to it; in the end there is a user or a failure. Knows no directory, no protocol and
 //! no socket. RFC 4422
 
+pub mod scram;
+
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::mail::id::Login;
+use scram::{Challenged, ClientFirst, Keys, Proof};
 
 /// Longest login in bytes. RFC 4616 §2
 pub const LOGIN_BYTES_MAX: usize = 255;
@@ -26,6 +29,8 @@ const PASSWORD: &[u8] = b"Password:";
 /// A mechanism that is offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mechanism {
+    /// A proof that the password is known, without it. RFC 7677
+    ScramSha256,
     /// Login and password in one response. RFC 4616
     Plain,
     /// Login, then password: not standard, but Outlook knows nothing else.
@@ -35,11 +40,12 @@ pub enum Mechanism {
 
 impl Mechanism {
     /// All, in the order in which they are offered.
-    pub const ALL: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
+    pub const ALL: [Mechanism; 3] = [Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login];
 
     /// The name that is advertised.
     pub fn name(self) -> &'static str {
         match self {
+            Mechanism::ScramSha256 => "SCRAM-SHA-256",
             Mechanism::Plain => "PLAIN",
             Mechanism::Login => "LOGIN",
         }
@@ -78,6 +84,18 @@ pub enum Question {
         /// What they know.
         password: Password,
     },
+    /// What is stored for the login, or for an unknown one something that cannot be told from it.
+    Keys {
+        /// Who they say they are.
+        login: String,
+    },
+    /// Whether the proof counts.
+    Proof {
+        /// Who they say they are.
+        login: String,
+        /// What came of it.
+        proof: Proof,
+    },
 }
 
 /// A question holds secrets, so only its kind is shown.
@@ -85,19 +103,35 @@ impl fmt::Debug for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Question::Password { .. } => "Password(…)",
+            Question::Keys { .. } => "Keys(…)",
+            Question::Proof { .. } => "Proof(…)",
         })
     }
 }
 
 /// The driver's answer to a question.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Answer {
     /// It is this user.
     Accepted(Login),
+    /// To `Question::Keys`.
+    Keys(Box<Keys>),
     /// Unknown user or wrong password: not told apart.
     Wrong,
     /// There were too many attempts.
     TryLater,
+}
+
+/// Keys are secret, so only the kind of an answer is shown.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Answer::Accepted(_) => "Accepted(…)",
+            Answer::Keys(_) => "Keys(…)",
+            Answer::Wrong => "Wrong",
+            Answer::TryLater => "TryLater",
+        })
+    }
 }
 
 /// Why an exchange failed.
@@ -133,6 +167,14 @@ enum State {
     },
     /// The driver is asked whether the password is right.
     Asked,
+    ScramFirst,
+    /// The driver is asked for the keys.
+    ScramKeys(ClientFirst),
+    ScramFinal(Box<Challenged>),
+    /// The driver is asked whether the proof counts; this is the server's final message.
+    ScramProof(String),
+    /// The server's final message is to be answered with nothing.
+    ScramEnd(Login),
     Over,
 }
 
@@ -141,6 +183,7 @@ impl Exchange {
     /// stands for an empty one). RFC 4959 §3, RFC 4954 §4
     pub fn new(mechanism: Mechanism, initial: Option<&[u8]>) -> (Exchange, Step) {
         let (state, challenge) = match mechanism {
+            Mechanism::ScramSha256 => (State::ScramFirst, &b""[..]),
             Mechanism::Plain => (State::Plain, &b""[..]),
             Mechanism::Login => (State::LoginName, USERNAME),
         };
@@ -164,6 +207,15 @@ impl Exchange {
     pub fn answer(&mut self, answer: Answer) -> Step {
         match (std::mem::replace(&mut self.0, State::Over), answer) {
             (State::Asked, Answer::Accepted(user)) => Step::Done(user),
+            (State::ScramKeys(first), Answer::Keys(keys)) => {
+                let (challenged, server_first) = first.challenge(*keys);
+                self.0 = State::ScramFinal(Box::new(challenged));
+                challenge_of(server_first.as_bytes())
+            }
+            (State::ScramProof(server_final), Answer::Accepted(user)) => {
+                self.0 = State::ScramEnd(user);
+                challenge_of(server_final.as_bytes())
+            }
             (_, Answer::TryLater) => Step::Failed(Failure::TryLater),
             _ => Step::Failed(Failure::Wrong),
         }
@@ -194,7 +246,27 @@ impl Exchange {
                 None => Step::Failed(Failure::Malformed),
             },
             State::LoginPassword { login } => self.ask(question(login, response)),
-            State::Asked | State::Over => Step::Failed(Failure::Malformed),
+            State::ScramFirst => match ClientFirst::parse(response) {
+                Ok(first) => {
+                    let login = first.login.clone();
+                    self.0 = State::ScramKeys(first);
+                    Step::Ask(Question::Keys { login })
+                }
+                Err(failure) => Step::Failed(failure),
+            },
+            State::ScramFinal(challenged) => match challenged.prove(response) {
+                Ok((login, proof, server_final)) => {
+                    self.0 = State::ScramProof(server_final);
+                    Step::Ask(Question::Proof { login, proof })
+                }
+                Err(failure) => Step::Failed(failure),
+            },
+            State::ScramEnd(user) if response.is_empty() => Step::Done(user),
+            State::Asked
+            | State::ScramKeys(_)
+            | State::ScramProof(_)
+            | State::ScramEnd(_)
+            | State::Over => Step::Failed(Failure::Malformed),
         }
     }
 
@@ -257,6 +329,9 @@ mod tests {
             Step::Ask(Question::Password { login, password }) => {
                 format!("{login}/{}", String::from_utf8_lossy(&password.0))
             }
+            Step::Ask(Question::Keys { login }) => format!("{login}?"),
+            Step::Ask(Question::Proof { login, proof: Proof::Right(_) }) => format!("{login}="),
+            Step::Ask(Question::Proof { login, proof: Proof::Wrong }) => format!("{login}≠"),
             Step::Done(user) => format!("{user}!"),
             Step::Failed(why) => format!("{why:?}"),
         }
@@ -314,6 +389,56 @@ mod tests {
         let (mut exchange, step) = Exchange::new(Mechanism::Login, Some(b"dGlt"));
         assert_eq!(told(step), "+ UGFzc3dvcmQ6");
         assert_eq!(told(exchange.step(b"c2VjcmV0")), "tim/secret");
+    }
+
+    const SCRAM_FIRST: &[u8] = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
+    const SCRAM_FINAL: &[u8] = b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+                                 p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+
+    /// An exchange that waits for the final message.
+    fn challenged() -> Exchange {
+        let initial = encoded(SCRAM_FIRST);
+        let (mut exchange, step) = Exchange::new(Mechanism::ScramSha256, Some(&initial));
+        assert_eq!(told(step), "user?");
+        let challenge = told(exchange.answer(Answer::Keys(Box::new(scram::tests::pencil()))));
+        assert!(challenge.starts_with("+ cj1yT3By"), "{challenge}");
+        exchange
+    }
+
+    #[test]
+    fn scram_asks_for_keys_and_for_the_proof_and_ends_with_an_empty_response() {
+        let (mut exchange, step) = Exchange::new(Mechanism::ScramSha256, None);
+        assert_eq!(told(step), "+ ");
+        assert_eq!(told(exchange.step(&encoded(SCRAM_FIRST))), "user?");
+        let mut exchange = challenged();
+        assert_eq!(told(exchange.step(&encoded(SCRAM_FINAL))), "user=");
+        let last = told(exchange.answer(Answer::Accepted(Login::new("user"))));
+        let verifier = encoded(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+        assert_eq!(last, format!("+ {}", String::from_utf8_lossy(&verifier)));
+        assert_eq!(told(exchange.step(b"")), "user!");
+        assert_eq!(told(exchange.step(b"")), "Malformed", "it is over");
+    }
+
+    #[test]
+    fn scram_does_not_end_well_by_another_way() {
+        let user = || Answer::Accepted(Login::new("user"));
+        let initial = encoded(SCRAM_FIRST);
+        let (mut exchange, _) = Exchange::new(Mechanism::ScramSha256, Some(&initial));
+        assert_eq!(told(exchange.answer(user())), "Wrong", "no proof was given");
+        let mut exchange = challenged();
+        assert_eq!(told(exchange.answer(user())), "Wrong", "nothing was asked");
+        let mut exchange = challenged();
+        let wrong = String::from_utf8_lossy(SCRAM_FINAL).replace("p=dH", "p=dG");
+        assert_eq!(told(exchange.step(&encoded(wrong.as_bytes()))), "user≠");
+        assert_eq!(told(exchange.answer(Answer::Wrong)), "Wrong");
+        let mut exchange = challenged();
+        assert_eq!(told(exchange.step(&encoded(SCRAM_FINAL))), "user=");
+        assert!(told(exchange.answer(user())).starts_with("+ "));
+        assert_eq!(told(exchange.step(b"*")), "Cancelled");
+        let mut exchange = challenged();
+        assert_eq!(told(exchange.step(&encoded(SCRAM_FINAL))), "user=");
+        assert!(told(exchange.answer(user())).starts_with("+ "));
+        assert_eq!(told(exchange.step(b"eA==")), "Malformed", "not empty");
     }
 
     #[test]
@@ -383,13 +508,14 @@ mod tests {
     fn mechanisms_are_named_in_any_case() {
         assert_eq!(Mechanism::parse("plain"), Some(Mechanism::Plain));
         assert_eq!(Mechanism::parse("Login"), Some(Mechanism::Login));
-        assert_eq!(Mechanism::parse("SCRAM-SHA-256"), None);
+        assert_eq!(Mechanism::parse("scram-sha-256"), Some(Mechanism::ScramSha256));
+        assert_eq!(Mechanism::parse("SCRAM-SHA-256-PLUS"), None);
     }
 
     proptest! {
         #[test]
         fn no_lines_make_an_exchange_panic(
-            mechanism in prop_oneof![Just(Mechanism::Plain), Just(Mechanism::Login)],
+            mechanism in prop::sample::select(&Mechanism::ALL[..]),
             initial in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
             lines in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..4),
         ) {

@@ -227,13 +227,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_silent_connection_makes_room_for_a_new_one() -> Result<(), Refused> {
-        let all = connections();
-        let oldest = all.admit(Protocol::Imap, HERE)?;
-        let second = all.admit(Protocol::Imap, HERE)?;
-        let third = all.admit(Protocol::Imap, HERE)?;
-        assert!(is_evicted(&oldest).await);
-        assert!(!is_evicted(&second).await && !is_evicted(&third).await);
-        assert_eq!(all.counts().evicted, 1);
+        for protocol in [Protocol::Imap, Protocol::Submission] {
+            let all = connections();
+            let oldest = all.admit(protocol, HERE)?;
+            let second = all.admit(protocol, HERE)?;
+            let third = all.admit(protocol, HERE)?;
+            assert!(is_evicted(&oldest).await);
+            assert!(!is_evicted(&second).await && !is_evicted(&third).await);
+            assert_eq!(all.counts().evicted, 1);
+        }
         Ok(())
     }
 

@@ -43,11 +43,15 @@ const READ_BYTES: usize = 16 * 1024;
 /// What the commands of a connection need of the daemon.
 fn context(shared: &Shared) -> Arc<Context> {
     let config = &shared.config;
+    let mut capabilities = Capabilities::without(&config.imap_disable);
+    if shared.directory.borrow().all_have_scram_keys() {
+        capabilities = capabilities.with_scram();
+    }
     Arc::new(Context {
         store: shared.store.clone(),
         folder_names: Arc::new(config.folder_names.clone()),
         message_bytes_max: config.limits.message_bytes_max,
-        capabilities: Arc::new(Capabilities::without(&config.imap_disable)),
+        capabilities: Arc::new(capabilities),
         own_copies: config.own_copies,
     })
 }

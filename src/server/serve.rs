@@ -21,7 +21,7 @@ use super::declared::Declared;
 use super::dkim::Signers;
 use super::inherited::SocketFault;
 use super::listener::{self, Service};
-use super::login::Authenticator;
+use super::login::{Authenticator, salts};
 use super::ports::{self, Ports};
 use super::retention;
 use super::services::{self, CannotListen, Sockets};
@@ -174,7 +174,9 @@ impl Daemon {
         let declared = Declared::new(store.clone(), directory).await?;
         let Sockets { listeners, ports } = services::sockets(&config)?;
         let (shutdown, stopped) = watch::channel(false);
-        let login = Authenticator::new(declared.watch(), clock.clone());
+        let salts = salts::open(&config.data_dir);
+        let salts = salts.map_err(|e| Failure::System("cannot use the key of the salts", e))?;
+        let login = Authenticator::new(declared.watch(), clock.clone()).with_salts(salts);
         let shared = Arc::new(Shared {
             store,
             directory: declared.watch(),

@@ -49,7 +49,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["src/server/", "src/main.rs"]),
     ("tokio-rustls", &["src/server/"]),
     ("rustls-native-certs", &["src/server/relay/trust.rs"]),
-    ("aws-lc-rs", &["src/outbound/dkim/", "src/server/tls.rs"]),
     ("rustls-pki-types", &["src/outbound/dkim/key.rs"]),
     ("rcgen", &["src/server/self_signed.rs"]),
     ("mail-parser", &["src/mail/message/"]),
@@ -71,7 +70,16 @@ const CRATES: &[(&str, &[&str])] = &[
     ("memchr", &["src/mail/", "src/imap/", "src/smtp/", "src/outbound/report/"]),
     ("unicode-normalization", &["src/mail/fold.rs"]),
     ("encoding_rs", &["src/mail/fold.rs"]),
-    ("base64", &["src/imap/", "src/sasl/", "src/smtp/client/", "src/outbound/dkim/"]),
+    (
+        "base64",
+        &[
+            "src/imap/",
+            "src/sasl/",
+            "src/smtp/client/",
+            "src/outbound/dkim/",
+            "src/directory/scram.rs",
+        ],
+    ),
     ("hickory-resolver", &["src/server/dns.rs"]),
     ("serde", ANYWHERE),
     ("toml", &["src/config/", "src/directory/"]),
@@ -82,6 +90,17 @@ const CRATES: &[(&str, &[&str])] = &[
     ("password-hash", &["src/directory/password.rs"]),
     ("bcrypt", &["src/directory/password.rs"]),
     ("sha-crypt", &["src/directory/password.rs"]),
+    // In tls.rs it is rustls's module of this name.
+    (
+        "aws-lc-rs",
+        &[
+            "src/sasl/scram.rs",
+            "src/directory/scram.rs",
+            "src/outbound/dkim/",
+            "src/server/tls.rs",
+        ],
+    ),
+    ("stringprep", &["src/directory/scram.rs"]),
     ("sd-notify", &["src/server/"]),
     ("sd-listen-fds", &["src/server/inherited.rs"]),
     ("arc-swap", &["src/server/"]),

@@ -16,6 +16,7 @@ use postfach::mail::account::{Account, Folder, FolderNames};
 use postfach::mail::flag::FlagList;
 use postfach::mail::id::{Login, Timestamp};
 use postfach::mail::message::parse;
+use postfach::sasl::scram::{Keys, Proof};
 use postfach::sasl::{Answer, Question};
 use postfach::server::folders;
 use postfach::store::Store;
@@ -154,6 +155,12 @@ impl World {
         self.store.commit(transaction).await.expect("delivered");
     }
 
+    /// Every user has the keys of SCRAM.
+    pub(crate) fn offer_scram(&mut self) {
+        let context = Arc::get_mut(&mut self.context).expect("nobody is connected");
+        context.capabilities = Arc::new((*context.capabilities).clone().with_scram());
+    }
+
     /// A client that has logged in, its greeting and login answered.
     pub(crate) async fn client(&self, login: &str) -> Client {
         let mut client = Client::new(self, Transport::TLS);
@@ -196,7 +203,14 @@ pub(crate) fn plain(passwords: Passwords) -> Transport {
 }
 
 fn answer(world: &World, attempt: &Attempt) -> Answer {
-    let Question::Password { login: name, password } = &attempt.question;
+    let (name, password) = match &attempt.question {
+        Question::Password { login, password } => (login, password),
+        Question::Keys { .. } => return Answer::Keys(Box::new(keys())),
+        Question::Proof { proof: Proof::Right(_), login } if login == "anna" => {
+            return Answer::Accepted(Login::new("anna"));
+        }
+        Question::Proof { .. } => return Answer::Wrong,
+    };
     let login = Login::new(name);
     let right = format!("{login}{PASSWORD_SUFFIX}");
     let known = world.directory.users.contains_key(&login);
@@ -204,6 +218,19 @@ fn answer(world: &World, attempt: &Attempt) -> Answer {
         true if known => Answer::Accepted(login),
         _ if name == "pest" => Answer::TryLater,
         _ => Answer::Wrong,
+    }
+}
+
+/// Of "anna-secret".
+fn keys() -> Keys {
+    Keys {
+        iterations: 4096,
+        salt: b"salt of anna 16b".to_vec(),
+        stored_key: *b"\x7f\xcd\xcb\xfd\xd3\x35\x89\x62\x21\x81\xca\x0d\x45\x51\x03\x0c\
+                       \xc8\xed\xa8\x52\x81\x61\x91\x6e\xce\x59\x2c\xa0\xf0\x07\xfe\x88",
+        server_key: *b"\x48\x2c\x72\x76\x1f\x19\x3a\x2e\xa4\xd2\x53\xda\x88\x0b\x6e\xf0\
+                       \xd0\xef\x28\x6b\x05\x99\x9e\xa5\x22\x76\x5a\x2d\x25\x6d\x60\x87",
+        nonce: "server-nonce".to_owned(),
     }
 }
 

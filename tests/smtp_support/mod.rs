@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 use postfach::mail::id::{Login, Timestamp};
+use postfach::sasl::scram::{Keys, Proof};
 use postfach::sasl::{Answer, Mechanism, Question};
 use postfach::smtp::path::Path;
 use postfach::smtp::{
@@ -113,11 +114,31 @@ impl Peer {
 
 /// Only anna logs in; pest has tried too often.
 fn answer(question: &Question) -> Answer {
-    let Question::Password { login, password } = question;
+    let (login, password) = match question {
+        Question::Password { login, password } => (login, password),
+        Question::Keys { .. } => return Answer::Keys(Box::new(keys())),
+        Question::Proof { proof: Proof::Right(_), login } if login == "anna" => {
+            return Answer::Accepted(Login::new("anna"));
+        }
+        Question::Proof { .. } => return Answer::Wrong,
+    };
     match (login.as_str(), password.0.as_slice()) {
         ("anna", b"anna-secret") => Answer::Accepted(Login::new("anna")),
         ("pest", _) => Answer::TryLater,
         _ => Answer::Wrong,
+    }
+}
+
+/// Of "anna-secret".
+fn keys() -> Keys {
+    Keys {
+        iterations: 4096,
+        salt: b"salt of anna 16b".to_vec(),
+        stored_key: *b"\x7f\xcd\xcb\xfd\xd3\x35\x89\x62\x21\x81\xca\x0d\x45\x51\x03\x0c\
+                       \xc8\xed\xa8\x52\x81\x61\x91\x6e\xce\x59\x2c\xa0\xf0\x07\xfe\x88",
+        server_key: *b"\x48\x2c\x72\x76\x1f\x19\x3a\x2e\xa4\xd2\x53\xda\x88\x0b\x6e\xf0\
+                       \xd0\xef\x28\x6b\x05\x99\x9e\xa5\x22\x76\x5a\x2d\x25\x6d\x60\x87",
+        nonce: "server-nonce".to_owned(),
     }
 }
 

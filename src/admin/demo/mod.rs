@@ -41,13 +41,15 @@ pub const PORT_BASE_MAX: u16 = u16::MAX - 993;
 pub struct Options {
     /// Where everything is kept; a temporary folder, removed at the end, where this is missing.
     pub folder: Option<PathBuf>,
-    /// What is added to 25, 143 and 993, instead of listening on 2525, 2143 and 2993.
+    /// What is added to the usual ports, instead of listening on 2525, 2587, 2465, 2143 and 2993.
     pub port_base: Option<u16>,
 }
 
 /// The ports that this version opens.
 struct Ports {
     smtp: u16,
+    submission: u16,
+    submissions: u16,
     imap: u16,
     imaps: u16,
 }
@@ -55,7 +57,13 @@ struct Ports {
 impl Ports {
     fn new(base: Option<u16>) -> Ports {
         let above = |offset| base.unwrap_or(2000) + offset;
-        Ports { smtp: base.map_or(2525, |n| n + 25), imap: above(143), imaps: above(993) }
+        Ports {
+            smtp: base.map_or(2525, |n| n + 25),
+            submission: above(587),
+            submissions: above(465),
+            imap: above(143),
+            imaps: above(993),
+        }
     }
 }
 
@@ -102,7 +110,7 @@ fn write_files(folder: &Path, ports: &Ports) -> std::io::Result<PathBuf> {
 }
 
 fn config_text(ports: &Ports) -> String {
-    let Ports { smtp, imap, imaps } = ports;
+    let Ports { smtp, submission, submissions, imap, imaps } = ports;
     format!(
         "# Written by `postfach demo` at each start.\n\
          hostname = \"localhost\"\n\
@@ -110,6 +118,8 @@ fn config_text(ports: &Ports) -> String {
          directory = \"directory.toml\"\n\
          [listen]\n\
          smtp = [\"127.0.0.1:{smtp}\"]\n\
+         submission = [\"127.0.0.1:{submission}\"]\n\
+         submissions = [\"127.0.0.1:{submissions}\"]\n\
          imap = [\"127.0.0.1:{imap}\"]\n\
          imaps = [\"127.0.0.1:{imaps}\"]\n\
          [tls]\n\
@@ -183,6 +193,8 @@ fn welcome(folder: &Path, ports: &Ports) -> String {
         ("@people@", people),
         ("@authority@", authority.display().to_string()),
         ("@smtp@", ports.smtp.to_string()),
+        ("@submission@", ports.submission.to_string()),
+        ("@submissions@", ports.submissions.to_string()),
         ("@imap@", ports.imap.to_string()),
         ("@imaps@", ports.imaps.to_string()),
         ("@pid@", std::process::id().to_string()),
@@ -235,16 +247,18 @@ mod tests {
     fn the_default_ports_are_those_of_the_manual_and_a_base_moves_all_of_them() {
         let of = |base| {
             let ports = Ports::new(base);
-            (ports.smtp, ports.imap, ports.imaps)
+            (ports.smtp, ports.submission, ports.submissions, ports.imap, ports.imaps)
         };
-        assert_eq!(of(None), (2525, 2143, 2993));
-        assert_eq!(of(Some(PORT_BASE_MAX)), (64_567, 64_685, 65_535));
+        assert_eq!(of(None), (2525, 2587, 2465, 2143, 2993));
+        assert_eq!(of(Some(PORT_BASE_MAX)), (64_567, 65_129, 65_007, 64_685, 65_535));
     }
 
     #[test]
     fn the_welcome_leaves_no_place_open() {
         let text = welcome(Path::new("/tmp/demo"), &Ports::new(None));
-        assert!(!text.lines().any(|line| line.contains("@folder") || line.contains("@imap")));
+        assert!(!text.lines().any(|line| {
+            ["@folder", "@imap", "@submission"].iter().any(|name| line.contains(name))
+        }));
         assert!(text.contains("\n  anna    anna-demo "), "{text}");
     }
 }

@@ -33,6 +33,11 @@ impl Key {
 }
 
 impl Fingerprint {
+    /// Itself: bytes that nobody can compute without the key.
+    pub fn bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     /// A number below `end` (at least 1) that depends on all of the parts.
     pub fn below(self, end: usize) -> usize {
         let mut number = [0; 8];

@@ -3,6 +3,8 @@
 //! costs. Knows no protocol.
 
 pub mod cache;
+pub mod salts;
+mod scram;
 pub mod throttle;
 
 use std::net::IpAddr;
@@ -47,6 +49,8 @@ struct Shared {
     directory: watch::Receiver<Arc<Directory>>,
     clock: Arc<dyn Clock>,
     key: Key,
+    /// For what is told of unknown users.
+    salts: Key,
     throttle: Mutex<Throttle>,
     successes: Mutex<Cache>,
     verifications: AtomicU64,
@@ -76,6 +80,7 @@ impl Authenticator {
         let shared = Shared {
             directory,
             clock,
+            salts: Key(key),
             key: Key(key),
             throttle: Mutex::default(),
             successes: Mutex::default(),
@@ -88,10 +93,27 @@ impl Authenticator {
         }
     }
 
+    /// Salts of unknown users will be made with this key, which should outlive the process.
+    pub fn with_salts(mut self, key: Key) -> Authenticator {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.salts = key;
+        }
+        self
+    }
+
     /// The answer to what an exchange asks; see `login`.
     pub async fn answer(&self, peer: IpAddr, question: &Question) -> Answer {
-        let Question::Password { login, password } = question;
-        match self.login(peer, login, &password.0).await {
+        let outcome = match question {
+            Question::Password { login, password } => self.login(peer, login, &password.0).await,
+            Question::Keys { login } => match self.shared.scram_keys(peer, login) {
+                Ok(keys) => return Answer::Keys(Box::new(keys)),
+                Err(error) => Err(error),
+            },
+            Question::Proof { login, proof } => {
+                held_back(self.shared.proven(peer, login, proof)).await
+            }
+        };
+        match outcome {
             Ok(user) => Answer::Accepted(user),
             Err(LoginError::Wrong) => Answer::Wrong,
             Err(LoginError::TryLater) => Answer::TryLater,
@@ -106,11 +128,7 @@ impl Authenticator {
         login: &str,
         password: &[u8],
     ) -> Result<Login, LoginError> {
-        let (outcome, delay) = self.attempt(peer, login, password).await;
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
-        }
-        outcome
+        held_back(self.attempt(peer, login, password).await).await
     }
 
     /// How many passwords have been verified since the start.
@@ -200,11 +218,22 @@ impl Shared {
     fn fail(&self, claim: &Claim) -> Verified {
         let now = self.clock.now();
         let delay = locked(&self.throttle).failed(claim.peer, &claim.login, now);
-        // an unknown login may be a password in the wrong field, so it is not logged
-        let login = claim.is_known.then_some(claim.login.as_str());
-        tracing::warn!(peer = %claim.peer, login, "login failed");
+        log_failure(claim.peer, claim.is_known.then_some(&claim.login));
         (Err(LoginError::Wrong), delay)
     }
+}
+
+/// An unknown login may be a password in the wrong field, so it is not logged.
+fn log_failure(peer: IpAddr, known: Option<&Login>) {
+    tracing::warn!(%peer, login = known.map(Login::as_str), "login failed");
+}
+
+/// The outcome, once it may be told.
+async fn held_back((outcome, delay): Verified) -> Result<Login, LoginError> {
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    outcome
 }
 
 /// A panic in another thread leaves counts that are still good.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::mail::id::Timestamp;
+use crate::sasl::scram::Proof;
 use crate::sys::ManualClock;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -195,4 +196,108 @@ async fn what_is_too_long_is_wrong_without_a_verification() {
     let longest = "a".repeat(LOGIN_BYTES_MAX);
     assert_eq!(rig.outcome(HERE, &longest, "x").await, Err(LoginError::Wrong));
     assert_eq!(rig.authenticator.verifications(), 1);
+}
+
+/// anna's and ben's keys for SCRAM; carla's hash is of another kind.
+fn with_scram() -> Arc<Directory> {
+    let keys = |password: &[u8]| crate::directory::scram::hash(password).expect("hashed").0;
+    let user = |login: &str, hash: String| {
+        format!("[[user]]\nlogin = \"{login}\"\nname = \"{login}\"\npassword = \"{hash}\"\n")
+    };
+    let text = [user("anna", keys(b"anna's")), user("ben", keys(b"ben's"))].concat()
+        + &user("carla", password::hash(b"carla's").expect("hashed").0);
+    Arc::new(crate::directory::file::parse(&text, Path::new("d.toml")).expect("valid"))
+}
+
+impl Rig {
+    async fn keys(&self, login: &str) -> Result<crate::sasl::scram::Keys, Answer> {
+        match self.authenticator.answer(HERE, &Question::Keys { login: login.into() }).await {
+            Answer::Keys(keys) => Ok(*keys),
+            other => Err(other),
+        }
+    }
+
+    /// Without the wait.
+    fn proven(&self, login: &str, proof: Proof) -> Result<Login, LoginError> {
+        self.authenticator.shared.proven(HERE, login, &proof).0
+    }
+
+    fn stored_key(&self, login: &str) -> Proof {
+        let directory = self.declare.borrow();
+        let user = directory.users.get(&Login::new(login)).expect("declared");
+        Proof::Right(user.password.scram_keys().expect("keys").stored_key)
+    }
+}
+
+#[tokio::test]
+async fn a_right_proof_logs_in_whom_it_belongs_to_and_nobody_else() {
+    let rig = rig();
+    rig.declare.send_replace(with_scram());
+    let anna = rig.stored_key("anna");
+    assert_eq!(rig.proven("ANNA", anna.clone()), Ok(Login::new("anna")));
+    assert_eq!(rig.proven("ben", anna.clone()), Err(LoginError::Wrong));
+    assert_eq!(rig.proven("bert", anna.clone()), Err(LoginError::Wrong));
+    assert_eq!(rig.proven("carla", anna.clone()), Err(LoginError::Wrong));
+    assert_eq!(rig.proven("anna", Proof::Wrong), Err(LoginError::Wrong));
+    assert!(rig.outcome(HERE, "anna", "anna's").await.is_ok(), "and the password itself fits");
+    rig.declare.send_replace(with_scram());
+    assert_eq!(rig.proven("anna", anna), Err(LoginError::Wrong), "the stored keys are others now");
+}
+
+#[tokio::test]
+async fn unknown_users_have_a_salt_as_others_have_and_keep_it() {
+    let rig = rig();
+    rig.declare.send_replace(with_scram());
+    let anna = rig.keys("anna").await.expect("keys");
+    for login in ["bert", "carla", "postmaster"] {
+        let (one, two) = (rig.keys(login).await, rig.keys(login).await);
+        let (one, two) = (one.expect("keys"), two.expect("keys"));
+        assert_eq!((one.iterations, one.salt.len()), (anna.iterations, anna.salt.len()));
+        assert!(one.salt == two.salt && one.nonce != two.nonce && one.salt != anna.salt);
+        let guessed = Proof::Right(one.stored_key);
+        assert_eq!(rig.proven(login, guessed), Err(LoginError::Wrong), "{login}");
+    }
+    let mut salts = Vec::new();
+    for _start in 0..2 {
+        let authenticator = Authenticator::new(rig.declare.subscribe(), rig.clock.clone());
+        let authenticator = authenticator.with_salts(cache::Key([1; 32]));
+        let question = Question::Keys { login: "bert".into() };
+        if let Answer::Keys(keys) = authenticator.answer(HERE, &question).await {
+            salts.push(keys.salt);
+        }
+    }
+    assert!(salts.len() == 2 && salts[0] == salts[1], "also over a restart");
+}
+
+#[tokio::test]
+async fn proofs_are_slowed_and_refused_as_passwords_are() {
+    let rig = rig();
+    rig.declare.send_replace(with_scram());
+    for _ in 0..throttle::PAIR_FAILURES_MAX {
+        assert_eq!(rig.proven("anna", Proof::Wrong), Err(LoginError::Wrong));
+    }
+    let anna = rig.stored_key("anna");
+    assert_eq!(rig.proven("anna", anna), Err(LoginError::TryLater));
+    assert_eq!(rig.keys("anna").await.err(), Some(Answer::TryLater));
+    let refused = rig.outcome(HERE, "anna", "anna's").await;
+    assert_eq!(refused, Err(LoginError::TryLater), "the same count");
+    let ben = rig.stored_key("ben");
+    assert_eq!(rig.proven("ben", ben), Ok(Login::new("ben")));
+}
+
+#[tokio::test]
+async fn a_name_that_is_too_long_has_no_keys() {
+    let rig = rig();
+    rig.declare.send_replace(with_scram());
+    assert!(rig.keys(&"a".repeat(LOGIN_BYTES_MAX)).await.is_ok());
+    assert_eq!(rig.keys(&"a".repeat(LOGIN_BYTES_MAX + 1)).await.err(), Some(Answer::Wrong));
+}
+
+#[test]
+fn scram_is_offered_only_where_every_user_has_keys() {
+    let mut directory = Directory::clone(&with_scram());
+    assert!(!directory.all_have_scram_keys());
+    directory.users.remove(&Login::new("carla"));
+    assert!(directory.all_have_scram_keys());
+    assert!(!Directory::default().all_have_scram_keys(), "nobody has them");
 }

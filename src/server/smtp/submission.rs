@@ -22,7 +22,9 @@ pub(super) fn offer(peer: &Peer, shared: &Shared) -> LoginOffer {
         PlaintextLogin::Loopback if peer.is_on_this_machine() => InClear::Taken,
         PlaintextLogin::Loopback | PlaintextLogin::Never => InClear::Refused,
     };
-    LoginOffer { mechanisms: Mechanism::ALL.to_vec(), in_clear }
+    let scram = shared.directory.borrow().all_have_scram_keys();
+    let is_offered = |m: &Mechanism| scram || *m != Mechanism::ScramSha256;
+    LoginOffer { mechanisms: Mechanism::ALL.into_iter().filter(is_offered).collect(), in_clear }
 }
 
 impl Driver {
