@@ -3,6 +3,7 @@
 //! it.
 
 pub mod dkim;
+pub mod mta_sts;
 
 use std::net::SocketAddr;
 

@@ -8,6 +8,7 @@ pub mod folders;
 pub mod imap;
 pub mod listener;
 pub mod login;
+pub mod mta_sts;
 pub mod ports;
 pub mod retention;
 pub mod self_signed;
