@@ -108,30 +108,44 @@ impl Policies {
         if !name::is_domain(&domain) {
             return Applied::None;
         }
-        let records = self.names.texts(&format!("_mta-sts.{domain}")).await.unwrap_or_default();
-        let Some(id) = record_id(&records) else { return self.present(&domain) };
-        if !self.must_fetch(&domain, &id) {
-            return self.present(&domain);
+        match self.record(&domain).await {
+            Some(id) => self.current(&domain, &id).await,
+            None => self.present(&domain),
         }
-        let turn = self.known().fetching.entry(domain.clone()).or_default().clone();
+    }
+
+    /// Fetches again what is older than a day, also of domains that nobody writes to and of those
+    /// whose record is hidden from us: to be called once a day, beside everything else. So nobody
+    /// gains who cuts us off shortly before a policy ends. RFC 8461 §3.3, RFC 8461 §10.2
+    pub async fn refresh(&self) {
+        let kept: Vec<(String, Kept)> =
+            self.known().kept.iter().map(|(domain, kept)| (domain.clone(), kept.clone())).collect();
+        for (domain, kept) in kept {
+            let id = self.record(&domain).await.unwrap_or(kept.id);
+            self.current(&domain, &id).await;
+        }
+    }
+
+    /// The `id` of the domain's record.
+    async fn record(&self, domain: &str) -> Option<String> {
+        let records = self.names.texts(&format!("_mta-sts.{domain}")).await;
+        record_id(&records.unwrap_or_default())
+    }
+
+    /// The policy that belongs to this record, fetched when what is kept is not enough.
+    async fn current(&self, domain: &str, id: &str) -> Applied {
+        if !self.must_fetch(domain, id) {
+            return self.present(domain);
+        }
+        let turn = self.known().fetching.entry(domain.to_owned()).or_default().clone();
         let applied = {
             let _turn = turn.lock().await;
-            self.fetched(&domain, &id).await
+            self.fetched(domain, id).await
         };
         drop(turn);
         // Also of those who were given up while they waited.
         self.known().fetching.retain(|_, turn| Arc::strong_count(turn) > 1);
         applied
-    }
-
-    /// Fetches again what is older than a day, also of domains that nobody writes to: to be called
-    /// once a day. So nobody who cuts us off shortly before a policy ends gains by it.
-    /// RFC 8461 §3.3, RFC 8461 §10.2
-    pub async fn refresh(&self) {
-        let domains: Vec<String> = self.known().kept.keys().cloned().collect();
-        for domain in domains {
-            self.policy_for(&domain).await;
-        }
     }
 
     /// Fetches, unless somebody else has done so meanwhile.

@@ -310,6 +310,9 @@ async fn policies_are_refreshed_without_anybody_writing() {
         assert_eq!(world.fetches(), fetches, "after {days} days");
     }
     world.record(None);
+    world.at(NOW + 18 * 24 * 3600);
+    policies.refresh().await;
+    assert_eq!(world.fetches(), 4, "whoever hides the record gains nothing");
     assert!(enforced(&policies.policy_for(DOMAIN).await), "its week has begun again");
 }
 
