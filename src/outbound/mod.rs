@@ -6,14 +6,15 @@
 //! that are, `schedule` what came of it, `report` what the sender is told.
 
 pub mod agenda;
+pub mod dkim;
+pub mod mta_sts;
 pub mod next_hop;
 pub mod plan;
 pub mod report;
 pub mod routes;
 pub mod schedule;
-
-pub mod dkim;
 pub mod verified;
+
 
 use std::net::SocketAddr;
 

@@ -10,6 +10,7 @@ pub mod imap;
 mod inherited;
 pub mod listener;
 pub mod login;
+pub mod mta_sts;
 pub mod ports;
 pub mod queue;
 pub mod relay;

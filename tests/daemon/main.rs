@@ -123,6 +123,25 @@ fn a_reload_waits_for_a_directory_that_is_being_written() -> Outcome {
 }
 
 #[test]
+fn dkim_keys_are_read_on_reload_and_at_start() -> Outcome {
+    let mut daemon = Daemon::start("dkim", &Directory::default())?;
+    daemon.make_dkim_keys()?;
+    daemon.signal("HUP")?;
+    daemon.logged("DKIM keys read keys=2")?;
+    daemon.damage_dkim_key()?;
+    daemon.signal("HUP")?;
+    let line = daemon.logged("new DKIM keys refused, the old ones stay")?;
+    assert!(line.contains("postfach.toml:14:7: ") && line.contains("BEGIN PRIVATE"), "{line}");
+    daemon.signal("TERM")?;
+    assert!(daemon.wait_for_end()?.success());
+    let refused = daemon.second()?;
+    assert_eq!(refused.status.code(), Some(78));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("postfach.toml:14:7: the DKIM key "), "{said}");
+    Ok(())
+}
+
+#[test]
 fn sigterm_says_bye_and_ends_with_success() -> Outcome {
     let mut daemon = Daemon::start("term", &Directory::default())?;
     let mut anna = Imap::login(&daemon, "anna")?;

@@ -108,6 +108,22 @@ impl Daemon {
         Ok(fs::write(self.folder.join("directory.toml"), text)?)
     }
 
+    /// Runs `dkim-key` and puts the lines that it prints into the config.
+    pub(crate) fn make_dkim_keys(&self) -> Outcome {
+        let config = self.folder.join("postfach.toml");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postfach"));
+        command.args(["dkim-key", "--domain", "example.org", "--selector", "s", "--config"]);
+        let printed = String::from_utf8(command.arg(&config).output()?.stdout)?;
+        let lines = printed.find("[[dkim]]").map(|at| &printed[at..]);
+        let lines = lines.ok_or_else(|| format!("no [[dkim]] in {printed}"))?;
+        Ok(fs::write(&config, format!("{}{lines}", fs::read_to_string(&config)?))?)
+    }
+
+    /// Makes one of those keys useless.
+    pub(crate) fn damage_dkim_key(&self) -> Outcome {
+        Ok(fs::write(self.folder.join("data/dkim/example.org.s-rsa.pem"), "damaged")?)
+    }
+
     pub(crate) fn signal(&self, name: &str) -> Outcome {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args([format!("-{name}"), pid]).status()?;
