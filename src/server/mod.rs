@@ -9,6 +9,7 @@ mod inherited;
 pub mod listener;
 pub mod login;
 pub mod ports;
+mod reserve;
 pub mod retention;
 pub mod self_signed;
 pub mod serve;
