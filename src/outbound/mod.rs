@@ -15,7 +15,6 @@ pub mod routes;
 pub mod schedule;
 pub mod verified;
 
-
 use std::net::SocketAddr;
 
 /// A server to talk to.

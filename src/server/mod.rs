@@ -14,6 +14,7 @@ pub mod mta_sts;
 pub mod ports;
 pub mod queue;
 pub mod relay;
+mod reserve;
 pub mod retention;
 pub mod self_signed;
 pub mod serve;

@@ -23,6 +23,7 @@ use super::inherited::SocketFault;
 use super::listener::{self, Service};
 use super::login::{Authenticator, salts};
 use super::ports::{self, Ports};
+use super::reserve;
 use super::retention;
 use super::services::{self, CannotListen, Sockets};
 use super::signals::{self, Request, Signals};
@@ -341,7 +342,9 @@ async fn open_store(
     clock: Arc<dyn Clock>,
 ) -> Result<(Arc<dyn Store>, StoreThread), Failure> {
     let data_dir = config.data_dir.clone();
-    let opening = move || embedded::open(&data_dir, embedded::Options::default(), clock);
+    let open =
+        move |folder: &Path| embedded::open(folder, embedded::Options::default(), clock.clone());
+    let opening = move || reserve::opening(&data_dir, || open(&data_dir));
     let opened = tokio::task::spawn_blocking(opening).await;
     let (store, writer) =
         opened.map_err(|e| Failure::System("opening the store", io::Error::other(e)))??;

@@ -96,12 +96,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // In tls.rs it is rustls's module of this name.
     (
         "aws-lc-rs",
-        &[
-            "src/sasl/scram.rs",
-            "src/directory/scram.rs",
-            "src/outbound/dkim/",
-            "src/server/tls.rs",
-        ],
+        &["src/sasl/scram.rs", "src/directory/scram.rs", "src/outbound/dkim/", "src/server/tls.rs"],
     ),
     ("stringprep", &["src/directory/scram.rs"]),
     ("sd-notify", &["src/server/"]),
