@@ -10,6 +10,7 @@ pub mod listener;
 pub mod login;
 pub mod ports;
 pub mod queue;
+pub mod relay;
 pub mod retention;
 pub mod self_signed;
 pub mod serve;

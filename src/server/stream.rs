@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 /// How long a peer may take for the TLS handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,7 +35,23 @@ impl Stream {
         };
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket));
         match handshake.await {
-            Ok(stream) => Ok(Stream::Tls(Box::new(stream?))),
+            Ok(stream) => Ok(Stream::Tls(Box::new(stream?.into()))),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "TLS handshake timed out")),
+        }
+    }
+
+    /// Does the client's side of the handshake, within `HANDSHAKE_TIMEOUT`. What the server sent
+    /// before it must have been thrown away by the caller. RFC 3207 §4.2
+    pub async fn connect(
+        self,
+        connector: &TlsConnector,
+        server: ServerName<'static>,
+    ) -> io::Result<Stream> {
+        let Stream::Plain(socket) = self else {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "TLS is active already"));
+        };
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, connector.connect(server, socket)).await {
+            Ok(stream) => Ok(Stream::Tls(Box::new(stream?.into()))),
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "TLS handshake timed out")),
         }
     }

@@ -48,6 +48,7 @@ const EVERYTHING: &[&str] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["src/server/", "src/main.rs"]),
     ("tokio-rustls", &["src/server/"]),
+    ("rustls-native-certs", &["src/server/relay/trust.rs"]),
     ("rcgen", &["src/server/self_signed.rs"]),
     ("mail-parser", &["src/mail/message/"]),
     ("mail-builder", &["src/admin/"]),
@@ -68,7 +69,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("memchr", &["src/mail/", "src/imap/", "src/smtp/", "src/outbound/report/"]),
     ("unicode-normalization", &["src/mail/fold.rs"]),
     ("encoding_rs", &["src/mail/fold.rs"]),
-    ("base64", &["src/imap/", "src/sasl/"]),
+    ("base64", &["src/imap/", "src/sasl/", "src/smtp/client/"]),
     ("hickory-resolver", &["src/server/dns.rs"]),
     ("serde", ANYWHERE),
     ("toml", &["src/config/", "src/directory/"]),

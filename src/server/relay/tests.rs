@@ -1,0 +1,1 @@
+//! Tests of sending, against a scripted server.

@@ -1,0 +1,102 @@
+//! Which certificates are good: those of the authorities that this machine trusts, or, where TLS is
+//! opportunistic, any.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+use crate::server::tls::{TlsFault, provider, read_chain};
+
+/// The two ways to do a handshake.
+pub(super) struct Trust {
+    /// The certificate is for the server's name, and an authority has signed it.
+    pub(super) verified: TlsConnector,
+    /// Any certificate: better than none, as long as nobody stands between. RFC 7435
+    pub(super) any: TlsConnector,
+}
+
+impl Trust {
+    /// Reads this machine's authorities, and those of a PEM file.
+    pub(super) fn load(authorities: Option<&Path>) -> Result<Trust, TlsFault> {
+        let fault = |path: &Path, error: &Error| TlsFault::of(path, error);
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::warn!(%error, "an authority of this machine cannot be read");
+        }
+        let (added, ignored) = roots.add_parsable_certificates(found.certs);
+        tracing::debug!(added, ignored, "authorities of this machine");
+        if let Some(path) = authorities {
+            for certificate in read_chain(path)? {
+                roots.add(certificate).map_err(|error| fault(path, &error))?;
+            }
+        }
+        let builder = || {
+            ClientConfig::builder_with_provider(provider())
+                .with_safe_default_protocol_versions()
+                .map_err(|error| fault(Path::new("TLS"), &error))
+        };
+        let verified = builder()?.with_root_certificates(roots).with_no_client_auth();
+        let any = builder()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider())))
+            .with_no_client_auth();
+        Ok(Trust {
+            verified: TlsConnector::from(Arc::new(verified)),
+            any: TlsConnector::from(Arc::new(any)),
+        })
+    }
+}
+
+/// Takes any certificate, but its owner must be at the other end: the handshake's signature is
+/// checked all the same.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

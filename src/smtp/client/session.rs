@@ -1,0 +1,573 @@
+//! One connection to a server: greeting, EHLO, STARTTLS, AUTH, then one mail after another.
+//! RFC 5321 §3.1
+//!
+//! Pure: the driver brings bytes and the time, writes what `take_output` gives and performs the
+//! steps. Everything that ends the connection ends in a fate for each recipient: nothing that was
+//! begun is left without an answer.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::fate::Host;
+use super::login::{Credentials, Exchange, PlainLogin};
+use super::offer::Offer;
+use super::reply::{Class, ReplyReader, ServerReply};
+use super::stuffing::Stuffer;
+use super::transaction::{Aim, Next, Terms, Transaction, UNASKED};
+use super::{Fate, Mail, MailRecipient, Timeouts, Told, Verification};
+use crate::mail::address::Address;
+use crate::mail::id::Timestamp;
+use crate::mail::transport::Body;
+
+/// What a session has to know of its surroundings.
+#[derive(Clone)]
+pub struct Settings {
+    /// Our name, for EHLO.
+    pub hostname: String,
+    /// The server's, for reports.
+    pub server: String,
+    /// Whether the bytes are, or are to be, protected.
+    pub tls: Tls,
+    /// What we log in with; `None`: we do not.
+    pub credentials: Option<Credentials>,
+    /// Whether we do so without TLS.
+    pub plain_login: PlainLogin,
+    /// Whether PIPELINING is used where it is offered.
+    pub pipelining: Pipelining,
+    /// How long each answer may take.
+    pub timeouts: Timeouts,
+}
+
+/// Whether the bytes are, or are to be, protected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tls {
+    /// They are not to be.
+    Never,
+    /// By STARTTLS, if it is offered.
+    IfOffered,
+    /// By STARTTLS, or there will be no mail.
+    Required,
+    /// They are.
+    Active,
+}
+
+/// Whether PIPELINING is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pipelining {
+    /// Where it is offered.
+    AsOffered,
+    /// Not: this server has lost commands before.
+    Never,
+}
+
+/// What the driver has to do. Steps are levels, not edges: asked again, the same one comes.
+#[must_use]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Write the output, then bring bytes, `expire` at the deadline, or `lost`.
+    NeedInput,
+    /// Do the handshake, call `tls_started`. RFC 3207 §4
+    StartTls,
+    /// Everything is prepared: call `send`, `verify` or `quit`.
+    Ready,
+    /// The server does not serve us; `Close` follows.
+    Unavailable(Told),
+    /// Bring all of the content by `content`, then call `content_end`; or `abandon`.
+    Content,
+    /// The mail is done with: the fates, in the order of its recipients.
+    Done(Vec<Fate>),
+    /// What the server says about a recipient.
+    Verified(Verification),
+    /// The connection, idle before this mail, was dead: nothing has been done; `Close` follows.
+    Stale,
+    /// Close the connection.
+    Close,
+}
+
+/// Why no more bytes come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Lost {
+    /// The server closed the connection.
+    Closed,
+    /// The system says so.
+    Broken(String),
+}
+
+/// A connection.
+pub struct Session {
+    settings: Settings,
+    host: Host,
+    offer: Offer,
+    reader: ReplyReader,
+    phase: Phase,
+    /// Transactions begun.
+    begun: u32,
+    /// The last transaction was left open, so the next one begins with RSET.
+    reset: bool,
+    /// The connection failed while replies to commands that went out together were awaited.
+    suspect: bool,
+    deadline: Timestamp,
+    output: Vec<u8>,
+    queue: VecDeque<Step>,
+}
+
+/// What is awaited.
+enum Phase {
+    Greeting,
+    Ehlo,
+    Helo,
+    StartTls,
+    /// The driver does the handshake.
+    Handshake,
+    Auth(Exchange),
+    Ready,
+    Envelope(Box<Transaction>),
+    /// The driver brings the content.
+    Content(Box<Transaction>, Stuffer),
+    /// The final reply.
+    End(Box<Transaction>),
+    /// The reply to a single dot; nobody's fate hangs on it.
+    Dot(Box<Transaction>),
+    Quit,
+    Closed,
+}
+
+impl Session {
+    /// A connection that has just been made; the server speaks first.
+    pub fn new(settings: Settings, now: Timestamp) -> Session {
+        let host = Host { name: settings.server.clone(), dsn: false };
+        let deadline = after(now, settings.timeouts.greeting);
+        Session {
+            settings,
+            host,
+            offer: Offer::default(),
+            reader: ReplyReader::default(),
+            phase: Phase::Greeting,
+            begun: 0,
+            reset: false,
+            suspect: false,
+            deadline,
+            output: Vec::new(),
+            queue: VecDeque::new(),
+        }
+    }
+
+    /// Takes bytes from the start of `input`; says how many, and what to do.
+    pub fn step(&mut self, input: &[u8], now: Timestamp) -> (usize, Step) {
+        let mut used = 0;
+        loop {
+            if let Some(step) = self.queue.pop_front() {
+                return (used, step);
+            }
+            let rest = &input[used..];
+            match self.phase {
+                Phase::Closed => return (input.len(), Step::Close),
+                // What comes before the handshake is part of it.
+                Phase::Handshake => return (used, Step::StartTls),
+                _ => {}
+            }
+            if rest.is_empty() {
+                return (used, self.level());
+            }
+            let (taken, reply) = self.reader.feed(rest);
+            used += taken;
+            match reply {
+                Some(Ok(reply)) => self.reply(&reply, &input[used..], now),
+                Some(Err(fault)) => self.broken(fault.text()),
+                None => {}
+            }
+        }
+    }
+
+    /// What is to be written before bytes are awaited. May hold a password: never to be logged.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+
+    /// Bytes of output that wait.
+    pub fn output_bytes(&self) -> usize {
+        self.output.len()
+    }
+
+    /// The handshake is done: everything said before it is forgotten. RFC 3207 §4.2
+    pub fn tls_started(&mut self, now: Timestamp) {
+        self.settings.tls = Tls::Active;
+        self.reader = ReplyReader::default();
+        self.ehlo(now);
+    }
+
+    /// Begins to send a mail. In `Step::Ready` only.
+    pub fn send(&mut self, mail: &Mail, now: Timestamp) {
+        self.begin(mail, Aim::Deliver, now);
+    }
+
+    /// Asks whether a recipient's mail would be taken, and sends none. In `Step::Ready` only.
+    pub fn verify(&mut self, reverse_path: Option<&Address>, to: &Address, now: Timestamp) {
+        let recipient = MailRecipient { address: to.clone(), notify: None, orcpt: None };
+        let mail = Mail {
+            reverse_path: reverse_path.cloned(),
+            recipients: vec![recipient],
+            envid: None,
+            ret: None,
+            body: Body::SevenBit,
+            smtputf8: false,
+            size_bytes: 0,
+        };
+        self.begin(&mail, Aim::Verify, now);
+    }
+
+    /// The next bytes of the content, as stored. In `Step::Content` only.
+    pub fn content(&mut self, bytes: &[u8], now: Timestamp) {
+        if let Phase::Content(_, stuffer) = &mut self.phase {
+            stuffer.push(bytes, &mut self.output);
+            self.wait(self.settings.timeouts.block, now);
+        }
+    }
+
+    /// The content is complete.
+    pub fn content_end(&mut self, now: Timestamp) {
+        if !self.reader.is_empty() {
+            return self.broken(UNASKED);
+        }
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Content(transaction, stuffer) => {
+                stuffer.finish(&mut self.output);
+                self.phase = Phase::End(transaction);
+                self.wait(self.settings.timeouts.end, now);
+            }
+            other => self.phase = other,
+        }
+    }
+
+    /// The content cannot be read to its end: the connection must go, for its end would be taken
+    /// for the content's.
+    pub fn abandon(&mut self, why: &str) {
+        let told = self.host.judged("4.3.0", why);
+        self.end(told);
+    }
+
+    /// Takes leave. RFC 5321 §4.1.1.10
+    pub fn quit(&mut self, now: Timestamp) {
+        self.output.extend_from_slice(b"QUIT\r\n");
+        self.phase = Phase::Quit;
+        self.wait(self.settings.timeouts.quit, now);
+    }
+
+    /// No more bytes come.
+    pub fn lost(&mut self, lost: Lost) {
+        let place = self.place();
+        let text = match lost {
+            Lost::Closed => format!("the server closed the connection {place}"),
+            Lost::Broken(why) => format!("connection lost {place}: {why}"),
+        };
+        let told = self.host.judged("4.4.2", text);
+        self.end(told);
+    }
+
+    /// The deadline has passed.
+    pub fn expire(&mut self) {
+        let text = format!("no answer in time {}", self.place());
+        let told = self.host.judged("4.4.2", text);
+        self.end(told);
+    }
+
+    /// When `expire` is due, unless bytes come before.
+    pub fn deadline(&self) -> Timestamp {
+        self.deadline
+    }
+
+    /// What the server offers.
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// Whether the bytes are protected.
+    pub fn is_protected(&self) -> bool {
+        self.settings.tls == Tls::Active
+    }
+
+    /// Whether another mail can be sent on this connection, as far as it is known here.
+    pub fn is_reusable(&self) -> bool {
+        let is_quiet = self.reader.is_empty() && self.queue.is_empty();
+        let is_allowed = self.offer.mails_max.is_none_or(|most| self.begun < most);
+        matches!(self.phase, Phase::Ready) && is_quiet && is_allowed
+    }
+
+    /// Whether the server may have lost commands that came together.
+    pub fn is_pipelining_suspect(&self) -> bool {
+        self.suspect
+    }
+
+    /// Transactions begun so far.
+    pub fn begun(&self) -> u32 {
+        self.begun
+    }
+
+    fn level(&self) -> Step {
+        match self.phase {
+            Phase::Ready => Step::Ready,
+            Phase::Content(..) => Step::Content,
+            _ => Step::NeedInput,
+        }
+    }
+
+    fn begin(&mut self, mail: &Mail, aim: Aim, now: Timestamp) {
+        if !self.reader.is_empty() {
+            return self.broken(UNASKED);
+        }
+        self.begun = self.begun.saturating_add(1);
+        let terms = Terms {
+            aim,
+            host: self.host.clone(),
+            offer: self.offer.clone(),
+            pipelining: self.offer.pipelining && self.settings.pipelining == Pipelining::AsOffered,
+            reset: self.reset,
+        };
+        let transaction = Box::new(Transaction::new(mail, terms));
+        if transaction.is_over() {
+            return self.finish(*transaction);
+        }
+        self.reset = true;
+        self.envelope(transaction, now);
+        if self.begun > 1 {
+            self.wait(self.settings.timeouts.reuse, now);
+        }
+    }
+
+    fn reply(&mut self, reply: &ServerReply, behind: &[u8], now: Timestamp) {
+        if reply.code == 421 && !matches!(self.phase, Phase::Quit) {
+            let told = self.host.said(reply);
+            return self.end(told);
+        }
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Greeting => match reply.class() {
+                Class::Positive => self.ehlo(now),
+                _ => self.refused(reply),
+            },
+            Phase::Ehlo => self.ehlo_reply(reply, now),
+            Phase::Helo => match reply.class() {
+                Class::Positive => self.offered(Offer::default(), now),
+                _ => self.refused(reply),
+            },
+            Phase::StartTls => self.starttls_reply(reply, behind, now),
+            Phase::Auth(exchange) => self.auth_reply(reply, exchange, now),
+            Phase::Envelope(transaction) => self.envelope_reply(reply, transaction, now),
+            Phase::Content(transaction, _) => self.early_reply(reply, transaction),
+            Phase::End(mut transaction) => match transaction.final_reply(reply) {
+                Next::Broken(why) => self.give_up(transaction, why),
+                _ => self.complete(*transaction),
+            },
+            Phase::Dot(transaction) => self.complete(*transaction),
+            Phase::Ready => self.broken(UNASKED),
+            Phase::Quit | Phase::Closed | Phase::Handshake => {}
+        }
+    }
+
+    fn ehlo(&mut self, now: Timestamp) {
+        let line = format!("EHLO {}\r\n", self.settings.hostname);
+        self.command(&line, Phase::Ehlo, now);
+    }
+
+    /// RFC 5321 §3.2
+    fn ehlo_reply(&mut self, reply: &ServerReply, now: Timestamp) {
+        match reply.class() {
+            Class::Positive => self.offered(Offer::parse(&reply.lines), now),
+            Class::Permanent => {
+                let line = format!("HELO {}\r\n", self.settings.hostname);
+                self.command(&line, Phase::Helo, now);
+            }
+            Class::Intermediate | Class::Transient => self.refused(reply),
+        }
+    }
+
+    fn offered(&mut self, offer: Offer, now: Timestamp) {
+        self.host.dsn = offer.dsn;
+        let starttls = offer.starttls;
+        self.offer = offer;
+        match self.settings.tls {
+            Tls::IfOffered | Tls::Required if starttls => {
+                self.command("STARTTLS\r\n", Phase::StartTls, now);
+            }
+            Tls::Required => {
+                self.unavailable("4.7.4", "the server does not offer STARTTLS");
+            }
+            Tls::Never | Tls::IfOffered | Tls::Active => self.login(now),
+        }
+    }
+
+    /// Nothing may come with the reply: it would be taken for what is said under TLS.
+    /// RFC 3207 §4.2
+    fn starttls_reply(&mut self, reply: &ServerReply, behind: &[u8], now: Timestamp) {
+        match (reply.class(), self.settings.tls) {
+            (Class::Positive, _) if behind.is_empty() => self.phase = Phase::Handshake,
+            (Class::Positive, _) => {
+                self.unavailable("4.7.5", "bytes came between STARTTLS and TLS");
+            }
+            (Class::Transient | Class::Permanent, Tls::IfOffered) => self.login(now),
+            _ => self.refused(reply),
+        }
+    }
+
+    /// RFC 4954 §4
+    fn login(&mut self, now: Timestamp) {
+        let Some(credentials) = &self.settings.credentials else {
+            self.phase = Phase::Ready;
+            return;
+        };
+        let is_safe = self.is_protected() || self.settings.plain_login == PlainLogin::Allowed;
+        if !is_safe {
+            return self.unavailable("4.7.11", "no password is sent without TLS");
+        }
+        match Exchange::new(credentials, &self.offer) {
+            Some((exchange, line)) => self.command(&line, Phase::Auth(exchange), now),
+            None => {
+                self.unavailable("4.7.4", "the server offers neither AUTH PLAIN nor AUTH LOGIN");
+            }
+        }
+    }
+
+    fn auth_reply(&mut self, reply: &ServerReply, mut exchange: Exchange, now: Timestamp) {
+        match reply.class() {
+            Class::Positive => self.phase = Phase::Ready,
+            Class::Intermediate => match exchange.answer() {
+                Some(line) => self.command(&line, Phase::Auth(exchange), now),
+                None => self.unavailable("4.5.0", "the server does not end AUTH"),
+            },
+            Class::Transient | Class::Permanent => self.refused(reply),
+        }
+    }
+
+    fn envelope(&mut self, mut transaction: Box<Transaction>, now: Timestamp) {
+        transaction.pump(&mut self.output);
+        self.wait(transaction.patience(&self.settings.timeouts), now);
+        self.phase = Phase::Envelope(transaction);
+    }
+
+    fn envelope_reply(
+        &mut self,
+        reply: &ServerReply,
+        mut transaction: Box<Transaction>,
+        now: Timestamp,
+    ) {
+        match transaction.reply(reply) {
+            Next::Envelope => self.envelope(transaction, now),
+            Next::Content => {
+                self.phase = Phase::Content(transaction, Stuffer::default());
+                self.wait(self.settings.timeouts.block, now);
+            }
+            Next::Dot => self.command(".\r\n", Phase::Dot(transaction), now),
+            Next::Over => self.finish(*transaction),
+            Next::Broken(why) => self.give_up(transaction, why),
+        }
+    }
+
+    /// A refusal before the end of the content counts; an acceptance of what was not sent does not.
+    fn early_reply(&mut self, reply: &ServerReply, mut transaction: Box<Transaction>) {
+        match reply.class() {
+            Class::Transient | Class::Permanent => {
+                let _ = transaction.final_reply(reply);
+                self.finish(*transaction);
+                self.phase = Phase::Closed;
+            }
+            Class::Positive | Class::Intermediate => self.give_up(transaction, UNASKED),
+        }
+    }
+
+    /// The server has ended the transaction itself.
+    fn complete(&mut self, transaction: Transaction) {
+        self.reset = false;
+        self.finish(transaction);
+    }
+
+    fn finish(&mut self, transaction: Transaction) {
+        let step = match transaction.aim() {
+            Aim::Deliver => Step::Done(transaction.fates()),
+            Aim::Verify => Step::Verified(transaction.verification()),
+        };
+        self.queue.push_back(step);
+        self.phase = Phase::Ready;
+    }
+
+    fn give_up(&mut self, transaction: Box<Transaction>, why: &str) {
+        self.phase = Phase::Envelope(transaction);
+        let told = self.host.judged("4.5.0", why);
+        self.end(told);
+    }
+
+    fn broken(&mut self, why: &str) {
+        let told = self.host.judged("4.5.0", format!("{why} ({})", self.place()));
+        self.end(told);
+    }
+
+    /// The server does not let us in, for now.
+    fn refused(&mut self, reply: &ServerReply) {
+        let told = self.host.said_for_now(reply);
+        self.leave(told);
+    }
+
+    /// We do not want to go on.
+    fn unavailable(&mut self, status: &str, text: &str) {
+        let told = self.host.judged(status, text);
+        self.leave(told);
+    }
+
+    /// The reply to QUIT would change nothing.
+    fn leave(&mut self, told: Told) {
+        self.output.extend_from_slice(b"QUIT\r\n");
+        self.close(Step::Unavailable(told));
+    }
+
+    fn close(&mut self, last: Step) {
+        self.queue.push_back(last);
+        self.phase = Phase::Closed;
+    }
+
+    /// Ends the connection, and with it what was begun.
+    fn end(&mut self, told: Told) {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Envelope(transaction) if transaction.is_untouched() && self.begun > 1 => {
+                self.close(Step::Stale);
+            }
+            Phase::Envelope(mut transaction)
+            | Phase::Content(mut transaction, _)
+            | Phase::End(mut transaction)
+            | Phase::Dot(mut transaction) => {
+                self.suspect = transaction.is_pipelined() && !told.is_reply;
+                transaction.interrupt(&told);
+                self.finish(*transaction);
+                self.phase = Phase::Closed;
+            }
+            Phase::Ready | Phase::Quit | Phase::Closed => {}
+            _ => self.close(Step::Unavailable(told)),
+        }
+    }
+
+    fn place(&self) -> &'static str {
+        match &self.phase {
+            Phase::Greeting => "before the greeting",
+            Phase::Ehlo => "after EHLO",
+            Phase::Helo => "after HELO",
+            Phase::StartTls | Phase::Handshake => "after STARTTLS",
+            Phase::Auth(_) => "during AUTH",
+            Phase::Envelope(transaction) => transaction.place(),
+            Phase::Content(..) => "during the content",
+            Phase::End(_) => "after the end of the content, so it may have taken the mail",
+            Phase::Dot(_) | Phase::Ready | Phase::Quit | Phase::Closed => "between mails",
+        }
+    }
+
+    fn command(&mut self, line: &str, phase: Phase, now: Timestamp) {
+        self.output.extend_from_slice(line.as_bytes());
+        self.phase = phase;
+        self.wait(self.settings.timeouts.command, now);
+    }
+
+    fn wait(&mut self, time: Duration, now: Timestamp) {
+        self.deadline = after(now, time);
+    }
+}
+
+fn after(now: Timestamp, time: Duration) -> Timestamp {
+    let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    Timestamp(now.0.saturating_add(micros))
+}
