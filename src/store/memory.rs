@@ -15,7 +15,10 @@ use super::queue::Queued;
 use super::rows::{Rows, Tombstone};
 use super::snapshot::Snapshot;
 use super::state::{Changed, Held, Loaded, State};
-use super::{Answer, Facts, FactsWanted, Mailbox, Status, Store, StoreError, Subscriptions};
+use super::{
+    Answer, Facts, FactsWanted, INSTANCES_OF_MAX, Instance, Mailbox, SAME_MESSAGE_ID_MAX, Status,
+    Store, StoreError, Subscriptions,
+};
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid};
@@ -93,6 +96,27 @@ impl Inner {
         rows.deleted.iter().for_each(|id| drop(self.tombstones.remove(id)));
         self.known.duplicate_keys.extend(rows.duplicate_keys);
         Ok(())
+    }
+
+    /// Looks at everything there is.
+    fn instances_of(&self, message_id: &str) -> Vec<Instance> {
+        let is_it = |stored: &Stored| {
+            stored.parsed.envelope.bare_message_id().is_some_and(|id| id == message_id)
+        };
+        let mut blobs: Vec<BlobId> =
+            self.blobs.iter().filter(|(_, stored)| is_it(stored)).map(|(id, _)| *id).collect();
+        blobs.sort_unstable_by(|a, b| b.cmp(a));
+        blobs.truncate(SAME_MESSAGE_ID_MAX);
+        let loaded = self.board.state.all().filter_map(|held| held.loaded().ok());
+        let entries = loaded.flat_map(|loaded| {
+            let mailbox = loaded.snapshot.mailbox;
+            let of_it = loaded.snapshot.iter().filter(|entry| blobs.contains(&entry.blob));
+            of_it.map(move |entry| Instance { mailbox, uid: entry.uid, blob: entry.blob })
+        });
+        let mut instances: Vec<Instance> = entries.collect();
+        instances.sort_unstable_by_key(|i| std::cmp::Reverse((i.blob, i.mailbox, i.uid)));
+        instances.truncate(INSTANCES_OF_MAX);
+        instances
     }
 
     fn facts(&self, blob: BlobId, wanted: FactsWanted) -> Facts {
@@ -208,6 +232,11 @@ impl Store for Memory {
             }
             Ok(messages)
         })
+    }
+
+    fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
+        let instances = self.inner().instances_of(message_id);
+        Box::pin(std::future::ready(Ok(instances)))
     }
 
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {

@@ -130,6 +130,23 @@ pub struct Facts {
     pub text: Option<Box<SearchText>>,
 }
 
+/// An instance of a message, found by what the message says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Instance {
+    /// Where.
+    pub mailbox: MailboxId,
+    /// Which there.
+    pub uid: Uid,
+    /// The message.
+    pub blob: BlobId,
+}
+
+/// Most messages of one Message-ID that are looked at: the newest. Whoever sends mail chooses the
+/// identifier, so there may be any number.
+pub const SAME_MESSAGE_ID_MAX: usize = 256;
+/// Most instances that `Store::instances_of` answers with.
+pub const INSTANCES_OF_MAX: usize = 1_000;
+
 /// A user's own choices of subscription; a mailbox without an entry is subscribed, if it is
 /// visible.
 pub type Subscriptions = BTreeMap<(Account, Folder), bool>;
@@ -181,6 +198,11 @@ pub trait Store: Send + Sync {
     /// Whole messages, each behind its trace fields, in the order asked for; what cannot be read is
     /// `None`. For many small messages at a time: ask for 512 KiB in all at most.
     fn messages<'a>(&'a self, wanted: &'a [(BlobId, TraceId)]) -> Answer<'a, Vec<Option<Vec<u8>>>>;
+
+    /// The instances of all messages with this Message-ID, which stands without angle brackets;
+    /// those of the newest message first. At most `INSTANCES_OF_MAX`, of `SAME_MESSAGE_ID_MAX`
+    /// messages.
+    fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>>;
 
     /// A user's subscriptions.
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions>;

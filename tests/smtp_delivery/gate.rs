@@ -13,7 +13,7 @@ use postfach::store::overlay::Overlay;
 use postfach::store::queue::Queued;
 use postfach::store::snapshot::Snapshot;
 use postfach::store::{
-    Answer, Facts, FactsWanted, Mailbox, Status, Store, StoreError, Subscriptions,
+    Answer, Facts, FactsWanted, Instance, Mailbox, Status, Store, StoreError, Subscriptions,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -101,6 +101,9 @@ impl Store for Gate {
     }
     fn watch_mailboxes(&self) -> watch::Receiver<u64> {
         self.inner.watch_mailboxes()
+    }
+    fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
+        self.inner.instances_of(message_id)
     }
     fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {
         self.inner.queued(id)

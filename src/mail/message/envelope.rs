@@ -29,7 +29,7 @@ pub(super) fn read(header: &[u8], budget: &mut Budget) -> Envelope {
             b"in-reply-to" => first(&mut envelope.in_reply_to, value),
             b"message-id" => first(&mut envelope.message_id, value),
             b"references" if envelope.references.is_empty() => {
-                envelope.references = references(value);
+                envelope.references = references(&unfold(value));
             }
             b"from" => addresses::read(value, &mut envelope.from, budget),
             b"sender" => addresses::read(value, &mut envelope.sender, budget),
@@ -72,10 +72,16 @@ fn default_to_from(envelope: &mut Envelope, budget: &mut Budget) {
     }
 }
 
-/// Identifiers without their angle brackets. Where there are no brackets at all, words with an `@`
-/// count: some programs leave the brackets out.
+impl Envelope {
+    /// The Message-ID without its angle brackets, as `References` of an answer names it.
+    pub fn bare_message_id(&self) -> Option<String> {
+        references(self.message_id.as_deref()?).into_iter().next()
+    }
+}
+
+/// Identifiers of an unfolded value, without their angle brackets. Where there are no brackets at
+/// all, words with an `@` count: some programs leave the brackets out.
 fn references(value: &[u8]) -> Vec<String> {
-    let value = unfold(value);
     let mut ids: Vec<&[u8]> = if value.contains(&b'<') {
         let after = value.split(|&byte| byte == b'<').skip(1);
         after.filter_map(|rest| rest.split(|&byte| byte == b'>').next()).collect()
@@ -143,6 +149,21 @@ mod tests {
             let read = envelope.date_micros.zip(envelope.date_day);
             assert_eq!(read.map(|(micros, day)| (micros / 1_000_000, day)), *expected, "{written}");
         }
+    }
+
+    #[test]
+    fn a_message_id_is_bare_without_its_brackets() {
+        let bare =
+            |value: &str| envelope(&format!("Message-ID: {value}\r\n\r\n")).bare_message_id();
+        assert_eq!(bare("<A.1@b>").as_deref(), Some("A.1@b"));
+        assert_eq!(bare(" (x) < a@b > <c@d>").as_deref(), Some("a@b"));
+        assert_eq!(bare("\r\n <a@b>").as_deref(), Some("a@b"));
+        assert_eq!(bare("a@b").as_deref(), Some("a@b"));
+        assert_eq!((bare("<>"), bare(""), bare("nothing")), (None, None, None));
+        let longest = "x".repeat(MESSAGE_ID_BYTES_MAX);
+        assert_eq!(bare(&format!("<{longest}>")), Some(longest.clone()));
+        assert_eq!(bare(&format!("<{longest}x>")), None);
+        assert_eq!(Envelope::default().bare_message_id(), None);
     }
 
     #[test]

@@ -126,6 +126,9 @@ contract! {
         an_account_has_a_limit_of_mailboxes_and_names_of_length
         subscriptions_are_each_users_own_and_outlive_the_mailbox
         grants_replace_each_other_and_are_watched;
+    lookup:
+        instances_are_found_by_message_id_wherever_they_are
+        a_message_id_that_stands_everywhere_is_answered_with_the_newest;
     queue:
         what_is_queued_can_be_read
         the_queue_is_listed_in_the_order_of_arrival

@@ -24,6 +24,8 @@ pub(super) struct Encoded {
     pub(super) structure: Vec<u8>,
     pub(super) fields: Vec<u8>,
     pub(super) text: Vec<u8>,
+    /// Digest of the Message-ID, if there is one.
+    pub(super) message_id: Option<i64>,
 }
 
 impl Encoded {
@@ -33,8 +35,15 @@ impl Encoded {
             structure: to_bytes(&parsed.structure)?,
             fields: parsed.fields.clone(),
             text: pack_text(&parsed.text)?,
+            message_id: parsed.envelope.bare_message_id().map(|id| message_id_digest(&id)),
         })
     }
+}
+
+/// What a Message-ID is looked up by: short, and not to be guessed together by accident.
+pub(super) fn message_id_digest(bare: &str) -> i64 {
+    let hash = blake3::hash(bare.as_bytes());
+    hash.as_bytes().iter().take(8).fold(0, |digest, byte| digest << 8 | i64::from(*byte))
 }
 
 /// A value in a form that `from_bytes` reads.

@@ -8,6 +8,7 @@
 
 mod encode;
 mod load;
+mod lookup;
 mod pack;
 mod persist;
 mod readers;
@@ -39,7 +40,9 @@ use super::overlay::Overlay;
 use super::queue::Queued;
 use super::snapshot::Snapshot;
 use super::state::{Contents, Loaded};
-use super::{Answer, Facts, FactsWanted, Mailbox, Status, Store, StoreError, Subscriptions};
+use super::{
+    Answer, Facts, FactsWanted, Instance, Mailbox, Status, Store, StoreError, Subscriptions,
+};
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid};
@@ -301,6 +304,11 @@ impl Store for Embedded {
             Ok(wanted.iter().map(|(blob, trace)| reader.message(*blob, *trace).ok()).collect())
         };
         Box::pin(self.0.readers.ask(read))
+    }
+
+    fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
+        let message_id = message_id.to_owned();
+        Box::pin(self.0.readers.ask(move |reader| reader.instances_of(&message_id)))
     }
 
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {

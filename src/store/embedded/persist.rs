@@ -78,6 +78,9 @@ fn put_facts(connection: &Connection, id: BlobId, encoded: &Encoded) -> rusqlite
     for (query, data) in tables {
         connection.prepare_cached(query)?.execute(params![id.0, data])?;
     }
+    if let Some(digest) = encoded.message_id {
+        connection.prepare_cached(sql::PUT_MESSAGE_ID)?.execute(params![digest, id.0])?;
+    }
     Ok(())
 }
 

@@ -4,13 +4,15 @@
 
 use std::time::Instant;
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
+use super::encode;
 use super::failure;
 use super::load::{self, PackRow};
 use super::pack::{HEADER_BYTES, Place};
 use super::writer::Writer;
 use crate::mail::id::Timestamp;
+use crate::mail::message::Envelope;
 use crate::store::apply::DUPLICATE_KEY_SECS;
 use crate::store::{StoreError, sql};
 
@@ -70,11 +72,25 @@ impl Writer {
     }
 
     fn remove(&self, freed: &Freed) -> rusqlite::Result<()> {
+        self.remove_message_id(freed.id)?;
         for query in sql::DELETE_MESSAGE {
             self.connection.prepare_cached(query)?.execute(params![freed.id])?;
         }
         let mut dead = self.connection.prepare_cached(sql::ADD_DEAD)?;
         dead.execute(params![freed.bytes.cast_signed(), freed.pack]).map(|_| ())
+    }
+
+    fn remove_message_id(&self, id: i64) -> rusqlite::Result<()> {
+        let mut envelope = self.connection.prepare_cached(sql::ENVELOPE)?;
+        let envelope =
+            envelope.query_row(params![id], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+        // What cannot be read was never written by us, and has no row.
+        let envelope: Option<Envelope> = envelope.and_then(|data| encode::from_bytes(&data).ok());
+        if let Some(bare) = envelope.and_then(|envelope| envelope.bare_message_id()) {
+            let mut delete = self.connection.prepare_cached(sql::DELETE_MESSAGE_ID)?;
+            delete.execute(params![encode::message_id_digest(&bare), id])?;
+        }
+        Ok(())
     }
 
     /// Moves some messages out of a pack that is mostly dead, and removes it when it is empty.

@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, Transaction, params};
 
-use super::failure;
+use super::{encode, failure};
+use crate::mail::message::Envelope;
 use crate::store::StoreError;
-use crate::store::sql::layout;
+use crate::store::sql::{self, layout};
 
 /// Makes the tables, or adds what is missing. A newer layout than ours is refused: its rows may
 /// mean something that we would destroy.
@@ -33,8 +34,26 @@ fn step_by_step(transaction: &Transaction<'_>, mut version: usize) -> rusqlite::
     while let Some(statements) = layout::next(&layout::SQLITE, version) {
         transaction.execute_batch(&statements)?;
         version += 1;
+        if version == 2 {
+            fill_message_ids(transaction)?;
+        }
     }
     transaction.pragma_update(None, "user_version", version as i64)
+}
+
+fn fill_message_ids(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut envelopes = transaction.prepare(sql::ALL_ENVELOPES)?;
+    let mut put = transaction.prepare(sql::PUT_MESSAGE_ID)?;
+    let mut rows = envelopes.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, data) = (row.get::<_, i64>(0)?, row.get_ref(1)?.as_blob()?);
+        // A damaged envelope is found when it is asked for; the rest of the store is not to suffer.
+        let Ok(envelope) = encode::from_bytes::<Envelope>(data) else { continue };
+        if let Some(bare) = envelope.bare_message_id() {
+            put.execute(params![encode::message_id_digest(&bare), id])?;
+        }
+    }
+    Ok(())
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {

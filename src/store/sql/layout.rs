@@ -73,7 +73,8 @@ CREATE INDEX duplicate_key_used ON duplicate_key (used);
 CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead BIGINT NOT NULL);
 ";
 
-/// The queue. `instances` of a message and of trace fields count its entries, too.
+/// The queue: `instances` of a message and of trace fields count its entries, too. Messages by
+/// Message-ID: `digest` is of the bare identifier, and different identifiers may share one.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
   id {id} PRIMARY KEY, blob BIGINT NOT NULL, trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
@@ -81,4 +82,7 @@ CREATE TABLE queue (
 CREATE TABLE queue_recipient (
   queue BIGINT NOT NULL, number BIGINT NOT NULL, data {bytes} NOT NULL,
   PRIMARY KEY (queue, number)){clustered};
+CREATE TABLE message_id (
+  digest BIGINT NOT NULL, message BIGINT NOT NULL, PRIMARY KEY (digest, message)){clustered};
+CREATE INDEX instance_blob ON instance (blob, mailbox, uid);
 ";

@@ -55,6 +55,7 @@ pub(super) const PUT_ENVELOPE: &str = "INSERT INTO envelope (id, data) VALUES ($
 pub(super) const PUT_STRUCTURE: &str = "INSERT INTO structure (id, data) VALUES ($1, $2)";
 pub(super) const PUT_FIELDS: &str = "INSERT INTO fields (id, data) VALUES ($1, $2)";
 pub(super) const PUT_TEXT: &str = "INSERT INTO search_text (id, data) VALUES ($1, $2)";
+pub(super) const PUT_MESSAGE_ID: &str = "INSERT INTO message_id (digest, message) VALUES ($1, $2)";
 pub(super) const PUT_TRACE: &str =
     "INSERT INTO trace (id, data, instances, freed) VALUES ($1, $2, $3, $4)";
 pub(super) const COUNT_TRACE: &str = "UPDATE trace SET instances = instances + $1,
@@ -104,11 +105,22 @@ pub(super) const FIELDS: &str =
     "SELECT id, data FROM fields WHERE id BETWEEN $1 AND $2 ORDER BY id";
 pub(super) const TEXTS: &str =
     "SELECT id, data FROM search_text WHERE id BETWEEN $1 AND $2 ORDER BY id";
+pub(super) const MESSAGES_BY_ID: &str =
+    "SELECT message FROM message_id WHERE digest = $1 ORDER BY message DESC LIMIT $2";
+pub(super) const ENVELOPE: &str = "SELECT data FROM envelope WHERE id = $1";
+pub(super) const INSTANCES_BY_BLOB: &str = "SELECT mailbox, uid FROM instance WHERE blob = $1
+  ORDER BY mailbox DESC, uid DESC LIMIT $2";
+
+// Upgrading.
+pub(super) const ALL_ENVELOPES: &str = "SELECT id, data FROM envelope ORDER BY id";
 
 // Sweeping.
 pub(super) const FREED_MESSAGES: &str =
     "SELECT id, pack, length FROM message WHERE freed <= $1 ORDER BY freed LIMIT $2";
-/// What goes with a message that no mailbox holds any more.
+/// Comes before the envelope goes, which says the digest.
+pub(super) const DELETE_MESSAGE_ID: &str =
+    "DELETE FROM message_id WHERE digest = $1 AND message = $2";
+/// What goes with a message that nothing refers to any more.
 pub(super) const DELETE_MESSAGE: [&str; 5] = [
     "DELETE FROM message WHERE id = $1",
     "DELETE FROM envelope WHERE id = $1",

@@ -1,0 +1,72 @@
+//! Finding messages by what they say.
+
+use super::*;
+use crate::store::{INSTANCES_OF_MAX, Instance, SAME_MESSAGE_ID_MAX};
+use SeenMode::PerUser;
+
+/// A message that says `Message-ID: <id>`.
+pub(in crate::store) fn identified(mailbox: MailboxId, text: &str, id: &str) -> Change {
+    let mut it = delivered(mailbox, text);
+    let parsed = Arc::make_mut(&mut it.message.parsed);
+    parsed.envelope.message_id = Some(format!("<{id}>").into_bytes());
+    Change::Delivered(Box::new(it))
+}
+
+impl Bench {
+    pub(in crate::store) async fn instances_of(&self, id: &str) -> Vec<Instance> {
+        self.store.instances_of(id).await.expect("answers")
+    }
+
+    async fn places_of(&self, id: &str) -> Vec<(MailboxId, u32)> {
+        self.instances_of(id).await.iter().map(|i| (i.mailbox, i.uid.0)).collect()
+    }
+}
+
+pub(super) async fn instances_are_found_by_message_id_wherever_they_are(bench: &Bench) {
+    let (support, sales) = (bench.inbox().await, bench.create(&inbox("Sales"), "").await);
+    let changes = vec![
+        delivery(support, "without"),
+        identified(support, "first", "a@x"),
+        identified(sales, "first", "a@x"),
+        identified(support, "second", "a@x"),
+        identified(support, "other", "A@x"),
+    ];
+    bench.commit(changes).await.expect("commits");
+    let newest_first = [(support, 3), (sales, 1), (support, 2)];
+    assert_eq!(bench.places_of("a@x").await, newest_first);
+    let second = bench.entry(support, 3).await.blob;
+    assert_eq!(bench.instances_of("a@x").await[0].blob, second);
+    assert_eq!(bench.places_of("A@x").await, [(support, 4)]);
+    assert_eq!((bench.places_of("<a@x>").await, bench.places_of("").await), (vec![], vec![]));
+    bench.one(Change::Copied(transfer((support, PerUser), (sales, PerUser), "2"))).await;
+    bench.one(Change::Moved(transfer((support, PerUser), (sales, PerUser), "3"))).await;
+    assert_eq!(bench.places_of("a@x").await, [(sales, 3), (sales, 2), (sales, 1), (support, 2)]);
+    bench.expunge(sales, "1,3").await;
+    assert_eq!(bench.places_of("a@x").await, [(sales, 2), (support, 2)]);
+    bench.one(Change::MailboxDeleted { mailbox: sales }).await;
+    assert_eq!(bench.places_of("a@x").await, [(support, 2)]);
+    bench.commit(vec![identified(support, "second", "a@x")]).await.expect("commits");
+    assert_eq!(bench.places_of("a@x").await, [(support, 5), (support, 2)]);
+}
+
+pub(super) async fn a_message_id_that_stands_everywhere_is_answered_with_the_newest(bench: &Bench) {
+    let mailbox = bench.inbox().await;
+    let many = |count: usize| (1..=count).map(|n| identified(mailbox, &n.to_string(), "a@x"));
+    bench.commit(many(SAME_MESSAGE_ID_MAX).collect()).await.expect("commits");
+    let uids = async || -> Vec<usize> {
+        bench.places_of("a@x").await.iter().map(|(_, uid)| *uid as usize).collect()
+    };
+    let newest_first = |first: usize| (first..first + SAME_MESSAGE_ID_MAX).rev();
+    assert!(uids().await.into_iter().eq(newest_first(1)), "all up to the limit");
+    bench.commit(vec![identified(mailbox, "one more", "a@x")]).await.expect("commits");
+    assert!(uids().await.into_iter().eq(newest_first(2)));
+
+    let same = |count: usize| (0..count).map(|_| identified(mailbox, "same", "b@x"));
+    bench.commit(same(INSTANCES_OF_MAX).collect()).await.expect("commits");
+    assert_eq!(bench.places_of("b@x").await.len(), INSTANCES_OF_MAX);
+    let before = bench.places_of("b@x").await;
+    bench.commit(same(1).collect()).await.expect("commits");
+    let after = bench.places_of("b@x").await;
+    assert_eq!((after.len(), after[0].1), (INSTANCES_OF_MAX, before[0].1 + 1));
+    assert_eq!(after[1..], before[..INSTANCES_OF_MAX - 1]);
+}
