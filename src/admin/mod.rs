@@ -5,6 +5,7 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod hash_password;
+pub mod queue;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -2,12 +2,14 @@
 //! is in `Shared`; the protocols themselves are pure and live in `smtp/` and `imap/`.
 
 pub mod connections;
+pub mod control;
 mod declared;
 pub mod dns;
 pub mod folders;
 pub mod imap;
 pub mod listener;
 pub mod login;
+mod outgoing;
 pub mod ports;
 pub mod queue;
 pub mod relay;

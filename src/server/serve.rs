@@ -17,9 +17,11 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use super::Shared;
 use super::connections::{Connections, Limits};
+use super::control;
 use super::declared::Declared;
 use super::listener::{self, Service};
 use super::login::Authenticator;
+use super::outgoing::Sending;
 use super::ports::{self, Ports};
 use super::retention;
 use super::services::{self, Sockets};
@@ -120,7 +122,8 @@ pub fn on_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T
         .block_on(work)
 }
 
-/// A daemon that is ready: store open, directory in force, listeners bound, nothing accepted yet.
+/// A daemon that is ready: store open, directory in force, listeners bound, queued mail on its way,
+/// nothing accepted yet.
 pub struct Daemon {
     config_path: PathBuf,
     config: Arc<Config>,
@@ -128,6 +131,7 @@ pub struct Daemon {
     declared: Declared,
     listeners: Vec<(TcpListener, Service)>,
     ports: Ports,
+    sending: Sending,
     shutdown: watch::Sender<bool>,
     writer: StoreThread,
     /// Held until the end.
@@ -163,6 +167,7 @@ impl Daemon {
             clock,
             counts: Connections::new(limits(&config)),
         });
+        let sending = Sending::start(&shared, &ports)?;
         Ok(Daemon {
             config_path: config_path.to_owned(),
             config,
@@ -170,6 +175,7 @@ impl Daemon {
             declared,
             listeners,
             ports,
+            sending,
             shutdown,
             writer,
             _lock: lock,
@@ -190,6 +196,7 @@ impl Daemon {
         for (listener, service) in std::mem::take(&mut self.listeners) {
             tokio::spawn(listener::run(listener, service, self.shared.clone()));
         }
+        self.open_control();
         for (name, addresses) in &self.ports.0 {
             tracing::info!(name, ?addresses, "listening");
         }
@@ -199,6 +206,20 @@ impl Daemon {
         signals::stopping();
         self.stop().await;
         ended
+    }
+
+    /// Mail goes its way without it, too.
+    fn open_control(&self) {
+        match control::Socket::open(&self.config.data_dir) {
+            Ok(socket) => {
+                let desk = control::Desk {
+                    store: self.shared.store.clone(),
+                    queue: self.sending.queue.clone(),
+                };
+                tokio::spawn(socket.serve(desk, self.shared.shutdown.clone()));
+            }
+            Err(error) => tracing::error!(%error, "no control socket: `postfach queue` is deaf"),
+        }
     }
 
     /// The life between start and stop.
@@ -266,11 +287,12 @@ impl Daemon {
         }
     }
 
-    /// No new connections; those there are told and may finish; then the store.
+    /// No new connections and attempts; those there are told and may finish; then the store.
     async fn stop(self) {
         tracing::info!(open = self.shared.counts.counts().open, "stopping");
         self.shutdown.send_replace(true);
-        if timeout(DRAIN_TIMEOUT, self.shared.counts.all_closed()).await.is_err() {
+        let sessions = timeout(DRAIN_TIMEOUT, self.shared.counts.all_closed());
+        if tokio::join!(sessions, self.sending.finish()).0.is_err() {
             tracing::warn!(open = self.shared.counts.counts().open, "sessions cut off");
         }
         drop((self.shared, self.declared));

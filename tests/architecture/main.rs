@@ -71,6 +71,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("encoding_rs", &["src/mail/fold.rs"]),
     ("base64", &["src/imap/", "src/sasl/", "src/smtp/client/"]),
     ("hickory-resolver", &["src/server/dns.rs"]),
+    ("serde_json", &["src/server/control/", "src/admin/queue/"]),
     ("serde", ANYWHERE),
     ("toml", &["src/config/", "src/directory/"]),
     ("clap", &["src/main.rs"]),

@@ -18,7 +18,7 @@
 
 mod attempt;
 #[cfg(test)]
-mod fake;
+pub(in crate::server) mod fake;
 mod reports;
 mod settle;
 #[cfg(test)]
@@ -36,6 +36,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use super::relay::Attempt;
 use crate::directory::Directory;
 use crate::mail::id::{QueueId, Timestamp};
 use crate::outbound::Hop;
@@ -47,7 +48,7 @@ use crate::smtp::client::{Fate, Mail};
 use crate::store::Store;
 use crate::store::queue::Queued;
 use crate::sys::Clock;
-pub use verbs::{Asked, Command, Verb, Which};
+pub use verbs::{Asked, Command, Done, Verb, Which};
 
 /// Messages that are read from the store at a time.
 const LOADED_AT_ONCE: usize = 1_000;
@@ -73,24 +74,6 @@ pub trait Transport: Send + Sync {
         mail: &'a Mail,
         queued: &'a Queued,
     ) -> Later<'a, Attempt>;
-}
-
-/// What came of an attempt at one server.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Attempt {
-    /// A fate for each recipient.
-    pub fates: Vec<Fate>,
-    /// Whether the server serves us at all.
-    pub reach: HopReach,
-}
-
-/// Whether a server serves us at all.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HopReach {
-    /// It has heard of the mail.
-    Served,
-    /// It could not be connected to, or did not let us in.
-    Unserved,
 }
 
 /// How the queue is run.
