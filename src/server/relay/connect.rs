@@ -15,7 +15,7 @@ use crate::smtp::client::{PlainLogin, Session, Settings, Step, Tls, Told};
 
 /// Why there is no connection.
 enum Failure {
-    /// The handshake failed; without it there may be one.
+    /// The handshake failed, or what led to it or came at once after it; without there may be one.
     Handshake(Told),
     /// Anything else.
     Other(Told),
@@ -78,8 +78,12 @@ impl Relay {
                     connection.tls_started();
                 }
                 Step::Unavailable(told) => {
+                    let failure = match connection.is_tls_broken() {
+                        true => Failure::Handshake(told),
+                        false => Failure::Other(told),
+                    };
                     connection.depart();
-                    return Err(Failure::Other(told));
+                    return Err(failure);
                 }
                 _ => return Err(Failure::Other(ours(&hop.name, "4.4.2", "no conversation"))),
             }
@@ -151,7 +155,7 @@ impl Relay {
             tls,
             credentials,
             plain_login,
-            pipelining: self.pipelining(hop),
+            pipelining: self.suspects.pipelining(hop),
             timeouts: self.settings.timeouts,
         }
     }

@@ -129,6 +129,11 @@ impl Connection {
         .await
     }
 
+    /// Whether the connection failed where only TLS can be the reason.
+    pub(super) fn is_tls_broken(&self) -> bool {
+        self.session.is_tls_broken()
+    }
+
     /// Whether the server may have lost commands that came together.
     pub(super) fn is_pipelining_suspect(&self) -> bool {
         self.session.is_pipelining_suspect()

@@ -11,7 +11,7 @@ use crate::store::{Store, StoreError};
 /// Bytes that are read at a time.
 const READ_BYTES_MAX: u64 = 256 * 1024;
 
-/// Where the bytes of a mail are.
+/// Where the bytes of a mail are; they must be as many as its `size_bytes` says.
 #[derive(Clone)]
 pub struct Content {
     /// The store.
@@ -39,13 +39,12 @@ impl Content {
         Pieces { content: self, next: Next::Trace }
     }
 
-    /// The mail as it really is, where the server does not take what it was declared to be: many
-    /// programs declare 8BITMIME and SMTPUTF8 for what is plain ASCII. What cannot be read now
-    /// stays as declared.
+    /// The mail as it really is: many programs declare SMTPUTF8 for what is plain ASCII, and would
+    /// have it fail at the first server that does not offer it, here or further on. The same for
+    /// 8BITMIME, where it matters. What cannot be read now stays as declared.
     pub(super) async fn judged(&self, mail: &Mail, offer: &Offer) -> Mail {
         let mut mail = mail.clone();
         if mail.smtputf8
-            && !offer.smtputf8
             && let Ok(found) = self.is_beyond_ascii(Within::Header).await
         {
             mail.smtputf8 = found;

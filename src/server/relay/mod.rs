@@ -8,19 +8,19 @@
 //! | `connection` | bytes and the time for one session |
 //! | `content` | the stored message, piece by piece |
 //! | `pool` | connections that wait for the next mail |
+//! | `suspects` | hops that lose pipelined commands |
 //! | `trust` | which certificates are good |
 
 mod connect;
 mod connection;
 mod content;
 mod pool;
-#[cfg(test)]
-mod tests;
+mod suspects;
 mod trust;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::Instrument;
@@ -29,12 +29,13 @@ use super::tls::TlsFault;
 use crate::mail::address::Address;
 use crate::outbound::Hop;
 use crate::smtp::client::{
-    Credentials, Fate, Mail, Pipelining, RECIPIENTS_PER_MAIL_MAX, Timeouts, Told, Verification,
+    Credentials, Fate, Mail, RECIPIENTS_PER_MAIL_MAX, Timeouts, Told, Verification,
 };
 use crate::sys::Clock;
 use connection::{Connection, Done, Job};
 pub use content::Content;
 use pool::Pool;
+use suspects::Suspects;
 use trust::Trust;
 
 /// Addresses of a hop that are tried in one attempt.
@@ -110,8 +111,7 @@ pub struct Relay {
     trust: Trust,
     clock: Arc<dyn Clock>,
     pool: Arc<Pool>,
-    /// Hops that have lost pipelined commands.
-    suspects: Mutex<HashSet<Hop>>,
+    suspects: Suspects,
 }
 
 impl Relay {
@@ -122,7 +122,7 @@ impl Relay {
             pool: Arc::new(Pool::new(settings.idle_timeout)),
             settings,
             clock,
-            suspects: Mutex::new(HashSet::new()),
+            suspects: Suspects::default(),
         })
     }
 
@@ -221,18 +221,9 @@ impl Relay {
     fn keep(&self, hop: &Hop, connection: Connection) {
         if connection.is_pipelining_suspect() {
             tracing::info!("pipelined commands may have been lost: none for this hop from now on");
-            let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-            if suspects.len() >= PIPELINING_SUSPECTS_MAX {
-                suspects.clear();
-            }
-            suspects.insert(hop.clone());
+            self.suspects.add(hop);
         }
         self.pool.put(hop, connection);
-    }
-
-    fn pipelining(&self, hop: &Hop) -> Pipelining {
-        let suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-        if suspects.contains(hop) { Pipelining::Never } else { Pipelining::AsOffered }
     }
 }
 

@@ -93,11 +93,6 @@ impl Pool {
         idle.is_swept
     }
 
-    #[cfg(test)]
-    pub(super) fn count(&self) -> usize {
-        self.lock().count
-    }
-
     fn lock(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,19 +5,22 @@
 //! steps. Everything that ends the connection ends in a fate for each recipient: nothing that was
 //! begun is left without an answer.
 
+mod mail;
+mod opening;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::fate::Host;
-use super::login::{Credentials, Exchange, PlainLogin};
-use super::offer::Offer;
-use super::reply::{Class, ReplyReader, ServerReply};
-use super::stuffing::Stuffer;
-use super::transaction::{Aim, Next, Terms, Transaction, UNASKED};
-use super::{Fate, Mail, MailRecipient, Timeouts, Told, Verification};
 use crate::mail::address::Address;
 use crate::mail::id::Timestamp;
 use crate::mail::transport::Body;
+use crate::smtp::client::fate::Host;
+use crate::smtp::client::login::{Credentials, Exchange, PlainLogin};
+use crate::smtp::client::offer::Offer;
+use crate::smtp::client::reply::{Class, ReplyReader, ServerReply};
+use crate::smtp::client::stuffing::Stuffer;
+use crate::smtp::client::transaction::{Aim, Next, Transaction, UNASKED};
+use crate::smtp::client::{Fate, Mail, MailRecipient, Timeouts, Told, Verification};
 
 /// What a session has to know of its surroundings.
 #[derive(Clone)]
@@ -106,6 +109,7 @@ pub struct Session {
     reset: bool,
     /// The connection failed while replies to commands that went out together were awaited.
     suspect: bool,
+    tls_broken: bool,
     deadline: Timestamp,
     output: Vec<u8>,
     queue: VecDeque<Step>,
@@ -146,6 +150,7 @@ impl Session {
             begun: 0,
             reset: false,
             suspect: false,
+            tls_broken: false,
             deadline,
             output: Vec::new(),
             queue: VecDeque::new(),
@@ -298,6 +303,12 @@ impl Session {
         self.suspect
     }
 
+    /// Whether the connection failed where only TLS can be the reason: after STARTTLS, or before
+    /// the first reply under TLS, where the server's objections to the handshake come out.
+    pub fn is_tls_broken(&self) -> bool {
+        self.tls_broken
+    }
+
     /// Transactions begun so far.
     pub fn begun(&self) -> u32 {
         self.begun
@@ -308,29 +319,6 @@ impl Session {
             Phase::Ready => Step::Ready,
             Phase::Content(..) => Step::Content,
             _ => Step::NeedInput,
-        }
-    }
-
-    fn begin(&mut self, mail: &Mail, aim: Aim, now: Timestamp) {
-        if !self.reader.is_empty() {
-            return self.broken(UNASKED);
-        }
-        self.begun = self.begun.saturating_add(1);
-        let terms = Terms {
-            aim,
-            host: self.host.clone(),
-            offer: self.offer.clone(),
-            pipelining: self.offer.pipelining && self.settings.pipelining == Pipelining::AsOffered,
-            reset: self.reset,
-        };
-        let transaction = Box::new(Transaction::new(mail, terms));
-        if transaction.is_over() {
-            return self.finish(*transaction);
-        }
-        self.reset = true;
-        self.envelope(transaction, now);
-        if self.begun > 1 {
-            self.wait(self.settings.timeouts.reuse, now);
         }
     }
 
@@ -363,158 +351,9 @@ impl Session {
         }
     }
 
-    fn ehlo(&mut self, now: Timestamp) {
-        let line = format!("EHLO {}\r\n", self.settings.hostname);
-        self.command(&line, Phase::Ehlo, now);
-    }
-
-    /// RFC 5321 §3.2
-    fn ehlo_reply(&mut self, reply: &ServerReply, now: Timestamp) {
-        match reply.class() {
-            Class::Positive => self.offered(Offer::parse(&reply.lines), now),
-            Class::Permanent => {
-                let line = format!("HELO {}\r\n", self.settings.hostname);
-                self.command(&line, Phase::Helo, now);
-            }
-            Class::Intermediate | Class::Transient => self.refused(reply),
-        }
-    }
-
-    fn offered(&mut self, offer: Offer, now: Timestamp) {
-        self.host.dsn = offer.dsn;
-        let starttls = offer.starttls;
-        self.offer = offer;
-        match self.settings.tls {
-            Tls::IfOffered | Tls::Required if starttls => {
-                self.command("STARTTLS\r\n", Phase::StartTls, now);
-            }
-            Tls::Required => {
-                self.unavailable("4.7.4", "the server does not offer STARTTLS");
-            }
-            Tls::Never | Tls::IfOffered | Tls::Active => self.login(now),
-        }
-    }
-
-    /// Nothing may come with the reply: it would be taken for what is said under TLS.
-    /// RFC 3207 §4.2
-    fn starttls_reply(&mut self, reply: &ServerReply, behind: &[u8], now: Timestamp) {
-        match (reply.class(), self.settings.tls) {
-            (Class::Positive, _) if behind.is_empty() => self.phase = Phase::Handshake,
-            (Class::Positive, _) => {
-                self.unavailable("4.7.5", "bytes came between STARTTLS and TLS");
-            }
-            (Class::Transient | Class::Permanent, Tls::IfOffered) => self.login(now),
-            _ => self.refused(reply),
-        }
-    }
-
-    /// RFC 4954 §4
-    fn login(&mut self, now: Timestamp) {
-        let Some(credentials) = &self.settings.credentials else {
-            self.phase = Phase::Ready;
-            return;
-        };
-        let is_safe = self.is_protected() || self.settings.plain_login == PlainLogin::Allowed;
-        if !is_safe {
-            return self.unavailable("4.7.11", "no password is sent without TLS");
-        }
-        match Exchange::new(credentials, &self.offer) {
-            Some((exchange, line)) => self.command(&line, Phase::Auth(exchange), now),
-            None => {
-                self.unavailable("4.7.4", "the server offers neither AUTH PLAIN nor AUTH LOGIN");
-            }
-        }
-    }
-
-    fn auth_reply(&mut self, reply: &ServerReply, mut exchange: Exchange, now: Timestamp) {
-        match reply.class() {
-            Class::Positive => self.phase = Phase::Ready,
-            Class::Intermediate => match exchange.answer() {
-                Some(line) => self.command(&line, Phase::Auth(exchange), now),
-                None => self.unavailable("4.5.0", "the server does not end AUTH"),
-            },
-            Class::Transient | Class::Permanent => self.refused(reply),
-        }
-    }
-
-    fn envelope(&mut self, mut transaction: Box<Transaction>, now: Timestamp) {
-        transaction.pump(&mut self.output);
-        self.wait(transaction.patience(&self.settings.timeouts), now);
-        self.phase = Phase::Envelope(transaction);
-    }
-
-    fn envelope_reply(
-        &mut self,
-        reply: &ServerReply,
-        mut transaction: Box<Transaction>,
-        now: Timestamp,
-    ) {
-        match transaction.reply(reply) {
-            Next::Envelope => self.envelope(transaction, now),
-            Next::Content => {
-                self.phase = Phase::Content(transaction, Stuffer::default());
-                self.wait(self.settings.timeouts.block, now);
-            }
-            Next::Dot => self.command(".\r\n", Phase::Dot(transaction), now),
-            Next::Over => self.finish(*transaction),
-            Next::Broken(why) => self.give_up(transaction, why),
-        }
-    }
-
-    /// A refusal before the end of the content counts; an acceptance of what was not sent does not.
-    fn early_reply(&mut self, reply: &ServerReply, mut transaction: Box<Transaction>) {
-        match reply.class() {
-            Class::Transient | Class::Permanent => {
-                let _ = transaction.final_reply(reply);
-                self.finish(*transaction);
-                self.phase = Phase::Closed;
-            }
-            Class::Positive | Class::Intermediate => self.give_up(transaction, UNASKED),
-        }
-    }
-
-    /// The server has ended the transaction itself.
-    fn complete(&mut self, transaction: Transaction) {
-        self.reset = false;
-        self.finish(transaction);
-    }
-
-    fn finish(&mut self, transaction: Transaction) {
-        let step = match transaction.aim() {
-            Aim::Deliver => Step::Done(transaction.fates()),
-            Aim::Verify => Step::Verified(transaction.verification()),
-        };
-        self.queue.push_back(step);
-        self.phase = Phase::Ready;
-    }
-
-    fn give_up(&mut self, transaction: Box<Transaction>, why: &str) {
-        self.phase = Phase::Envelope(transaction);
-        let told = self.host.judged("4.5.0", why);
-        self.end(told);
-    }
-
     fn broken(&mut self, why: &str) {
         let told = self.host.judged("4.5.0", format!("{why} ({})", self.place()));
         self.end(told);
-    }
-
-    /// The server does not let us in, for now.
-    fn refused(&mut self, reply: &ServerReply) {
-        let told = self.host.said_for_now(reply);
-        self.leave(told);
-    }
-
-    /// We do not want to go on.
-    fn unavailable(&mut self, status: &str, text: &str) {
-        let told = self.host.judged(status, text);
-        self.leave(told);
-    }
-
-    /// The reply to QUIT would change nothing.
-    fn leave(&mut self, told: Told) {
-        self.output.extend_from_slice(b"QUIT\r\n");
-        self.close(Step::Unavailable(told));
     }
 
     fn close(&mut self, last: Step) {
@@ -533,12 +372,20 @@ impl Session {
             | Phase::End(mut transaction)
             | Phase::Dot(mut transaction) => {
                 self.suspect = transaction.is_pipelined() && !told.is_reply;
+                self.output.clear();
                 transaction.interrupt(&told);
                 self.finish(*transaction);
                 self.phase = Phase::Closed;
             }
             Phase::Ready | Phase::Quit | Phase::Closed => {}
-            _ => self.close(Step::Unavailable(told)),
+            opening => {
+                self.tls_broken = match opening {
+                    Phase::StartTls => true,
+                    Phase::Ehlo => self.is_protected(),
+                    _ => false,
+                };
+                self.close(Step::Unavailable(told));
+            }
         }
     }
 

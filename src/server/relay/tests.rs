@@ -1,1 +1,0 @@
-//! Tests of sending, against a scripted server.

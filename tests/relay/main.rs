@@ -1,0 +1,9 @@
+//! Sending over real sockets, to a server that misbehaves where it should not.
+
+mod content;
+mod reuse;
+mod server;
+mod sink;
+mod steps;
+mod tls;
+mod world;
