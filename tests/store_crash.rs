@@ -10,12 +10,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use postfach::mail::account::{Account, Folder};
+use postfach::mail::address::Address;
 use postfach::mail::flag::FlagList;
-use postfach::mail::id::{BlobId, Login, MailboxId, Timestamp, Uid};
-use postfach::mail::message::{Parsed, SearchText};
+use postfach::mail::id::{BlobId, Login, MailboxId, QueueId, Timestamp, Uid};
+use postfach::mail::message::{Envelope, Parsed, SearchText};
+use postfach::mail::transport::Body;
 use postfach::mail::uid_set::UidSet;
 use postfach::store::change::{Actor, Bytes, Change, Delivered, NewMessage, Outcome, Transaction};
 use postfach::store::embedded::{self, Embedded, Options};
+use postfach::store::queue::{
+    NewQueued, Progress, Queued, QueuedEnvelope, QueuedRecipient, RecipientUpdate,
+};
+use postfach::store::snapshot::Snapshot;
 use postfach::store::{FactsWanted, Store, StoreError};
 use postfach::sys::SystemClock;
 
@@ -55,6 +61,10 @@ fn message(text: &str, length: usize) -> NewMessage {
         hash: *blake3::hash(&bytes).as_bytes(),
         bytes: Bytes::Memory(Arc::new(bytes)),
         parsed: Arc::new(Parsed {
+            envelope: Envelope {
+                message_id: Some(format!("<{text}@x>").into_bytes()),
+                ..Envelope::default()
+            },
             fields: fields.into_bytes(),
             text: SearchText { header: String::new(), body },
             ..Parsed::default()
@@ -70,6 +80,35 @@ fn delivery(mailbox: MailboxId, text: &str, length: usize) -> Change {
         flags: FlagList::default(),
         seen_by: None,
         internal_date: Timestamp(1),
+        duplicate_key: Some(*blake3::hash(text.as_bytes()).as_bytes()),
+    }))
+}
+
+/// The same message on its way to two recipients.
+fn queueing(text: &str, length: usize) -> Change {
+    let recipient = |name: &str| QueuedRecipient {
+        number: 0,
+        address: Address::new(name, "example.net"),
+        upstream: None,
+        notify: None,
+        orcpt: None,
+        progress: Progress::new(Timestamp(1)),
+    };
+    Change::Queued(Box::new(NewQueued {
+        message: message(text, length),
+        trace: format!("Received: {text}\r\n").into_bytes(),
+        envelope: QueuedEnvelope {
+            id: text.into(),
+            reverse_path: None,
+            sender: Some(account()),
+            envid: None,
+            ret: None,
+            body: Body::SevenBit,
+            smtputf8: false,
+            queued_at: Timestamp(1),
+            expires_at: Timestamp(2),
+        },
+        recipients: vec![recipient("ben"), recipient("carla")],
         duplicate_key: Some(*blake3::hash(text.as_bytes()).as_bytes()),
     }))
 }
@@ -97,9 +136,15 @@ async fn commit_for_ever(store: Embedded, mailbox: MailboxId, name: String) {
     for n in 0u64.. {
         let text = format!("{name}-{n}");
         let length = [3, 40, 900, 9000][(n % 4) as usize];
-        let outcomes = commit(&store, vec![delivery(mailbox, &text, length)]).await;
+        let mut changes = vec![delivery(mailbox, &text, length)];
+        changes.extend(is_queued(n).then(|| queueing(&text, length)));
+        let outcomes = commit(&store, changes).await;
         let Some(Outcome::Stored { uid, .. }) = outcomes.first() else { panic!("{outcomes:?}") };
         say(&format!("stored {} {text}", uid.0));
+        if let Some(Outcome::Queued(id)) = outcomes.get(1) {
+            say(&format!("queued {} {text}", id.0));
+            come_further(&store, *id, n).await;
+        }
         let uids: UidSet = [*uid].into_iter().collect();
         if n % 5 == 1 {
             let seen = Change::SeenSet {
@@ -119,6 +164,33 @@ async fn commit_for_ever(store: Embedded, mailbox: MailboxId, name: String) {
     }
 }
 
+fn is_queued(n: u64) -> bool {
+    n % 3 == 2
+}
+
+fn first_is_reached(n: u64) -> bool {
+    n % 6 == 5
+}
+
+fn both_are_reached(n: u64) -> bool {
+    n % 12 == 11
+}
+
+async fn come_further(store: &Embedded, id: QueueId, n: u64) {
+    let done = |number| {
+        let recipients = vec![(number, RecipientUpdate::Done)];
+        vec![Change::QueueUpdated { id, recipients }]
+    };
+    if first_is_reached(n) {
+        commit(store, done(0)).await;
+        say(&format!("reached {}", id.0));
+    }
+    if both_are_reached(n) {
+        commit(store, done(1)).await;
+        say(&format!("left {}", id.0));
+    }
+}
+
 /// A whole line in one write: the pipe keeps it whole.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
@@ -131,12 +203,16 @@ struct Acknowledged {
     stored: HashMap<u32, String>,
     seen: Vec<u32>,
     expunged: Vec<u32>,
+    queued: HashMap<i64, String>,
+    reached: Vec<i64>,
+    left: Vec<i64>,
 }
 
 impl Acknowledged {
     fn note(&mut self, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         let uid = |at: usize| words[at].parse::<u32>().expect("a UID");
+        let id = || words[1].parse::<i64>().expect("a number in the queue");
         match words[0] {
             "stored" => {
                 let before = self.stored.insert(uid(1), words[2].to_owned());
@@ -144,6 +220,12 @@ impl Acknowledged {
             }
             "seen" => self.seen.push(uid(1)),
             "expunged" => self.expunged.push(uid(1)),
+            "queued" => {
+                let before = self.queued.insert(id(), words[2].to_owned());
+                assert_eq!(before, None, "a number is never given twice");
+            }
+            "reached" => self.reached.push(id()),
+            "left" => self.left.push(id()),
             other => panic!("{other}"),
         }
     }
@@ -217,17 +299,57 @@ async fn check(path: &Path, acknowledged: &Acknowledged) {
     assert!(last.is_none_or(|last| Uid(*last) < snapshot.uid_next));
     for (uid, text) in &acknowledged.stored {
         match snapshot.by_uid(Uid(*uid)) {
-            Some(entry) => whole(store, entry.blob, text).await,
+            Some(entry) => {
+                whole(store, entry.blob, text).await;
+                let found = store.instances_of(&format!("{text}@x")).await.expect("answers");
+                assert!(found.iter().any(|i| (i.mailbox, i.uid.0) == (mailbox, *uid)), "{text}");
+            }
             // An expunge may be durable although its answer did not get out.
             None => assert!(gone(uid) || text_expunges(text), "{uid} {text} is lost"),
         }
     }
+    check_queue(store, &snapshot, acknowledged).await;
     close(running);
 }
 
+async fn check_queue(store: &Embedded, snapshot: &Snapshot, acknowledged: &Acknowledged) {
+    for (id, text) in &acknowledged.queued {
+        let n = number_of(text);
+        match store.queued(QueueId(*id)) {
+            Some(queued) => {
+                assert!(!acknowledged.left.contains(id), "{id} {text} would be sent again");
+                assert_eq!(queued.envelope.id, *text);
+                let reached = acknowledged.reached.contains(id);
+                let first = queued.recipients.iter().any(|recipient| recipient.number == 0);
+                assert!(!(first && reached), "{id} {text} would be sent again");
+                assert!(first || first_is_reached(n), "a recipient of {id} {text} is lost");
+            }
+            None => assert!(both_are_reached(n), "{id} {text} is lost"),
+        }
+    }
+    // Also what was not acknowledged is there as a whole or not at all.
+    for queued in store.queued_from(QueueId(0), usize::MAX) {
+        whole_entry(store, snapshot, &queued).await;
+    }
+}
+
+async fn whole_entry(store: &Embedded, snapshot: &Snapshot, queued: &Queued) {
+    let text = &queued.envelope.id;
+    let names: Vec<&str> = queued.recipients.iter().map(|r| r.address.local()).collect();
+    assert!(names == ["ben", "carla"] || names == ["carla"], "{text}: {names:?}");
+    whole(store, queued.blob, text).await;
+    let trace = store.trace(queued.trace).await.expect("there");
+    assert_eq!(trace, format!("Received: {text}\r\n").into_bytes());
+    let filed = snapshot.iter().any(|entry| entry.blob == queued.blob);
+    assert!(filed || text_expunges(text), "{text} is queued and not filed");
+}
+
+fn number_of(text: &str) -> u64 {
+    text.rsplit('-').next().and_then(|n| n.parse().ok()).expect("round-committer-number")
+}
+
 fn text_expunges(text: &str) -> bool {
-    let n = text.rsplit('-').next().and_then(|n| n.parse::<u64>().ok());
-    n.is_some_and(|n| n % 7 == 3)
+    number_of(text) % 7 == 3
 }
 
 /// Reading a whole message checks it against its hash.
@@ -235,8 +357,8 @@ async fn whole(store: &Embedded, blob: BlobId, text: &str) {
     let body = store.body(blob, 0..u64::MAX).await.expect("matches its hash");
     let fields = format!("Subject: {text}\r\n").into_bytes();
     assert!(body.starts_with(&fields));
-    let wanted = FactsWanted { fields: true, text: true, ..FactsWanted::default() };
+    let wanted = FactsWanted { fields: true, body_text: true, ..FactsWanted::default() };
     let facts = store.facts(&[blob], wanted).await.expect("answers").remove(0);
     assert_eq!(facts.fields, fields);
-    assert_eq!(facts.text.expect("wanted").body, text);
+    assert_eq!(facts.body_text.as_deref(), Some(text));
 }

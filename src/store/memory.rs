@@ -126,7 +126,8 @@ impl Inner {
             envelope: wanted.envelope.then(|| Box::new(parsed.envelope.clone())),
             structure: wanted.structure.then(|| Box::new(parsed.structure.clone())),
             fields: if wanted.fields { parsed.fields.clone() } else { Vec::new() },
-            text: wanted.text.then(|| Box::new(parsed.text.clone())),
+            header_text: wanted.header_text.then(|| parsed.text.header.clone()),
+            body_text: wanted.body_text.then(|| parsed.text.body.clone()),
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::mail::flag::SeenMode;
 use crate::mail::id::{
     BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid, UidValidity,
 };
-use crate::mail::message::{Envelope, Part, SearchText};
+use crate::mail::message::{Envelope, Part};
 use crate::mail::uid_set::UidSet;
 use change::{Grant, Receipt, Transaction};
 use overlay::Overlay;
@@ -113,8 +113,10 @@ pub struct FactsWanted {
     pub structure: bool,
     /// The raw cached header fields
     pub fields: bool,
-    /// The folded text
-    pub text: bool,
+    /// The folded text of the header
+    pub header_text: bool,
+    /// The folded text of the body
+    pub body_text: bool,
 }
 
 /// The stored facts of one message; what was not wanted is empty.
@@ -126,8 +128,10 @@ pub struct Facts {
     pub structure: Option<Box<Part>>,
     /// The raw cached header fields.
     pub fields: Vec<u8>,
-    /// The folded text.
-    pub text: Option<Box<SearchText>>,
+    /// The folded header fields, as `SearchText` has them.
+    pub header_text: Option<String>,
+    /// The folded text of the body.
+    pub body_text: Option<String>,
 }
 
 /// An instance of a message, found by what the message says.

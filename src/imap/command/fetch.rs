@@ -71,7 +71,8 @@ fn facts_wanted(request: &Request) -> FactsWanted {
             _ => false,
         }),
         fields: any(|item| matches!(item, Item::Section(s) if is_from_fields(s))),
-        text: false,
+        header_text: false,
+        body_text: false,
     }
 }
 

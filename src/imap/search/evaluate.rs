@@ -1,6 +1,8 @@
 //! Tests of messages: first on what the snapshot says, then, for those that are left, on stored
 //! facts in batches. Knows no wire form.
 
+use memchr::memmem;
+
 use super::key::Key;
 use crate::imap::date::Day;
 use crate::imap::flags::Recent;
@@ -9,8 +11,10 @@ use crate::mail::id::{BlobId, ModSeq};
 use crate::mail::message;
 use crate::store::{Facts, FactsWanted, Store, StoreError};
 
-/// So many messages' facts are asked for at once; the text of one can be a mebibyte.
-const FACTS_BATCH: usize = 64;
+/// So many messages' facts are asked for at once; the text of one body can be a mebibyte.
+const BODIES_BATCH: usize = 64;
+/// The same where no body is read; the text of one header can be a quarter of that.
+const HEADERS_BATCH: usize = 256;
 
 /// The fields that our trace consists of.
 const TRACE_FIELDS: [&str; 3] = ["RETURN-PATH", "DELIVERED-TO", "RECEIVED"];
@@ -29,12 +33,13 @@ pub struct Hit {
 /// The messages that meet `key`, in the order of their numbers.
 pub async fn find(store: &dyn Store, view: &View, key: &Key) -> Result<Vec<Hit>, StoreError> {
     let base = base(key, view);
-    let (mut hits, mut open) = (Vec::new(), Vec::with_capacity(FACTS_BATCH));
     let wanted = wanted(key);
+    let batch = if wanted.body_text { BODIES_BATCH } else { HEADERS_BATCH };
+    let (mut hits, mut open) = (Vec::new(), Vec::with_capacity(batch));
     let mut messages = view.messages(&base);
     loop {
         let next = messages.next();
-        if open.len() == FACTS_BATCH || (next.is_none() && !open.is_empty()) {
+        if open.len() == batch || (next.is_none() && !open.is_empty()) {
             test_open(store, &mut open, (key, wanted, &mut hits)).await?;
         }
         let Some(message) = next else { break };
@@ -68,10 +73,10 @@ fn base(key: &Key, view: &View) -> Selection {
 }
 
 fn wanted(key: &Key) -> FactsWanted {
-    let text = |k: &Key| matches!(k, Key::Header { .. } | Key::Body(_) | Key::Text(_));
     FactsWanted {
         envelope: key.any(&|k| matches!(k, Key::Sent(..))),
-        text: key.any(&text),
+        header_text: key.any(&|k| matches!(k, Key::Header { .. } | Key::Text(_))),
+        body_text: key.any(&|k| matches!(k, Key::Body(_) | Key::Text(_))),
         ..FactsWanted::default()
     }
 }
@@ -139,21 +144,18 @@ fn quick(key: &Key, m: &Message<'_>) -> Option<bool> {
 
 /// The whole answer, with the facts and the trace at hand.
 fn full(key: &Key, m: &Message<'_>, facts: (&Facts, &str)) -> bool {
-    let text = facts.0.text.as_deref();
+    let (header, body) = (facts.0.header_text.as_deref(), facts.0.body_text.as_deref());
     match key {
         Key::Sent(when, day) => {
             let sent = facts.0.envelope.as_deref().and_then(|envelope| envelope.date_day);
             sent.is_some_and(|sent| when.holds(Day(sent.into()), *day))
         }
         Key::Header { name, text: needle } => {
-            has_field(text.map_or("", |text| &text.header), name, needle)
-                || has_field(facts.1, name, needle)
+            has_field(header.unwrap_or_default(), name, needle) || has_field(facts.1, name, needle)
         }
-        Key::Body(needle) => text.is_some_and(|text| text.body.contains(needle.as_str())),
+        Key::Body(needle) => body.is_some_and(|text| contains(text, needle)),
         // deliberately not in the trace: it would find the inbox's address in every message
-        Key::Text(needle) => text.is_some_and(|text| {
-            text.body.contains(needle.as_str()) || text.header.contains(needle.as_str())
-        }),
+        Key::Text(needle) => [header, body].iter().flatten().any(|text| contains(text, needle)),
         Key::Not(key) => !full(key, m, facts),
         Key::Or(keys) => full(&keys.0, m, facts) || full(&keys.1, m, facts),
         Key::And(keys) => keys.iter().all(|key| full(key, m, facts)),
@@ -161,8 +163,16 @@ fn full(key: &Key, m: &Message<'_>, facts: (&Facts, &str)) -> bool {
     }
 }
 
-/// Whether a folded line `NAME: value` has `needle` in its value.
+fn contains(text: &str, needle: &str) -> bool {
+    memmem::find(text.as_bytes(), needle.as_bytes()).is_some()
+}
+
+/// Whether a folded line `NAME: value` has `needle` in its value. Most headers do not have it at
+/// all, which is found out faster than line by line.
 fn has_field(lines: &str, name: &str, needle: &str) -> bool {
+    if !contains(lines, needle) {
+        return false;
+    }
     let value = |line: &'_ str| -> Option<bool> {
         let value = line.strip_prefix(name)?.strip_prefix(':')?;
         Some(value.strip_prefix(' ').unwrap_or(value).contains(needle))

@@ -101,7 +101,13 @@ pub(super) async fn facts_come_in_the_order_asked_for(bench: &Bench) {
     asked.reverse();
     asked.push(asked[3]);
     asked.insert(1, BlobId(4711));
-    let wanted = FactsWanted { envelope: true, structure: true, fields: true, text: true };
+    let wanted = FactsWanted {
+        envelope: true,
+        structure: true,
+        fields: true,
+        header_text: true,
+        body_text: true,
+    };
     let facts = bench.store.facts(&asked, wanted).await.expect("answers");
     assert_eq!(facts.len(), 42);
     assert_eq!(facts[1], Facts::default());
@@ -109,8 +115,12 @@ pub(super) async fn facts_come_in_the_order_asked_for(bench: &Bench) {
     assert_eq!(facts[0].fields, b"Subject: message 40\r\n");
     let envelope = facts[2].envelope.as_ref().expect("wanted");
     assert_eq!(envelope.subject.as_deref(), Some(&b"message 39"[..]));
-    assert_eq!(facts[2].text.as_ref().expect("wanted").body, "message 39");
+    assert_eq!(facts[2].header_text.as_deref(), Some("subject: message 39\r\n"));
+    assert_eq!(facts[2].body_text.as_deref(), Some("message 39"));
     assert!(facts[2].structure.is_some());
+    let wanted = FactsWanted { header_text: true, ..FactsWanted::default() };
+    let facts = bench.store.facts(&asked, wanted).await.expect("answers");
+    assert_eq!((facts[0].header_text.is_some(), facts[0].body_text.is_some()), (true, false));
     let none = bench.store.facts(&asked, FactsWanted::default()).await.expect("answers");
     assert!(none.iter().all(|facts| *facts == Facts::default()));
 }

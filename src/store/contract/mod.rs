@@ -7,6 +7,7 @@ mod contents;
 pub(super) mod engines;
 mod flags;
 mod folders;
+mod history;
 pub(super) mod lookup;
 mod model;
 pub(super) mod queue;

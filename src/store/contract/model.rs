@@ -8,17 +8,49 @@ use super::START;
 /// One change, with small numbers for everything; see `random` for what they stand for.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
-    Create { account: usize, folder: usize },
-    Rename { mailbox: usize, folder: usize },
-    Delete { mailbox: usize },
+    Create {
+        account: usize,
+        folder: usize,
+    },
+    Rename {
+        mailbox: usize,
+        folder: usize,
+    },
+    Delete {
+        mailbox: usize,
+    },
     Deliver(Delivery),
+    Queue(Queueing),
+    /// Recipients and the attempt that they wait for; `None` is done.
+    QueueUpdate {
+        entry: usize,
+        updates: Vec<(u32, Option<u32>)>,
+    },
     Copy(Copying),
     Move(Copying),
     Flags(Flagging),
-    See { mailbox: usize, uids: (u32, u32), user: usize, seen: bool, since: Option<usize> },
-    Expunge { mailbox: usize, uids: (u32, u32) },
-    Subscribe { user: usize, account: usize, folder: usize, subscribed: bool },
-    Grant { account: usize, user: usize, rights: Option<usize> },
+    See {
+        mailbox: usize,
+        uids: (u32, u32),
+        user: usize,
+        seen: bool,
+        since: Option<usize>,
+    },
+    Expunge {
+        mailbox: usize,
+        uids: (u32, u32),
+    },
+    Subscribe {
+        user: usize,
+        account: usize,
+        folder: usize,
+        subscribed: bool,
+    },
+    Grant {
+        account: usize,
+        user: usize,
+        rights: Option<usize>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -27,6 +59,14 @@ pub(super) struct Delivery {
     pub(super) text: usize,
     pub(super) flags: BTreeSet<&'static str>,
     pub(super) seen_by: Option<usize>,
+    pub(super) key: Option<u8>,
+    pub(super) has_trace: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Queueing {
+    pub(super) text: usize,
+    pub(super) recipients: u32,
     pub(super) key: Option<u8>,
     pub(super) has_trace: bool,
 }
@@ -67,6 +107,7 @@ pub(super) enum Expected {
     Refused(BTreeSet<u32>),
     Expunged(BTreeSet<u32>),
     Created,
+    Queued,
     Done,
 }
 
@@ -102,6 +143,14 @@ pub(super) struct Folder {
 }
 
 #[derive(Clone, PartialEq, Debug)]
+pub(super) struct Entry {
+    pub(super) text: usize,
+    pub(super) trace: Option<usize>,
+    /// Number, attempts.
+    pub(super) recipients: Vec<(u32, u32)>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
 pub(super) struct Model {
     /// By order of creation; `None` is deleted.
     pub(super) folders: Vec<Option<Folder>>,
@@ -109,6 +158,10 @@ pub(super) struct Model {
     pub(super) grants: BTreeMap<(usize, usize), usize>,
     pub(super) keys: BTreeMap<u8, (i64, usize)>,
     pub(super) deliveries: usize,
+    /// By order of arrival; `None` has left.
+    pub(super) queue: Vec<Option<Entry>>,
+    /// How many had arrived when the transaction began.
+    pub(super) known_queue: usize,
     /// How many folders there were when the transaction began: later ones have no known id yet.
     pub(super) known: usize,
     /// The number of the transaction under way.
@@ -129,6 +182,8 @@ impl Model {
             grants: BTreeMap::new(),
             keys: BTreeMap::new(),
             deliveries: 0,
+            queue: Vec::new(),
+            known_queue: 0,
             known: 0,
             number: 0,
             now: START,
@@ -140,6 +195,7 @@ impl Model {
         let mut next = self.clone();
         next.number += 1;
         next.known = next.folders.len();
+        next.known_queue = next.queue.len();
         let outcomes = ops.iter().map(|op| next.apply(op)).collect::<Result<Vec<_>, _>>();
         match &outcomes {
             Ok(_) => *self = next,
@@ -172,6 +228,11 @@ impl Model {
                 Ok(Expected::Done)
             }
             Op::Deliver(delivery) => self.deliver(delivery),
+            Op::Queue(queueing) => Ok(self.queue(queueing)),
+            Op::QueueUpdate { entry, updates } => {
+                updates.iter().for_each(|update| self.update(*entry, *update));
+                Ok(Expected::Done)
+            }
             Op::Copy(copying) => self.copy(copying).map(Expected::Copied),
             Op::Move(copying) => {
                 let pairs = self.copy(copying)?;
@@ -214,14 +275,10 @@ impl Model {
 
     fn deliver(&mut self, delivery: &Delivery) -> Result<Expected, Fault> {
         self.deliveries += 1;
-        let (number, now, trace) = (self.number, self.now, self.deliveries);
+        let (number, trace) = (self.number, self.deliveries);
         self.folder(delivery.mailbox)?;
-        if let Some(key) = delivery.key {
-            let used = self.keys.get(&key);
-            if used.is_some_and(|(at, by)| now - at < 24 * 3600 && *by != number) {
-                return Ok(Expected::Duplicate);
-            }
-            self.keys.insert(key, (now, number));
+        if self.repeats(delivery.key) {
+            return Ok(Expected::Duplicate);
         }
         let folder = self.folder(delivery.mailbox)?;
         let uid = folder.uid_next;
@@ -236,6 +293,45 @@ impl Model {
             seen_changed: delivery.seen_by.into_iter().map(|user| (user, number)).collect(),
         });
         Ok(Expected::Stored(uid))
+    }
+
+    /// Whether an earlier transaction used the key today; if none did, it is used now.
+    fn repeats(&mut self, key: Option<u8>) -> bool {
+        let Some(key) = key else { return false };
+        let (number, now) = (self.number, self.now);
+        let used = self.keys.get(&key);
+        let repeats = used.is_some_and(|(at, by)| now - at < 24 * 3600 && *by != number);
+        if !repeats {
+            self.keys.insert(key, (now, number));
+        }
+        repeats
+    }
+
+    fn queue(&mut self, queueing: &Queueing) -> Expected {
+        self.deliveries += 1;
+        if self.repeats(queueing.key) {
+            return Expected::Duplicate;
+        }
+        let trace = queueing.has_trace.then_some(self.deliveries);
+        let recipients = (0..queueing.recipients).map(|number| (number, 0)).collect();
+        self.queue.push(Some(Entry { text: queueing.text, trace, recipients }));
+        Expected::Queued
+    }
+
+    fn update(&mut self, entry: usize, (number, attempts): (u32, Option<u32>)) {
+        let known = &mut self.queue[..self.known_queue];
+        let Some(slot) = known.get_mut(entry) else { return };
+        let Some(entry) = slot else { return };
+        match attempts {
+            Some(attempts) => {
+                let them = entry.recipients.iter_mut().filter(|(n, _)| *n == number);
+                them.for_each(|(_, a)| *a = attempts);
+            }
+            None => entry.recipients.retain(|(n, _)| *n != number),
+        }
+        if entry.recipients.is_empty() {
+            *slot = None;
+        }
     }
 
     fn copy(&mut self, copying: &Copying) -> Result<Vec<(u32, u32)>, Fault> {

@@ -7,27 +7,20 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::engines::{self, Running};
-use super::model::{Copying, Delivery, Expected, Fault, Flagging, Model, Op, Operation, is_shared};
+use super::history::{FLAGS, FOLDERS, RIGHTS, Step, USERS, history};
+use super::model::{
+    Copying, Delivery, Expected, Fault, Flagging, Model, Op, Operation, Queueing, is_shared,
+};
+use super::queue::{new_queued, recipient};
 use super::*;
-use crate::mail::id::{BlobId, TraceId};
+use crate::mail::id::{BlobId, QueueId, TraceId};
 use crate::store::FactsWanted;
 use crate::store::change::Grant;
 use crate::store::memory::Memory;
+use crate::store::queue::{NewQueued, Progress, QueuedRecipient, RecipientUpdate};
 
-const USERS: [&str; 3] = ["anna", "ben", "carla"];
-const FOLDERS: [&str; 4] = ["", "\\Done", "A", "A/B"];
-const RIGHTS: [&str; 2] = ["", "lrs"];
-const FLAGS: [&str; 6] = ["\\flagged", "\\deleted", "\\answered", "k1", "k2", "$label"];
-/// Transactions in one history.
-const STEPS_MAX: usize = 24;
-const MAILBOXES: usize = 7;
-
-#[derive(Clone, Debug)]
-enum Step {
-    Commit(Vec<Op>),
-    Wait { hours: i64 },
-    Reopen,
-}
+/// Different Message-IDs.
+const MESSAGE_IDS: usize = 3;
 
 fn account(number: usize) -> Account {
     match number {
@@ -37,114 +30,12 @@ fn account(number: usize) -> Account {
     }
 }
 
-fn mailbox() -> impl Strategy<Value = usize> {
-    // The first ones are hit most, so that something happens inside them.
-    prop_oneof![4 => 0..4usize, 1 => 0..MAILBOXES]
-}
-
-fn uid_range() -> impl Strategy<Value = (u32, u32)> {
-    prop_oneof![3 => (1..12u32, 1..12u32), 1 => (1..140u32, 1..140u32), 1 => Just((1, u32::MAX))]
-}
-
-fn flags() -> impl Strategy<Value = BTreeSet<&'static str>> {
-    prop::collection::btree_set(prop::sample::select(&FLAGS[..]), 0..4)
-}
-
-fn since() -> impl Strategy<Value = Option<usize>> {
-    prop::option::weighted(0.4, 0..STEPS_MAX)
-}
-
-fn delivery() -> impl Strategy<Value = Delivery> {
-    let key = prop::option::weighted(0.3, 0..4u8);
-    let seen_by = prop::option::weighted(0.2, 0..USERS.len());
-    let all = (mailbox(), 0..6usize, flags(), seen_by, key, any::<bool>());
-    all.prop_map(|(mailbox, text, flags, seen_by, key, has_trace)| Delivery {
-        mailbox,
-        text,
-        flags,
-        seen_by,
-        key,
-        has_trace,
-    })
-}
-
-fn copying() -> impl Strategy<Value = Copying> {
-    let all = (mailbox(), mailbox(), uid_range(), 0..USERS.len());
-    all.prop_map(|(from, to, uids, user)| Copying { from, to, uids, user })
-}
-
-fn flagging() -> impl Strategy<Value = Flagging> {
-    let operations = [
-        Operation::Replace,
-        Operation::ReplaceKeepingFlagged,
-        Operation::Add,
-        Operation::Add,
-        Operation::Remove,
-    ];
-    let operation = prop::sample::select(operations.to_vec());
-    let viewer = prop::option::of(0..USERS.len());
-    let all = (mailbox(), uid_range(), operation, flags(), since(), viewer);
-    all.prop_map(|(mailbox, uids, operation, flags, since, viewer)| Flagging {
-        mailbox,
-        uids,
-        operation,
-        flags,
-        since,
-        viewer,
-    })
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let seeing = (mailbox(), uid_range(), 0..USERS.len(), any::<bool>(), since());
-    prop_oneof![
-        3 => (0..3usize, 0..FOLDERS.len())
-            .prop_map(|(account, folder)| Op::Create { account, folder }),
-        1 => (mailbox(), 0..FOLDERS.len())
-            .prop_map(|(mailbox, folder)| Op::Rename { mailbox, folder }),
-        1 => mailbox().prop_map(|mailbox| Op::Delete { mailbox }),
-        12 => delivery().prop_map(Op::Deliver),
-        3 => copying().prop_map(Op::Copy),
-        3 => copying().prop_map(Op::Move),
-        5 => flagging().prop_map(Op::Flags),
-        6 => seeing.prop_map(|(mailbox, uids, user, seen, since)| {
-            Op::See { mailbox, uids, user, seen, since }
-        }),
-        3 => (mailbox(), uid_range())
-            .prop_map(|(mailbox, uids)| Op::Expunge { mailbox, uids }),
-        1 => (0..USERS.len(), 0..3usize, 0..FOLDERS.len(), any::<bool>()).prop_map(
-            |(user, account, folder, subscribed)| {
-                Op::Subscribe { user, account, folder, subscribed }
-            }
-        ),
-        1 => (0..3usize, 0..USERS.len(), prop::option::of(0..RIGHTS.len()))
-            .prop_map(|(account, user, rights)| Op::Grant { account, user, rights }),
-    ]
-}
-
-fn history() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        10 => prop::collection::vec(op(), 1..6).prop_map(Step::Commit),
-        1 => (1..30i64).prop_map(|hours| Step::Wait { hours }),
-        1 => Just(Step::Reopen),
-    ];
-    // One mailbox or two of each account to begin with, so that histories are not mostly refusals.
-    let first = Step::Commit(vec![
-        Op::Create { account: 0, folder: 0 },
-        Op::Create { account: 0, folder: 1 },
-        Op::Create { account: 1, folder: 0 },
-        Op::Create { account: 2, folder: 0 },
-    ]);
-    prop::collection::vec(step, 1..STEPS_MAX).prop_map(move |mut steps| {
-        steps.insert(0, first.clone());
-        steps
-    })
-}
-
 /// An engine beside the model.
 struct Beside {
     bench: Bench,
     model: Model,
     ids: Vec<MailboxId>,
+    queue_ids: Vec<QueueId>,
     /// After each transaction: the last ModSeq of each mailbox.
     modseqs: Vec<HashMap<MailboxId, ModSeq>>,
     before: HashMap<MailboxId, Arc<Snapshot>>,
@@ -153,7 +44,8 @@ struct Beside {
 impl Beside {
     fn new(bench: Bench) -> Beside {
         let modseqs = vec![HashMap::new()];
-        Beside { bench, model: Model::new(), ids: Vec::new(), modseqs, before: HashMap::new() }
+        let (model, ids, queue_ids) = (Model::new(), Vec::new(), Vec::new());
+        Beside { bench, model, ids, queue_ids, modseqs, before: HashMap::new() }
     }
 
     fn id(&self, mailbox: usize) -> MailboxId {
@@ -185,6 +77,11 @@ impl Beside {
             },
             Op::Delete { mailbox } => Change::MailboxDeleted { mailbox: self.id(*mailbox) },
             Op::Deliver(it) => Change::Delivered(Box::new(self.delivered(it, delivery))),
+            Op::Queue(it) => Change::Queued(Box::new(new_entry(it, delivery))),
+            Op::QueueUpdate { entry, updates } => Change::QueueUpdated {
+                id: self.queue_ids.get(*entry).copied().unwrap_or(QueueId(4711)),
+                recipients: updates.iter().map(|(number, to)| (*number, update(*to))).collect(),
+            },
             Op::Copy(copying) => Change::Copied(self.transfer(copying)),
             Op::Move(copying) => Change::Moved(self.transfer(copying)),
             Op::Flags(it) => self.flags_set(it),
@@ -219,7 +116,8 @@ impl Beside {
             flags: flag_list(&it.flags),
             seen_by: it.seen_by.map(|user| login(USERS[user])),
             duplicate_key: it.key.map(|key| [key; 32]),
-            ..delivered(self.id(it.mailbox), &text_of(it.text))
+            message: message_of(it.text),
+            ..delivered(self.id(it.mailbox), "")
         }
     }
 
@@ -259,7 +157,7 @@ impl Beside {
         let changes: Vec<Change> = ops
             .iter()
             .map(|op| {
-                delivery += usize::from(matches!(op, Op::Deliver(_)));
+                delivery += usize::from(matches!(op, Op::Deliver(_) | Op::Queue(_)));
                 self.change(op, delivery)
             })
             .collect();
@@ -272,6 +170,10 @@ impl Beside {
                     if let Outcome::Created(id) = outcome {
                         assert!(self.ids.iter().all(|other| other < id), "ids ascend");
                         self.ids.push(*id);
+                    }
+                    if let Outcome::Queued(id) = outcome {
+                        assert!(self.queue_ids.iter().all(|other| other < id), "ids ascend");
+                        self.queue_ids.push(*id);
                     }
                     assert_eq!(told(outcome), *expected);
                 }
@@ -325,6 +227,8 @@ impl Beside {
             modseqs.insert(id, snapshot.highest_modseq);
             self.before.insert(id, snapshot);
         }
+        self.compare_queue(&mut blobs).await;
+        self.compare_message_ids().await;
         let distinct: BTreeSet<BlobId> = blobs.values().copied().collect();
         assert_eq!(distinct.len(), blobs.len(), "another text, another blob");
         self.compare_texts(&blobs).await;
@@ -378,14 +282,53 @@ impl Beside {
         }
     }
 
+    async fn compare_queue(&self, blobs: &mut BTreeMap<usize, BlobId>) {
+        let there = self.queue_ids.iter().zip(&self.model.queue);
+        let there = there.filter_map(|(id, entry)| Some((*id, entry.as_ref()?)));
+        let queued = self.bench.queued();
+        assert!(queued.iter().map(|queued| queued.id).eq(there.clone().map(|(id, _)| id)));
+        for (queued, (_, entry)) in queued.iter().zip(there) {
+            assert_eq!(*queued.envelope, queue::envelope(&text_of(entry.text)));
+            let recipients: Vec<QueuedRecipient> = entry.recipients.iter().map(expected).collect();
+            assert_eq!(queued.recipients, recipients);
+            let blob = *blobs.entry(entry.text).or_insert(queued.blob);
+            assert_eq!(blob, queued.blob, "one text, one blob");
+            let trace = self.bench.store.trace(queued.trace).await.expect("answers");
+            assert_eq!(trace, entry.trace.map(trace_of).unwrap_or_default());
+            let body = self.bench.store.body(blob, 0..u64::MAX).await.expect("answers");
+            assert_eq!(queued.size_bytes as usize, trace.len() + body.len());
+        }
+    }
+
+    async fn compare_message_ids(&self) {
+        for id in 0..MESSAGE_IDS {
+            let found = self.bench.instances_of(&message_id_of(id)).await;
+            assert!(found.is_sorted_by_key(|i| std::cmp::Reverse(i.blob)), "newest first");
+            let found = found.iter().map(|i| (i.mailbox, i.uid.0));
+            let folders = self.ids.iter().zip(&self.model.folders);
+            let expected = folders.flat_map(|(mailbox, folder)| {
+                let messages = folder.iter().flat_map(|folder| &folder.messages);
+                let of_it = messages.filter(|m| m.text % MESSAGE_IDS == id);
+                of_it.map(|message| (*mailbox, message.uid))
+            });
+            assert_eq!(found.collect::<BTreeSet<_>>(), expected.collect());
+        }
+    }
+
     async fn compare_texts(&self, blobs: &BTreeMap<usize, BlobId>) {
         let asked: Vec<BlobId> = blobs.values().copied().collect();
-        let wanted = FactsWanted { fields: true, text: true, ..FactsWanted::default() };
+        let wanted = FactsWanted {
+            fields: true,
+            header_text: true,
+            body_text: true,
+            ..FactsWanted::default()
+        };
         let facts = self.bench.store.facts(&asked, wanted).await.expect("answers");
         for ((text, blob), facts) in blobs.iter().zip(facts) {
             let expected = message(&text_of(*text));
             assert_eq!(facts.fields, expected.parsed.fields);
-            assert_eq!(facts.text.as_deref(), Some(&expected.parsed.text));
+            assert_eq!(facts.header_text.as_ref(), Some(&expected.parsed.text.header));
+            assert_eq!(facts.body_text.as_ref(), Some(&expected.parsed.text.body));
             let body = self.bench.store.body(*blob, 0..u64::MAX).await.expect("answers");
             let Bytes::Memory(bytes) = expected.bytes else { panic!("in memory") };
             assert_eq!(body, *bytes);
@@ -418,6 +361,45 @@ impl Beside {
 
 fn text_of(number: usize) -> String {
     format!("text {number} {}", "x".repeat(number * 700))
+}
+
+/// Several texts share a Message-ID.
+fn message_of(number: usize) -> NewMessage {
+    let mut message = message(&text_of(number));
+    let id = format!("<{}>", message_id_of(number % MESSAGE_IDS));
+    Arc::make_mut(&mut message.parsed).envelope.message_id = Some(id.into_bytes());
+    message
+}
+
+fn message_id_of(number: usize) -> String {
+    format!("{number}@example.org")
+}
+
+fn new_entry(it: &Queueing, number: usize) -> NewQueued {
+    NewQueued {
+        message: message_of(it.text),
+        trace: if it.has_trace { trace_of(number) } else { Vec::new() },
+        recipients: (0..it.recipients).map(|n| recipient(&n.to_string())).collect(),
+        duplicate_key: it.key.map(|key| [key; 32]),
+        ..new_queued(&text_of(it.text), &[])
+    }
+}
+
+fn update(attempts: Option<u32>) -> RecipientUpdate {
+    attempts.map_or(RecipientUpdate::Done, |attempts| RecipientUpdate::Waits(progress(attempts)))
+}
+
+fn progress(attempts: u32) -> Progress {
+    let start = Progress::new(Timestamp::from_seconds(START));
+    match attempts {
+        0 => start,
+        _ => Progress { attempts, last_reply: Some(format!("45{attempts} later")), ..start },
+    }
+}
+
+fn expected((number, attempts): &(u32, u32)) -> QueuedRecipient {
+    let progress = progress(*attempts);
+    QueuedRecipient { number: *number, progress, ..recipient(&number.to_string()) }
 }
 
 fn trace_of(delivery: usize) -> Vec<u8> {
@@ -469,7 +451,8 @@ fn told(outcome: &Outcome) -> Expected {
         Outcome::Flags { refused } => Expected::Refused(set(refused)),
         Outcome::Expunged { uids } => Expected::Expunged(set(uids)),
         Outcome::Created(_) => Expected::Created,
-        Outcome::Queued(_) | Outcome::Done => Expected::Done,
+        Outcome::Queued(_) => Expected::Queued,
+        Outcome::Done => Expected::Done,
     }
 }
 
@@ -484,9 +467,9 @@ fn run(steps: &[Step], reopen: &mut dyn FnMut(Option<Bench>) -> Bench) {
                 beside.bench.clock.set(Timestamp::from_seconds(beside.model.now));
             }
             Step::Reopen => {
-                let Beside { bench, model, ids, modseqs, before } = beside;
+                let Beside { bench, model, ids, queue_ids, modseqs, before } = beside;
                 let bench = reopen(Some(bench));
-                beside = Beside { bench, model, ids, modseqs, before };
+                beside = Beside { bench, model, ids, queue_ids, modseqs, before };
             }
         }
         runtime.block_on(beside.compare());

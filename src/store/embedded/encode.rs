@@ -5,17 +5,13 @@ use std::sync::Arc;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
+use super::texts::Packed;
 use crate::mail::account::Account;
 use crate::mail::flag::{KeywordSet, SystemFlags};
 use crate::mail::id::{BlobId, Login, ModSeq, Timestamp, TraceId, Uid};
-use crate::mail::message::{Parsed, SearchText};
+use crate::mail::message::Parsed;
 use crate::store::StoreError;
 use crate::store::snapshot::Entry;
-
-/// Fast, and a quarter of the size; higher levels gain little on text of this length.
-const TEXT_ZSTD_LEVEL: i32 = 1;
-/// Most bytes of one message's folded text; what claims more is damaged.
-const TEXT_BYTES_MAX: usize = 1 << 30;
 
 /// A message's facts as they are stored. Made by the committer, not by the writer: it is the one
 /// part of a commit that costs time and needs no order.
@@ -23,7 +19,7 @@ pub(super) struct Encoded {
     pub(super) envelope: Vec<u8>,
     pub(super) structure: Vec<u8>,
     pub(super) fields: Vec<u8>,
-    pub(super) text: Vec<u8>,
+    pub(super) text: Packed,
     /// Digest of the Message-ID, if there is one.
     pub(super) message_id: Option<i64>,
 }
@@ -34,7 +30,7 @@ impl Encoded {
             envelope: to_bytes(&parsed.envelope)?,
             structure: to_bytes(&parsed.structure)?,
             fields: parsed.fields.clone(),
-            text: pack_text(&parsed.text)?,
+            text: Packed::of(&parsed.text)?,
             message_id: parsed.envelope.bare_message_id().map(|id| message_id_digest(&id)),
         })
     }
@@ -54,37 +50,6 @@ pub(super) fn to_bytes<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, StoreE
 /// Reads what `to_bytes` wrote.
 pub(super) fn from_bytes<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
     postcard::from_bytes(bytes).map_err(|e| StoreError::Corrupt(format!("facts: {e}")))
-}
-
-/// Length before compression, then the zstd frame.
-fn pack_text(text: &SearchText) -> Result<Vec<u8>, StoreError> {
-    let plain = to_bytes(text)?;
-    let frame = zstd::bulk::compress(&plain, TEXT_ZSTD_LEVEL);
-    let frame = frame.map_err(|e| StoreError::Unavailable(format!("compressing: {e}")))?;
-    let mut packed = (plain.len() as u32).to_le_bytes().to_vec();
-    packed.extend(frame);
-    Ok(packed)
-}
-
-/// Reads folded texts, reusing what decompression needs.
-pub(super) struct TextReader(zstd::bulk::Decompressor<'static>);
-
-impl TextReader {
-    pub(super) fn new() -> Result<TextReader, StoreError> {
-        let made = zstd::bulk::Decompressor::new();
-        made.map(TextReader).map_err(|e| StoreError::Unavailable(e.to_string()))
-    }
-
-    pub(super) fn read(&mut self, packed: &[u8]) -> Result<SearchText, StoreError> {
-        let damaged = || StoreError::Corrupt("folded text".into());
-        let (length, frame) = packed.split_first_chunk::<4>().ok_or_else(damaged)?;
-        let length = u32::from_le_bytes(*length) as usize;
-        if length > TEXT_BYTES_MAX {
-            return Err(damaged());
-        }
-        let plain = self.0.decompress(frame, length).map_err(|_| damaged())?;
-        from_bytes(&plain)
-    }
 }
 
 /// An account as a kind and a name.
@@ -150,14 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_keywords_come_back_as_they_were() {
-        let text = SearchText { header: "subject: äöü\n".repeat(40), body: String::new() };
-        let packed = pack_text(&text).expect("packs");
-        let mut reader = TextReader::new().expect("a reader");
-        assert_eq!(reader.read(&packed), Ok(text));
-        assert!(reader.read(&packed[..packed.len() - 1]).is_err());
-        assert!(reader.read(b"\xff\xff\xff\xff").is_err());
-
+    fn keywords_come_back_as_they_were() {
         let mut keywords = KeywordSet::default();
         [0, 63, 64, 255].into_iter().for_each(|n| keywords.insert(n));
         let bytes = keyword_bytes(&keywords).expect("some");

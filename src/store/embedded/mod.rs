@@ -15,6 +15,7 @@ mod readers;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod upgrade;
 mod writer;
 
@@ -387,11 +388,12 @@ fn prepare_database(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
 }
 
+/// Deliberately without `mmap_size`: a fault reads far more than the page around it (100,000 rows
+/// from a cold file in 235 ms, against 43 ms), a scan is no faster, and a bad sector would be a
+/// signal that ends the daemon rather than an error.
 fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|e| failure(&e))?;
-    connection.pragma_update(None, "mmap_size", 1i64 << 30).map_err(|e| failure(&e))?;
-    Ok(connection)
+    Connection::open_with_flags(path, flags).map_err(|e| failure(&e))
 }
 
 fn open_packs(connection: &Connection, directory: &Path) -> Result<PackWriter, StoreError> {

@@ -73,7 +73,8 @@ fn put_facts(connection: &Connection, id: BlobId, encoded: &Encoded) -> rusqlite
         (sql::PUT_ENVELOPE, &encoded.envelope),
         (sql::PUT_STRUCTURE, &encoded.structure),
         (sql::PUT_FIELDS, &encoded.fields),
-        (sql::PUT_TEXT, &encoded.text),
+        (sql::PUT_HEADER_TEXT, &encoded.text.header),
+        (sql::PUT_BODY_TEXT, &encoded.text.body),
     ];
     for (query, data) in tables {
         connection.prepare_cached(query)?.execute(params![id.0, data])?;

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::encode::{self, TextReader};
+use super::encode;
 use super::failure;
 use super::pack::{PackReader, Place};
+use super::texts::TextReader;
 use crate::mail::id::{BlobId, MailboxId, ModSeq, TraceId, Uid};
 use crate::mail::uid_set::UidSet;
 use crate::store::{Facts, FactsWanted, StoreError, sql};
@@ -106,9 +107,15 @@ impl Reader {
                 Ok(())
             })?;
         }
-        if wanted.text {
-            self.scan(sql::TEXTS, &order, |texts, at, data| {
-                facts[at].text = Some(Box::new(texts.read(data)?));
+        if wanted.header_text {
+            self.scan(sql::HEADER_TEXTS, &order, |texts, at, data| {
+                facts[at].header_text = Some(texts.header(data)?);
+                Ok(())
+            })?;
+        }
+        if wanted.body_text {
+            self.scan(sql::BODY_TEXTS, &order, |texts, at, data| {
+                facts[at].body_text = Some(texts.body(data)?);
                 Ok(())
             })?;
         }

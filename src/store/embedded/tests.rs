@@ -3,6 +3,7 @@
 
 mod lookup;
 mod queue;
+mod upgrade;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 
+use super::texts::{Packed, TextReader};
 use super::{encode, failure};
 use crate::mail::message::Envelope;
 use crate::store::StoreError;
@@ -13,11 +14,12 @@ use crate::store::sql::{self, layout};
 /// Makes the tables, or adds what is missing. A newer layout than ours is refused: its rows may
 /// mean something that we would destroy.
 pub(super) fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let version = version(connection).map_err(|e| failure(&e))?;
+    let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    let version = version.map_err(|e| failure(&e))?;
     match usize::try_from(version) {
         Ok(version) if version < layout::VERSION => {
             let transaction = connection.transaction().map_err(|e| failure(&e))?;
-            step_by_step(&transaction, version).map_err(|e| failure(&e))?;
+            step_by_step(&transaction, version)?;
             transaction.commit().map_err(|e| failure(&e))
         }
         Ok(layout::VERSION) => Ok(()),
@@ -30,15 +32,17 @@ pub(super) fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), St
     }
 }
 
-fn step_by_step(transaction: &Transaction<'_>, mut version: usize) -> rusqlite::Result<()> {
+fn step_by_step(transaction: &Transaction<'_>, mut version: usize) -> Result<(), StoreError> {
     while let Some(statements) = layout::next(&layout::SQLITE, version) {
-        transaction.execute_batch(&statements)?;
+        transaction.execute_batch(&statements).map_err(|e| failure(&e))?;
         version += 1;
         if version == 2 {
-            fill_message_ids(transaction)?;
+            fill_message_ids(transaction).map_err(|e| failure(&e))?;
+            split_texts(transaction)?;
         }
     }
-    transaction.pragma_update(None, "user_version", version as i64)
+    let noted = transaction.pragma_update(None, "user_version", version as i64);
+    noted.map_err(|e| failure(&e))
 }
 
 fn fill_message_ids(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -56,6 +60,30 @@ fn fill_message_ids(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+fn split_texts(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let mut old = transaction.prepare(sql::OLD_TEXTS).map_err(|e| failure(&e))?;
+    let mut rows = old.query([]).map_err(|e| failure(&e))?;
+    let mut texts = TextReader::new()?;
+    while let Some(row) = rows.next().map_err(|e| failure(&e))? {
+        let (id, data) = text_row(row).map_err(|e| failure(&e))?;
+        // A damaged text stays damaged, and is reported when it is asked for.
+        let packed = match texts.both(data) {
+            Ok(text) => Packed::of(&text)?,
+            Err(_) => Packed { header: data.to_vec(), body: data.to_vec() },
+        };
+        put_texts(transaction, (id, &packed)).map_err(|e| failure(&e))?;
+    }
+    drop(rows);
+    drop(old);
+    transaction.execute_batch(sql::DROP_OLD_TEXTS).map_err(|e| failure(&e))
+}
+
+fn text_row<'r>(row: &'r Row<'_>) -> rusqlite::Result<(i64, &'r [u8])> {
+    Ok((row.get(0)?, row.get_ref(1)?.as_blob()?))
+}
+
+fn put_texts(transaction: &Transaction<'_>, (id, packed): (i64, &Packed)) -> rusqlite::Result<()> {
+    transaction.prepare_cached(sql::PUT_HEADER_TEXT)?.execute(params![id, packed.header])?;
+    transaction.prepare_cached(sql::PUT_BODY_TEXT)?.execute(params![id, packed.body])?;
+    Ok(())
 }

@@ -54,7 +54,8 @@ pub(super) const COUNT_MESSAGE: &str = "UPDATE message SET instances = instances
 pub(super) const PUT_ENVELOPE: &str = "INSERT INTO envelope (id, data) VALUES ($1, $2)";
 pub(super) const PUT_STRUCTURE: &str = "INSERT INTO structure (id, data) VALUES ($1, $2)";
 pub(super) const PUT_FIELDS: &str = "INSERT INTO fields (id, data) VALUES ($1, $2)";
-pub(super) const PUT_TEXT: &str = "INSERT INTO search_text (id, data) VALUES ($1, $2)";
+pub(super) const PUT_HEADER_TEXT: &str = "INSERT INTO header_text (id, data) VALUES ($1, $2)";
+pub(super) const PUT_BODY_TEXT: &str = "INSERT INTO body_text (id, data) VALUES ($1, $2)";
 pub(super) const PUT_MESSAGE_ID: &str = "INSERT INTO message_id (digest, message) VALUES ($1, $2)";
 pub(super) const PUT_TRACE: &str =
     "INSERT INTO trace (id, data, instances, freed) VALUES ($1, $2, $3, $4)";
@@ -103,8 +104,10 @@ pub(super) const STRUCTURES: &str =
     "SELECT id, data FROM structure WHERE id BETWEEN $1 AND $2 ORDER BY id";
 pub(super) const FIELDS: &str =
     "SELECT id, data FROM fields WHERE id BETWEEN $1 AND $2 ORDER BY id";
-pub(super) const TEXTS: &str =
-    "SELECT id, data FROM search_text WHERE id BETWEEN $1 AND $2 ORDER BY id";
+pub(super) const HEADER_TEXTS: &str =
+    "SELECT id, data FROM header_text WHERE id BETWEEN $1 AND $2 ORDER BY id";
+pub(super) const BODY_TEXTS: &str =
+    "SELECT id, data FROM body_text WHERE id BETWEEN $1 AND $2 ORDER BY id";
 pub(super) const MESSAGES_BY_ID: &str =
     "SELECT message FROM message_id WHERE digest = $1 ORDER BY message DESC LIMIT $2";
 pub(super) const ENVELOPE: &str = "SELECT data FROM envelope WHERE id = $1";
@@ -113,6 +116,8 @@ pub(super) const INSTANCES_BY_BLOB: &str = "SELECT mailbox, uid FROM instance WH
 
 // Upgrading.
 pub(super) const ALL_ENVELOPES: &str = "SELECT id, data FROM envelope ORDER BY id";
+pub(super) const OLD_TEXTS: &str = "SELECT id, data FROM search_text ORDER BY id";
+pub(super) const DROP_OLD_TEXTS: &str = "DROP TABLE search_text";
 
 // Sweeping.
 pub(super) const FREED_MESSAGES: &str =
@@ -121,12 +126,13 @@ pub(super) const FREED_MESSAGES: &str =
 pub(super) const DELETE_MESSAGE_ID: &str =
     "DELETE FROM message_id WHERE digest = $1 AND message = $2";
 /// What goes with a message that nothing refers to any more.
-pub(super) const DELETE_MESSAGE: [&str; 5] = [
+pub(super) const DELETE_MESSAGE: [&str; 6] = [
     "DELETE FROM message WHERE id = $1",
     "DELETE FROM envelope WHERE id = $1",
     "DELETE FROM structure WHERE id = $1",
     "DELETE FROM fields WHERE id = $1",
-    "DELETE FROM search_text WHERE id = $1",
+    "DELETE FROM header_text WHERE id = $1",
+    "DELETE FROM body_text WHERE id = $1",
 ];
 pub(super) const DELETE_FREED_TRACES: &str = "DELETE FROM trace WHERE id IN
   (SELECT id FROM trace WHERE freed <= $1 ORDER BY freed LIMIT $2)";

@@ -1,6 +1,7 @@
 //! The queue on disk: it is there after a restart, and what it refers to stays as long.
 
 use super::*;
+use crate::mail::id::QueueId;
 use crate::store::contract::queue::{new_queued, parts};
 use crate::store::queue::{Progress, RecipientUpdate};
 
@@ -66,13 +67,68 @@ async fn what_is_queued_is_freed_only_after_its_last_recipient() {
     assert_eq!(there(&idle.bench).await, [(false, false), (true, true)]);
 }
 
+/// The power fails while the log is being written: of each transaction all is there or nothing, in
+/// the order in which they were committed.
+#[tokio::test]
+async fn a_log_that_is_cut_anywhere_leaves_no_half_of_a_transaction() {
+    const ROUNDS: usize = 6;
+    let (place, clock) = (Place::new(), clock());
+    let running = start(idle(&place, &clock, Options::default()));
+    let mailbox = running.0.inbox().await;
+    for round in 0..ROUNDS {
+        let text = format!("message {round}");
+        let queued = Change::Queued(Box::new(new_queued(&text, &["ben", "carla"])));
+        let mut changes = vec![contract::delivery(mailbox, &text), queued];
+        if round > 0 {
+            let recipients = vec![(0, RecipientUpdate::Done)];
+            changes.push(Change::QueueUpdated { id: QueueId(round as i64), recipients });
+        }
+        running.0.commit(changes).await.expect("commits");
+    }
+    let log = std::fs::metadata(place.path().join("store.db-wal")).expect("there").len();
+    let mut seen = std::collections::BTreeSet::new();
+    for cut in (0..=log).step_by(4096).chain([log]) {
+        let image = image(&place, cut);
+        let idle = idle(&image, &clock, Options::default());
+        // Before the layout is in the log there is no mailbox either.
+        if idle.bench.store.mailbox(mailbox).is_none() {
+            assert_eq!(idle.bench.queued(), []);
+            continue;
+        }
+        let entries = idle.bench.queued();
+        assert_eq!(idle.bench.uids(mailbox).await.len(), entries.len(), "filed and queued");
+        for (n, queued) in (1..).zip(&entries) {
+            let left = if n < entries.len() { vec![1] } else { vec![0, 1] };
+            assert_eq!(queued.recipients.iter().map(|r| r.number).collect::<Vec<_>>(), left);
+            let body = idle.bench.store.body(queued.blob, 0..u64::MAX).await;
+            assert!(body.expect("whole").ends_with(format!("message {}\r\n", n - 1).as_bytes()));
+            idle.bench.store.trace(queued.trace).await.expect("there");
+        }
+        seen.insert(entries.len());
+    }
+    assert!(seen.into_iter().eq(0..=ROUNDS), "the cuts met every state");
+    assert_eq!(close(running), Ok(()));
+}
+
+/// What is on disk now, the log only up to `cut`.
+fn image(place: &Place, cut: u64) -> Place {
+    let image = Place::new();
+    std::fs::create_dir(image.path().join("packs")).expect("makes");
+    for name in ["store.db", "store.db-wal", "packs/00000001.pack"] {
+        std::fs::copy(place.path().join(name), image.path().join(name)).expect("copies");
+    }
+    let log = File::options().write(true).open(image.path().join("store.db-wal"));
+    log.and_then(|log| log.set_len(cut)).expect("cuts");
+    image
+}
+
 /// All in one group: nothing of it may be left behind.
 #[tokio::test]
 async fn what_is_queued_and_gone_in_one_group_leaves_no_rows() {
     let (place, clock) = (Place::new(), clock());
     let running = start(idle(&place, &clock, Options::default()));
     let id = running.0.queue("first", &["ben"]).await;
-    let next = crate::mail::id::QueueId(id.0 + 1);
+    let next = QueueId(id.0 + 1);
     let changes = vec![
         Change::Queued(Box::new(new_queued("second", &["ben", "carla"]))),
         Change::QueueUpdated {
