@@ -1,15 +1,17 @@
 //! The daemon's binary: arguments, log, runtime. What each verb does is in `admin/` and `server/`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::RangedI64ValueParser;
 use clap::{Parser, Subcommand, value_parser};
 use postfach::admin::demo::{self, Options, PORT_BASE_MAX};
-use postfach::admin::{check, dkim_key, explain, hash_password};
+use postfach::admin::{check, dkim_key, explain, hash_password, queue};
 use postfach::config::DEFAULT_PATH;
 use postfach::directory::{password, scram};
+use postfach::server::control::words::Request;
+use postfach::server::queue::Verb as QueueChange;
 use postfach::server::serve;
 use tracing_subscriber::EnvFilter;
 
@@ -67,6 +69,55 @@ enum Verb {
         /// One mailbox, as a mail program shows it: Shared/Support
         mailbox: Option<String>,
     },
+    /// Show and change what waits to go out, in the running daemon
+    Queue {
+        #[command(subcommand)]
+        verb: QueueVerb,
+    },
+}
+
+#[derive(Subcommand)]
+enum QueueVerb {
+    /// List all messages: id, age, size, sender, recipients, attempts, last reply
+    List {
+        /// A JSON object a message, each on its line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one message; ID is the number in the list, or the name in the log
+    Show {
+        id: String,
+        /// As a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try a message (or `all`) at once
+    Retry { id: String },
+    /// Hold a message (or `all`) back; it does not expire meanwhile
+    Hold { id: String },
+    /// Release a message (or `all`) that is held, and try it at once
+    Release { id: String },
+    /// Drop a message for good; nobody is told
+    Drop { id: String },
+}
+
+impl QueueVerb {
+    fn run(self, config: &Path) -> ExitCode {
+        let (request, json) = match self {
+            QueueVerb::List { json } => (Request::List, json),
+            QueueVerb::Show { id, json } => (Request::Show(id), json),
+            QueueVerb::Retry { id } => (change(QueueChange::Retry, id), false),
+            QueueVerb::Hold { id } => (change(QueueChange::Hold, id), false),
+            QueueVerb::Release { id } => (change(QueueChange::Release, id), false),
+            QueueVerb::Drop { id } => (Request::One(QueueChange::Drop, id), false),
+        };
+        let form = if json { queue::Form::Json } else { queue::Form::Text };
+        queue::run(config, &request, form)
+    }
+}
+
+fn change(verb: QueueChange, id: String) -> Request {
+    if id == "all" { Request::All(verb) } else { Request::One(verb, id) }
 }
 
 fn main() -> ExitCode {
@@ -84,6 +135,7 @@ fn main() -> ExitCode {
         Verb::Explain { user, mailbox } => {
             explain::run(&arguments.config, &user, mailbox.as_deref())
         }
+        Verb::Queue { verb } => verb.run(&arguments.config),
     }
 }
 

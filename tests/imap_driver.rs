@@ -19,6 +19,7 @@ use postfach::server::imap::{IDLE_TIMEOUT, LOGIN_TIMEOUT, TRANSFER_TIMEOUT};
 use postfach::server::login::Authenticator;
 use postfach::server::stream::Stream;
 use postfach::server::tls::{Certificates, Source};
+use postfach::server::upstream::Upstreams;
 use postfach::server::{Peer, Shared, folders, imap};
 use postfach::store::Store;
 use postfach::store::change::{Actor, Change, Delivered, Transaction};
@@ -87,6 +88,7 @@ impl Daemon {
             tls: Some(Arc::new(certificates)),
             dkim: Arc::default(),
             shutdown: stop,
+            upstreams: Upstreams::out_of_reach(clock.clone()),
             clock,
             counts: Connections::new(Limits::default()),
         });

@@ -56,6 +56,7 @@ fn the_commented_reference_says_the_defaults() {
     assert_eq!(reference.limits, minimal.limits);
     assert_eq!(reference.folder_names, FolderNames::default());
     assert_eq!(reference.plaintext_without_tls, minimal.plaintext_without_tls);
+    assert_eq!(reference.outbound, minimal.outbound);
     assert_eq!(reference.data_dir, minimal.data_dir);
     assert_eq!(reference.directory_path, minimal.directory_path);
     assert_eq!((reference.store, reference.imap_disable), (minimal.store, minimal.imap_disable));

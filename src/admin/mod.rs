@@ -6,6 +6,7 @@ pub mod demo;
 pub mod dkim_key;
 pub mod explain;
 pub mod hash_password;
+pub mod queue;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -1,13 +1,10 @@
 //! Look-ups in DNS: MX, A and AAAA, by the system's resolvers or by those of `[outbound] resolver`.
 //! Decides nothing: what an answer means is `outbound::next_hop`'s.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use hickory_resolver::config::{
-    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
-};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
@@ -27,23 +24,19 @@ const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(300);
 
 /// Asks DNS.
 pub struct Dns {
-    resolver: TokioResolver,
+    /// Or why nobody can be asked.
+    resolver: Result<TokioResolver, String>,
 }
 
 impl Dns {
-    /// By these servers, or by those of the system when there are none. Asks nothing yet.
-    pub fn new(servers: &[SocketAddr]) -> io::Result<Dns> {
-        let mut builder = match servers {
-            [] => TokioResolver::builder_tokio().map_err(io::Error::other)?,
-            servers => by(servers),
-        };
-        let options = builder.options_mut();
-        options.timeout = TIMEOUT;
-        options.attempts = RETRIES;
-        options.cache_size = CACHE_ANSWERS_MAX;
-        options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        Ok(Dns { resolver: builder.build().map_err(io::Error::other)? })
+    /// By these servers, or by those of the system when there are none. Asks nothing yet. Where the
+    /// system names nobody, every answer is unknown: a smarthost may need no DNS at all.
+    pub fn new(servers: &[SocketAddr]) -> Dns {
+        let resolver = open(servers).map_err(|error| error.to_string());
+        if let Err(error) = &resolver {
+            tracing::warn!(error, "no DNS: see [outbound] resolver, or /etc/resolv.conf");
+        }
+        Dns { resolver }
     }
 
     /// The MX records of a domain.
@@ -84,7 +77,11 @@ impl Dns {
     ) -> Answer<T> {
         // With a dot at its end no search domain is tried. RFC 5321 §5.1
         let asked = format!("{}.", name.trim_end_matches('.'));
-        match self.resolver.lookup(asked, kind).await {
+        let resolver = match &self.resolver {
+            Ok(resolver) => resolver,
+            Err(why) => return Answer::Unknown(why.clone()),
+        };
+        match resolver.lookup(asked, kind).await {
             Ok(lookup) => {
                 let found: Vec<T> = lookup.answers().iter().filter_map(|r| pick(&r.data)).collect();
                 if found.is_empty() { Answer::Nothing } else { Answer::Found(found) }
@@ -92,6 +89,19 @@ impl Dns {
             Err(error) => failed(&error),
         }
     }
+}
+
+fn open(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
+    let mut builder = match servers {
+        [] => TokioResolver::builder_tokio()?,
+        servers => by(servers),
+    };
+    let options = builder.options_mut();
+    options.timeout = TIMEOUT;
+    options.attempts = RETRIES;
+    options.cache_size = CACHE_ANSWERS_MAX;
+    options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
+    builder.build()
 }
 
 fn by(servers: &[SocketAddr]) -> ResolverBuilder<TokioRuntimeProvider> {

@@ -2,6 +2,7 @@
 //! is in `Shared`; the protocols themselves are pure and live in `smtp/` and `imap/`.
 
 pub mod connections;
+pub mod control;
 mod declared;
 pub mod dkim;
 pub mod dns;
@@ -11,6 +12,7 @@ mod inherited;
 pub mod listener;
 pub mod login;
 pub mod mta_sts;
+mod outgoing;
 pub mod ports;
 pub mod queue;
 pub mod relay;
@@ -26,6 +28,7 @@ mod steady;
 mod store_thread;
 pub mod stream;
 pub mod tls;
+pub mod upstream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,6 +53,8 @@ pub struct Shared {
     pub tls: Option<Arc<tls::Certificates>>,
     /// Who signs outgoing mail.
     pub dkim: Arc<dkim::Signers>,
+    /// The servers that keep other addresses of our domains.
+    pub upstreams: upstream::Upstreams,
     /// Who may log in.
     pub login: Arc<login::Authenticator>,
     /// True once the daemon stops: say goodbye and end.

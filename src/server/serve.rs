@@ -17,11 +17,13 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use super::Shared;
 use super::connections::{Connections, Limits};
+use super::control;
 use super::declared::Declared;
 use super::dkim::Signers;
 use super::inherited::SocketFault;
 use super::listener::{self, Service};
 use super::login::{Authenticator, salts};
+use super::outgoing::{self, Sending};
 use super::ports::{self, Ports};
 use super::reserve;
 use super::retention;
@@ -31,6 +33,7 @@ use super::spool;
 use super::steady;
 use super::store_thread::StoreThread;
 use super::tls::{Certificates, Source, TlsFault};
+use super::upstream::Upstreams;
 use crate::config::{self, Config, Fault, Tls};
 use crate::directory::file;
 use crate::store::{Store, StoreError, embedded};
@@ -143,7 +146,8 @@ pub fn on_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T
         .block_on(work)
 }
 
-/// A daemon that is ready: store open, directory in force, listeners bound, nothing accepted yet.
+/// A daemon that is ready: store open, directory in force, listeners bound, queued mail on its way,
+/// nothing accepted yet.
 pub struct Daemon {
     config_path: PathBuf,
     config: Arc<Config>,
@@ -151,6 +155,7 @@ pub struct Daemon {
     declared: Declared,
     listeners: Vec<(TcpListener, Service)>,
     ports: Ports,
+    sending: Sending,
     shutdown: watch::Sender<bool>,
     writer: StoreThread,
     /// Held until the end.
@@ -178,7 +183,11 @@ impl Daemon {
         let salts = salts::open(&config.data_dir);
         let salts = salts.map_err(|e| Failure::System("cannot use the key of the salts", e))?;
         let login = Authenticator::new(declared.watch(), clock.clone()).with_salts(salts);
+        let smtp = ports.0.get("smtp").cloned().unwrap_or_default();
+        let outside = outgoing::outside(&config, &smtp, (store.clone(), clock.clone()))?;
+        let routes = config.outbound.routes.clone();
         let shared = Arc::new(Shared {
+            upstreams: Upstreams::new(outside.clone(), routes, clock.clone()),
             store,
             directory: declared.watch(),
             config: config.clone(),
@@ -189,6 +198,7 @@ impl Daemon {
             clock,
             counts: Connections::new(limits(&config)),
         });
+        let sending = Sending::start(&shared, outside);
         Ok(Daemon {
             config_path: config_path.to_owned(),
             config,
@@ -196,6 +206,7 @@ impl Daemon {
             declared,
             listeners,
             ports,
+            sending,
             shutdown,
             writer,
             _lock: lock,
@@ -218,6 +229,7 @@ impl Daemon {
         for (listener, service) in std::mem::take(&mut self.listeners) {
             tokio::spawn(listener::run(listener, service, self.shared.clone()));
         }
+        self.open_control();
         for (name, addresses) in &self.ports.0 {
             tracing::info!(name, ?addresses, "listening");
         }
@@ -227,6 +239,20 @@ impl Daemon {
         signals::stopping();
         self.stop().await;
         ended
+    }
+
+    /// Mail goes its way without it, too.
+    fn open_control(&self) {
+        match control::Socket::open(&self.config.data_dir) {
+            Ok(socket) => {
+                let desk = control::Desk {
+                    store: self.shared.store.clone(),
+                    queue: self.sending.queue.clone(),
+                };
+                tokio::spawn(socket.serve(desk, self.shared.shutdown.clone()));
+            }
+            Err(error) => tracing::error!(%error, "no control socket: `postfach queue` is deaf"),
+        }
     }
 
     /// The life between start and stop.
@@ -309,11 +335,12 @@ impl Daemon {
         }
     }
 
-    /// No new connections; those there are told and may finish; then the store.
+    /// No new connections and attempts; those there are told and may finish; then the store.
     async fn stop(self) {
         tracing::info!(open = self.shared.counts.counts().open, "stopping");
         self.shutdown.send_replace(true);
-        if timeout(DRAIN_TIMEOUT, self.shared.counts.all_closed()).await.is_err() {
+        let sessions = timeout(DRAIN_TIMEOUT, self.shared.counts.all_closed());
+        if tokio::join!(sessions, self.sending.finish()).0.is_err() {
             tracing::warn!(open = self.shared.counts.counts().open, "sessions cut off");
         }
         drop((self.shared, self.declared));

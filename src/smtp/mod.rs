@@ -10,6 +10,8 @@
 //! | `transaction` | what one message's envelope holds |
 //! | `data`, `content` | where the content ends, and whether it is acceptable |
 //! | `extension`, `reply` | what is answered |
+//!
+//! The sending side is in `client/`.
 
 pub mod client;
 pub mod command;

@@ -84,6 +84,7 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("hickory-resolver", &["src/server/dns.rs"]),
+    ("serde_json", &["src/server/control/", "src/admin/queue/"]),
     ("serde", ANYWHERE),
     ("toml", &["src/config/", "src/directory/"]),
     ("clap", &["src/main.rs"]),

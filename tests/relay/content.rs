@@ -32,7 +32,7 @@ async fn sizes_around_what_is_read_at_a_time_arrive_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_refusal_in_the_middle_is_heard() {
+async fn a_refusal_in_the_middle_is_heard_or_the_connection_is_lost() {
     for offers in [&[][..], &["PIPELINING"][..]] {
         let fault = Fault::SayAndClose("552 5.3.4 too large");
         let script = Script::offering(offers).with("content", fault);
@@ -43,6 +43,24 @@ async fn a_refusal_in_the_middle_is_heard() {
         let lost = attempt.starts_with("deferred 4.4.2 ");
         assert!(told || lost, "{attempt}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_middle_is_heard_from_a_server_that_goes_on_reading() {
+    let script = Script::default().with("content", Fault::Say("552 5.3.4 too large"));
+    let (server, message) = (Server::start(script).await, Message::large().await);
+    let attempt = shown(&send_one(&server, &message).await);
+    assert_eq!(attempt, "failed 5.3.4 552 5.3.4 too large");
+    assert_eq!(server.heard().messages.len(), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_in_the_middle_has_accepted_nothing() {
+    let script = Script::default().with("content", Fault::Say("250 2.0.0 taken"));
+    let (server, message) = (Server::start(script).await, Message::large().await);
+    let attempt = shown(&send_one(&server, &message).await);
+    assert_eq!(attempt, "deferred 4.5.0 the server replied to nothing");
+    assert_eq!(server.heard().messages.len(), 0);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use postfach::server::connections::{Connections, Limits};
 use postfach::server::login::Authenticator;
 use postfach::server::stream::Stream;
 use postfach::server::tls::{Certificates, Source};
+use postfach::server::upstream::Upstreams;
 use postfach::server::{Peer, Shared, folders, smtp};
 use postfach::store::Store;
 use postfach::store::memory::Memory;
@@ -137,6 +138,7 @@ impl World {
             login,
             clock: clock.clone(),
             counts: Connections::new(Limits::default()),
+            upstreams: Upstreams::out_of_reach(clock.clone()),
         });
         World { store, clock, shutdown, shared, folder, _directory: directory_sender }
     }

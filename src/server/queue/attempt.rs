@@ -2,12 +2,13 @@
 //! has a fate.
 
 use super::settle::{self, Settled};
-use super::{Attempt, HopReach, Office, Reach};
+use super::{Attempt, Office, Reach};
 use crate::mail::id::QueueId;
 use crate::outbound::Hop;
 use crate::outbound::plan::due;
 use crate::outbound::routes::Route;
 use crate::outbound::schedule::Case;
+use crate::server::relay::Reach as HopReach;
 use crate::smtp::client::{Fate, Mail, MailRecipient, RECIPIENTS_PER_MAIL_MAX, Told};
 use crate::store::queue::{Queued, QueuedRecipient};
 

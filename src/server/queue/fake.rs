@@ -20,6 +20,7 @@ use crate::mail::message;
 use crate::mail::transport::Body;
 use crate::mail::uid_set::UidSet;
 use crate::outbound::Security;
+use crate::server::relay::Reach as HopReach;
 use crate::smtp::client::Told;
 use crate::store::change::Transaction;
 use crate::store::change::{Actor, Bytes, Change, Grant, NewMessage, Outcome, Receipt};
@@ -31,12 +32,12 @@ use crate::store::{
     Answer, Facts, FactsWanted, Instance, Mailbox, Status, StoreError, Subscriptions,
 };
 
-pub(super) const MESSAGE: &[u8] =
+pub(in crate::server) const MESSAGE: &[u8] =
     b"From: anna@example.org\r\nSubject: Hello\r\nMessage-ID: <m1@example.org>\r\n\r\nHi\r\n";
 const START: i64 = 1_795_000_000;
 
 /// Goes as fast as tokio's time.
-pub(super) struct TurningClock(Instant);
+pub(in crate::server) struct TurningClock(Instant);
 
 impl Clock for TurningClock {
     fn now(&self) -> Timestamp {
@@ -46,24 +47,24 @@ impl Clock for TurningClock {
 }
 
 /// Seconds since the test began.
-pub(super) fn since_start(at: Timestamp) -> i64 {
+pub(in crate::server) fn since_start(at: Timestamp) -> i64 {
     at.seconds() - START
 }
 
 /// What a server answers: by its name and the recipients.
-pub(super) type Script = Arc<dyn Fn(&str, &Mail) -> Attempt + Send + Sync>;
+pub(in crate::server) type Script = Arc<dyn Fn(&str, &Mail) -> Attempt + Send + Sync>;
 
 /// Servers that answer as a script says; each attempt is noted.
-pub(super) struct FakeTransport {
+pub(in crate::server) struct FakeTransport {
     clock: Arc<dyn Clock>,
-    pub(super) hops: Mutex<Vec<String>>,
-    pub(super) script: Mutex<Script>,
+    pub(in crate::server) hops: Mutex<Vec<String>>,
+    pub(in crate::server) script: Mutex<Script>,
     /// How long an answer takes.
-    pub(super) takes: Mutex<Duration>,
+    pub(in crate::server) takes: Mutex<Duration>,
     /// When, which server, which recipients.
-    pub(super) attempts: Mutex<Vec<(i64, String, Vec<String>)>>,
+    pub(in crate::server) attempts: Mutex<Vec<(i64, String, Vec<String>)>>,
     running: AtomicUsize,
-    pub(super) most_at_once: AtomicUsize,
+    pub(in crate::server) most_at_once: AtomicUsize,
 }
 
 impl Transport for FakeTransport {
@@ -95,34 +96,43 @@ impl Transport for FakeTransport {
             script(&hop.name, mail)
         })
     }
+
+    fn verify<'a>(
+        &'a self,
+        _: &'a Hop,
+        _: Option<&'a Address>,
+        _: &'a Address,
+    ) -> Later<'a, Verification> {
+        Box::pin(std::future::ready(Verification::Unknown(told("451 4.3.0 Later"))))
+    }
 }
 
-pub(super) fn told(text: &str) -> Told {
+pub(in crate::server) fn told(text: &str) -> Told {
     let status = text.split(' ').nth(1).unwrap_or_default().to_owned();
     Told { by: "mx.example.net".into(), status, text: text.into(), is_reply: true, dsn: false }
 }
 
 /// Every recipient has the same fate.
-pub(super) fn all(fate: Fate) -> Script {
+pub(in crate::server) fn all(fate: Fate) -> Script {
     Arc::new(move |_, mail| Attempt {
         fates: vec![fate.clone(); mail.recipients.len()],
         reach: HopReach::Served,
     })
 }
 
-pub(super) fn delivered() -> Script {
+pub(in crate::server) fn delivered() -> Script {
     all(Fate::Delivered(told("250 2.0.0 OK")))
 }
 
-pub(super) fn deferred() -> Script {
+pub(in crate::server) fn deferred() -> Script {
     all(Fate::Deferred(told("450 4.2.0 later")))
 }
 
-pub(super) fn failed() -> Script {
+pub(in crate::server) fn failed() -> Script {
     all(Fate::Failed(told("550 5.1.1 no such user")))
 }
 
-pub(super) fn unreachable() -> Script {
+pub(in crate::server) fn unreachable() -> Script {
     Arc::new(|_, mail| Attempt {
         fates: vec![
             Fate::Deferred(Route::told("4.4.1", "connection refused"));
@@ -133,19 +143,19 @@ pub(super) fn unreachable() -> Script {
 }
 
 /// A runner and its world.
-pub(super) struct World {
-    pub(super) store: Arc<FullableStore>,
-    pub(super) transport: Arc<FakeTransport>,
-    pub(super) clock: Arc<dyn Clock>,
+pub(in crate::server) struct World {
+    pub(in crate::server) store: Arc<FullableStore>,
+    pub(in crate::server) transport: Arc<FakeTransport>,
+    pub(in crate::server) clock: Arc<dyn Clock>,
     shutdown: watch::Sender<bool>,
-    pub(super) handle: Handle,
+    pub(in crate::server) handle: Handle,
     runner: JoinHandle<()>,
     _directory: watch::Sender<Arc<Directory>>,
 }
 
 impl World {
     /// anna@example.org is a user here; example.net has one server.
-    pub(super) async fn new(script: Script) -> World {
+    pub(in crate::server) async fn new(script: Script) -> World {
         let clock: Arc<dyn Clock> = Arc::new(TurningClock(Instant::now()));
         let store = FullableStore::new(clock.clone());
         let created = Change::MailboxCreated { account: anna(), folder: Folder::root() };
@@ -188,28 +198,28 @@ impl World {
     }
 
     /// As though the daemon were killed and started again.
-    pub(super) async fn restart(self) -> World {
+    pub(in crate::server) async fn restart(self) -> World {
         self.runner.abort();
         let _ = self.runner.await;
         World::with(self.store, self.transport, self.clock)
     }
 
     /// The daemon stops.
-    pub(super) async fn stop(self) -> (Arc<FullableStore>, Arc<FakeTransport>) {
+    pub(in crate::server) async fn stop(self) -> (Arc<FullableStore>, Arc<FakeTransport>) {
         self.shutdown.send_replace(true);
         self.runner.await.expect("no panic");
         (self.store, self.transport)
     }
 
-    pub(super) fn answer_with(&self, script: Script) {
+    pub(in crate::server) fn answer_with(&self, script: Script) {
         *self.transport.script.lock().expect("no panic") = script;
     }
 
-    pub(super) async fn queue(&self, recipients: &[&str]) -> QueueId {
+    pub(in crate::server) async fn queue(&self, recipients: &[&str]) -> QueueId {
         self.queue_as(recipients, |_| {}).await
     }
 
-    pub(super) async fn queue_as(
+    pub(in crate::server) async fn queue_as(
         &self,
         recipients: &[&str],
         change: impl FnOnce(&mut NewQueued),
@@ -224,20 +234,20 @@ impl World {
     }
 
     /// Lets time pass.
-    pub(super) async fn pass(&self, seconds: u64) {
+    pub(in crate::server) async fn pass(&self, seconds: u64) {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 
-    pub(super) fn queued(&self) -> Vec<Arc<Queued>> {
+    pub(in crate::server) fn queued(&self) -> Vec<Arc<Queued>> {
         self.store.queued_from(QueueId(i64::MIN), 1000)
     }
 
-    pub(super) fn attempts(&self) -> Vec<(i64, String, Vec<String>)> {
+    pub(in crate::server) fn attempts(&self) -> Vec<(i64, String, Vec<String>)> {
         self.transport.attempts.lock().expect("no panic").clone()
     }
 
     /// The messages in anna's inbox, as text.
-    pub(super) async fn inbox(&self) -> Vec<String> {
+    pub(in crate::server) async fn inbox(&self) -> Vec<String> {
         let root = self.store.find(&anna(), &Folder::root()).expect("made").id;
         let snapshot = self.store.snapshot(root).await.expect("memory");
         let wanted: Vec<_> = snapshot.iter().map(|entry| (entry.blob, entry.trace)).collect();
@@ -246,7 +256,7 @@ impl World {
     }
 }
 
-pub(super) fn anna() -> Account {
+pub(in crate::server) fn anna() -> Account {
     Account::User(Login::new("anna"))
 }
 
@@ -306,10 +316,10 @@ async fn commit(store: &dyn Store, changes: Vec<Change>) -> Vec<Outcome> {
 }
 
 /// A store in memory whose disk can be full.
-pub(super) struct FullableStore {
+pub(in crate::server) struct FullableStore {
     inner: Memory,
-    pub(super) is_full: AtomicBool,
-    pub(super) refused: AtomicUsize,
+    pub(in crate::server) is_full: AtomicBool,
+    pub(in crate::server) refused: AtomicUsize,
 }
 
 impl FullableStore {
@@ -360,10 +370,6 @@ impl Store for FullableStore {
         self.inner.expunged_since(id, since)
     }
 
-    fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
-        self.inner.instances_of(message_id)
-    }
-
     fn facts<'a>(&'a self, blobs: &'a [BlobId], wanted: FactsWanted) -> Answer<'a, Vec<Facts>> {
         self.inner.facts(blobs, wanted)
     }
@@ -378,6 +384,10 @@ impl Store for FullableStore {
 
     fn messages<'a>(&'a self, wanted: &'a [(BlobId, TraceId)]) -> Answer<'a, Vec<Option<Vec<u8>>>> {
         self.inner.messages(wanted)
+    }
+
+    fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
+        self.inner.instances_of(message_id)
     }
 
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {

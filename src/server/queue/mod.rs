@@ -18,7 +18,7 @@
 
 mod attempt;
 #[cfg(test)]
-mod fake;
+pub(in crate::server) mod fake;
 mod reports;
 mod settle;
 #[cfg(test)]
@@ -36,18 +36,20 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use super::relay::Attempt;
 use crate::directory::Directory;
+use crate::mail::address::Address;
 use crate::mail::id::{QueueId, Timestamp};
 use crate::outbound::Hop;
 use crate::outbound::agenda::{Agenda, Job, Limits, Reach, Start};
 use crate::outbound::plan::plan;
 use crate::outbound::routes::{Route, Routes};
 use crate::outbound::schedule::{Moment, Policy};
-use crate::smtp::client::{Fate, Mail};
+use crate::smtp::client::{Fate, Mail, Verification};
 use crate::store::Store;
 use crate::store::queue::Queued;
 use crate::sys::Clock;
-pub use verbs::{Asked, Command, Verb, Which};
+pub use verbs::{Asked, Command, Done, Verb, Which};
 
 /// Messages that are read from the store at a time.
 const LOADED_AT_ONCE: usize = 1_000;
@@ -73,24 +75,14 @@ pub trait Transport: Send + Sync {
         mail: &'a Mail,
         queued: &'a Queued,
     ) -> Later<'a, Attempt>;
-}
 
-/// What came of an attempt at one server.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Attempt {
-    /// A fate for each recipient.
-    pub fates: Vec<Fate>,
-    /// Whether the server serves us at all.
-    pub reach: HopReach,
-}
-
-/// Whether a server serves us at all.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HopReach {
-    /// It has heard of the mail.
-    Served,
-    /// It could not be connected to, or did not let us in.
-    Unserved,
+    /// Asks a server whether it would take mail from `reverse_path` for `to`.
+    fn verify<'a>(
+        &'a self,
+        hop: &'a Hop,
+        reverse_path: Option<&'a Address>,
+        to: &'a Address,
+    ) -> Later<'a, Verification>;
 }
 
 /// How the queue is run.
@@ -130,7 +122,7 @@ impl Office {
 }
 
 /// What only spreads load and tells boundaries apart may fall back on the clock.
-fn entropy() -> u64 {
+pub(super) fn entropy() -> u64 {
     let mut bytes = [0; 8];
     if super::tls::provider().secure_random.fill(&mut bytes).is_err() {
         tracing::error!("the system gives no random numbers");

@@ -7,6 +7,7 @@ use super::fake::*;
 use super::*;
 use crate::mail::address::Address;
 use crate::mail::transport::Notify;
+use crate::server::relay::Reach as HopReach;
 use crate::smtp::client::Told;
 
 const HOUR: u64 = 3600;

@@ -1,1 +1,161 @@
 //! The real world of the queue: DNS, and the SMTP client.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use super::{Attempt, Later, Transport};
+use crate::mail::address::Address;
+use crate::outbound::Hop;
+use crate::outbound::next_hop::{
+    self, Answer, Domain, EXCHANGERS_MAX, Exchanger, Ourselves, named_hop,
+};
+use crate::outbound::routes::Route;
+use crate::server::dns::Dns;
+use crate::server::relay::{Content, Relay};
+use crate::smtp::client::{Fate, Mail, Verification};
+use crate::store::Store;
+use crate::store::queue::Queued;
+
+/// Servers of one domain that an attempt may need; no more are looked up.
+const HOPS_MAX: usize = 4;
+
+/// Everything out there.
+pub struct Outside {
+    /// Who knows the servers.
+    pub dns: Dns,
+    /// Who talks to them.
+    pub relay: Arc<Relay>,
+    /// Where the content comes from.
+    pub store: Arc<dyn Store>,
+    /// Whom we would talk to in vain.
+    pub ourselves: Us,
+}
+
+/// What we are called, and where we listen for mail.
+pub struct Us {
+    /// Our name.
+    pub hostname: String,
+    /// Our sockets.
+    pub listening: Vec<SocketAddr>,
+}
+
+impl Ourselves for Us {
+    fn is_our_name(&self, host: &str) -> bool {
+        host.eq_ignore_ascii_case(&self.hostname)
+    }
+
+    fn is_our_address(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        self.listening.iter().any(|ours| {
+            let our_ip = ours.ip().to_canonical();
+            ours.port() == address.port()
+                && (our_ip == ip || (our_ip.is_unspecified() && is_of_this_machine(ip)))
+        })
+    }
+}
+
+/// The way to an address of this machine begins at that address itself. Sends nothing.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    let anywhere = match ip {
+        IpAddr::V4(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
+        IpAddr::V6(_) => SocketAddr::from(([0; 16], 0)),
+    };
+    let start = UdpSocket::bind(anywhere).and_then(|socket| {
+        socket.connect((ip, 1))?;
+        socket.local_addr()
+    });
+    ip.is_loopback() || start.is_ok_and(|start| start.ip() == ip)
+}
+
+impl Transport for Outside {
+    fn hops<'a>(&'a self, route: &'a Route, entropy: u64) -> Later<'a, Result<Vec<Hop>, Fate>> {
+        Box::pin(async move {
+            match route {
+                Route::Mx { domain, port, security } => {
+                    let domain = Domain { name: domain, port: *port, security: *security };
+                    self.by_mx(&domain, entropy).await
+                }
+                Route::Server { server, security, login } => {
+                    let addresses = self.dns.addresses(&server.host).await;
+                    let hop =
+                        named_hop((&server.host, server.port), addresses, (*security, *login));
+                    hop.map(|hop| vec![hop])
+                }
+                Route::Nowhere { status, why } => {
+                    let told = Route::told(status, why.clone());
+                    Err(match status.starts_with('4') {
+                        true => Fate::Deferred(told),
+                        false => Fate::Failed(told),
+                    })
+                }
+            }
+        })
+    }
+
+    fn attempt<'a>(
+        &'a self,
+        hop: &'a Hop,
+        mail: &'a Mail,
+        queued: &'a Queued,
+    ) -> Later<'a, Attempt> {
+        Box::pin(async move {
+            let (store, blob, trace) = (self.store.clone(), queued.blob, queued.trace);
+            self.relay.attempt(hop, mail, &Content { store, blob, trace }).await
+        })
+    }
+
+    fn verify<'a>(
+        &'a self,
+        hop: &'a Hop,
+        reverse_path: Option<&'a Address>,
+        to: &'a Address,
+    ) -> Later<'a, Verification> {
+        Box::pin(self.relay.verify(hop, reverse_path, to))
+    }
+}
+
+impl Outside {
+    async fn by_mx(&self, domain: &Domain<'_>, entropy: u64) -> Result<Vec<Hop>, Fate> {
+        let found = self.dns.exchangers(domain.name).await;
+        let exchangers = next_hop::exchangers(domain.name, found, entropy)?;
+        // Ourselves by name may stand anywhere; what is behind is not looked up for nothing.
+        let mut known: Vec<(Exchanger, Answer<IpAddr>)> = Vec::new();
+        for exchanger in exchangers.into_iter().take(EXCHANGERS_MAX) {
+            let is_us = self.ourselves.is_our_name(&exchanger.host);
+            let addresses = match is_us {
+                true => Answer::Nothing,
+                false => self.dns.addresses(&exchanger.host).await,
+            };
+            known.push((exchanger, addresses));
+            let usable = known.iter().filter(|(_, found)| matches!(found, Answer::Found(_)));
+            if is_us || usable.count() >= HOPS_MAX {
+                break;
+            }
+        }
+        next_hop::hops(domain, known, &self.ourselves)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn a_socket_on_all_addresses_is_on_those_of_this_machine_only() {
+        for everywhere in ["0.0.0.0:25", "[::]:25"] {
+            let us = Us { hostname: "us".into(), listening: vec![address(everywhere)] };
+            assert!(us.is_our_address(address("127.0.0.1:25")), "{everywhere}");
+            assert!(us.is_our_address(address("127.8.8.8:25")), "{everywhere}");
+            assert!(!us.is_our_address(address("127.0.0.1:26")), "{everywhere}");
+            assert!(!us.is_our_address(address("192.0.2.1:25")), "{everywhere}");
+        }
+        let us = Us { hostname: "us".into(), listening: vec![address("127.0.0.1:25")] };
+        assert!(us.is_our_address(address("127.0.0.1:25")));
+        assert!(!us.is_our_address(address("127.0.0.2:25")));
+        assert!(us.is_our_name("US"));
+    }
+}

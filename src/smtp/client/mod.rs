@@ -106,14 +106,6 @@ impl Fate {
     }
 }
 
-impl Fate {
-    /// What was said.
-    pub fn told(&self) -> &Told {
-        let (Fate::Delivered(told) | Fate::Deferred(told) | Fate::Failed(told)) = self;
-        told
-    }
-}
-
 /// What was said, and by whom.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Told {

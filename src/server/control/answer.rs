@@ -1,0 +1,106 @@
+//! Answers a request, some lines at a time, so that a long queue is never whole in memory twice.
+
+use super::Desk;
+use super::words::{Done, Line, Message, Request};
+use crate::mail::id::QueueId;
+use crate::server::queue::{Done as QueueDone, Verb, Which};
+
+/// Messages told at a time.
+const MESSAGES_AT_ONCE: usize = 100;
+
+/// An answer under way.
+pub(super) enum Answer {
+    /// From this message on; so many have been told.
+    List(QueueId, usize),
+    /// These lines are the rest.
+    Last(Vec<Line>),
+    /// This is to be done.
+    Do(Verb, Which),
+    /// All is said.
+    End,
+}
+
+impl Answer {
+    pub(super) fn to(desk: &Desk, request: Request) -> Answer {
+        match request {
+            Request::List => Answer::List(QueueId(i64::MIN), 0),
+            Request::All(verb) => Answer::Do(verb, Which::All),
+            Request::Show(name) => match find(desk, &name) {
+                None => no_such(&name),
+                Some(id) => match desk.store.queued(id) {
+                    None => no_such(&name),
+                    Some(queued) => {
+                        let done = QueueDone { messages: 1, ..QueueDone::default() };
+                        Answer::Last(vec![
+                            Line::Message(Message::from(&*queued)),
+                            Line::Done(Done::new(done, desk.store.now())),
+                        ])
+                    }
+                },
+            },
+            Request::One(verb, name) => match find(desk, &name) {
+                Some(id) => Answer::Do(verb, Which::One(id)),
+                None => no_such(&name),
+            },
+        }
+    }
+
+    pub(super) fn error(why: &str) -> Answer {
+        Answer::Last(vec![Line::Error(why.into())])
+    }
+
+    /// The next lines; `None` at the end.
+    pub(super) async fn next(&mut self, desk: &Desk) -> Option<Vec<Line>> {
+        match std::mem::replace(self, Answer::End) {
+            Answer::End => None,
+            Answer::Last(lines) => Some(lines),
+            Answer::List(first, told) => Some(self.list(desk, (first, told))),
+            Answer::Do(verb, which) => Some(vec![perform(desk, verb, which).await]),
+        }
+    }
+
+    fn list(&mut self, desk: &Desk, (first, told): (QueueId, usize)) -> Vec<Line> {
+        let some = desk.store.queued_from(first, MESSAGES_AT_ONCE);
+        let mut lines: Vec<Line> =
+            some.iter().map(|queued| Line::Message(Message::from(&**queued))).collect();
+        let told = told + some.len();
+        match some.last() {
+            Some(last) => *self = Answer::List(QueueId(last.id.0.saturating_add(1)), told),
+            None => {
+                let done = QueueDone { messages: told, ..QueueDone::default() };
+                lines.push(Line::Done(Done::new(done, desk.store.now())));
+            }
+        }
+        lines
+    }
+}
+
+async fn perform(desk: &Desk, verb: Verb, which: Which) -> Line {
+    match desk.queue.ask(verb, which).await {
+        Some(Ok(done)) if which != Which::All && done.messages == 0 => {
+            Line::Error("the message has left the queue meanwhile".into())
+        }
+        Some(Ok(done)) => Line::Done(Done::new(done, desk.store.now())),
+        Some(Err(error)) => Line::Error(format!("nothing was changed: {error}")),
+        None => Line::Error("the daemon is stopping".into()),
+    }
+}
+
+/// By its number, or by its name in the log.
+fn find(desk: &Desk, name: &str) -> Option<QueueId> {
+    if let Ok(number) = name.parse() {
+        return desk.store.queued(QueueId(number)).map(|queued| queued.id);
+    }
+    let mut first = QueueId(i64::MIN);
+    loop {
+        let some = desk.store.queued_from(first, MESSAGES_AT_ONCE);
+        if let Some(found) = some.iter().find(|queued| queued.envelope.id == name) {
+            return Some(found.id);
+        }
+        first = QueueId(some.last()?.id.0.saturating_add(1));
+    }
+}
+
+fn no_such(name: &str) -> Answer {
+    Answer::error(&format!("there is no message {name} in the queue"))
+}

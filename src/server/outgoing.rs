@@ -1,0 +1,139 @@
+//! Everything that sends, put together from the config: DNS, the SMTP client, the queue.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::Shared;
+use super::dns::Dns;
+use super::queue::transport::{Outside, Us};
+use super::queue::{Handle, Office, Queue, Settings};
+use super::relay::{self, Relay};
+use super::serve::Failure;
+use crate::config::{Config, Fault, SmarthostLogin};
+use crate::smtp::client::Credentials;
+use crate::store::Store;
+use crate::sys::Clock;
+
+/// Longest password of a smarthost.
+const PASSWORD_BYTES_MAX: usize = 1_000;
+/// How long servers may take to hear our farewell when the daemon stops.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A queue that moves.
+pub(super) struct Sending {
+    /// How to talk to it.
+    pub(super) queue: Handle,
+    /// Who talks to other servers.
+    relay: Arc<Relay>,
+    runner: JoinHandle<()>,
+}
+
+/// Reads the smarthost's password and the authorities, and makes the way out. `smtp` is where we
+/// listen for mail.
+pub(super) fn outside(
+    config: &Config,
+    smtp: &[SocketAddr],
+    (store, clock): (Arc<dyn Store>, Arc<dyn Clock>),
+) -> Result<Arc<Outside>, Failure> {
+    let settings = relay::Settings {
+        credentials: credentials(config)?,
+        authorities: config.outbound.ca.clone(),
+        ..relay::Settings::new(&config.hostname)
+    };
+    let relay = Relay::new(settings, clock).map_err(Failure::Tls)?;
+    Ok(Arc::new(Outside {
+        dns: Dns::new(&config.outbound.resolver),
+        relay: Arc::new(relay),
+        store,
+        ourselves: Us { hostname: config.hostname.clone(), listening: smtp.to_vec() },
+    }))
+}
+
+impl Sending {
+    /// Begins.
+    pub(super) fn start(shared: &Shared, outside: Arc<Outside>) -> Sending {
+        let config = &shared.config;
+        let relay = outside.relay.clone();
+        let (runner, queue) = Queue::new(Office {
+            store: shared.store.clone(),
+            directory: shared.directory.clone(),
+            transport: outside,
+            clock: shared.clock.clone(),
+            shutdown: shared.shutdown.clone(),
+            settings: Settings {
+                hostname: config.hostname.clone(),
+                routes: config.outbound.routes.clone(),
+                retry: config.outbound.retry,
+                limits: config.outbound.limits,
+            },
+        });
+        Sending { queue, relay, runner: tokio::spawn(runner.run()) }
+    }
+
+    /// Waits until the queue has ended, which it does by itself once the daemon stops; then takes
+    /// leave of servers.
+    pub(super) async fn finish(self) {
+        if let Err(error) = self.runner.await {
+            tracing::error!(%error, "the queue broke off");
+        }
+        if timeout(FAREWELL_TIMEOUT, self.relay.close()).await.is_err() {
+            tracing::debug!("servers left without a farewell");
+        }
+    }
+}
+
+fn credentials(config: &Config) -> Result<Option<Credentials>, Failure> {
+    let Some(SmarthostLogin { user, password_path }) = &config.outbound.login else {
+        return Ok(None);
+    };
+    let fault = |why: String| Fault {
+        file: password_path.clone(),
+        line: 0,
+        column: 0,
+        message: format!("the smarthost's password cannot be used: {why}"),
+        remedy: "put it on the first line of this file, readable for the daemon's user".into(),
+    };
+    let password = password(password_path)
+        .map_err(|error| Failure::Declared(vec![fault(error.to_string())]))?;
+    Ok(Some(Credentials { login: user.clone(), password }))
+}
+
+/// The first line.
+fn password(path: &Path) -> io::Result<String> {
+    let text = fs::read_to_string(path)?;
+    let line = text.lines().next().unwrap_or_default();
+    match line.len() {
+        0 => Err(io::Error::other("the first line is empty")),
+        1..=PASSWORD_BYTES_MAX => Ok(line.to_owned()),
+        _ => Err(io::Error::other("the first line is longer than 1000 bytes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_the_first_line_of_its_file() {
+        let file = std::env::temp_dir().join(format!("postfach-secret-{}", std::process::id()));
+        let read = |text: &str| {
+            fs::write(&file, text).expect("written");
+            password(&file)
+        };
+        assert_eq!(read("geheim\n").expect("a password"), "geheim");
+        assert_eq!(read("geheim\r\nnot this\n").expect("a password"), "geheim");
+        assert!(read("").is_err() && read("\nx").is_err());
+        let longest = "x".repeat(PASSWORD_BYTES_MAX);
+        assert_eq!(read(&longest).expect("a password"), longest);
+        assert!(read(&format!("{longest}x")).is_err());
+        fs::remove_file(&file).expect("removed");
+        assert!(password(&file).is_err());
+    }
+}
