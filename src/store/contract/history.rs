@@ -100,8 +100,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(mailbox, folder, user)| Op::Empty { mailbox, folder, user }),
         1 => mailbox().prop_map(|mailbox| Op::Delete { mailbox }),
         12 => delivery().prop_map(Op::Deliver),
-        3 => queueing().prop_map(Op::Queue),
-        3 => (0..6usize, updates()).prop_map(|(entry, updates)| Op::QueueUpdate { entry, updates }),
+        4 => queueing().prop_map(Op::Queue),
+        5 => (0..4usize, updates()).prop_map(|(entry, updates)| Op::QueueUpdate { entry, updates }),
         3 => copying().prop_map(Op::Copy),
         3 => copying().prop_map(Op::Move),
         5 => flagging().prop_map(Op::Flags),
@@ -135,6 +135,8 @@ pub(super) fn history() -> impl Strategy<Value = Vec<Step>> {
     ]);
     prop::collection::vec(step, 1..STEPS_MAX).prop_map(move |mut steps| {
         steps.insert(0, first.clone());
+        // What was written last is read back, too.
+        steps.push(Step::Reopen);
         steps
     })
 }
