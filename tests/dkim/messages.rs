@@ -27,6 +27,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("no body", "From: anna@example.org\r\nSubject: none\r\n\r\n"),
         ("body of empty lines", "From: anna@example.org\r\n\r\n\r\n\r\n\r\n"),
         ("no line end", "From: anna@example.org\r\nSubject: x\r\n\r\nunfinished"),
+        ("two From", "From: anna@example.org\r\nSubject: x\r\nFrom: ben@example.org\r\n\r\nx\r\n"),
         ("only From", "From: anna@example.org\r\n\r\nx\r\n"),
         ("empty fields", "From: anna@example.org\r\nSubject:\r\nCc: \r\nTo: \t\r\n\r\nx\r\n"),
         ("lists", LISTS),
