@@ -58,6 +58,8 @@ async fn a_server_that_takes_few_mails_on_a_connection_gets_few() {
         deliver(&relay, &server, &message).await;
     }
     assert_eq!(server.heard().connections, 2);
+    let quits = || server.heard().commands.iter().filter(|line| *line == "QUIT").count();
+    until("two farewells", || quits() == 2).await;
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ impl Connection {
 
     /// Takes leave and closes. RFC 5321 §4.1.1.10
     pub(super) async fn farewell(mut self) {
-        if self.session.is_reusable() {
+        if self.session.is_idle() {
             self.session.quit(self.clock.now());
             while self.advance().await != Step::Close {}
         }

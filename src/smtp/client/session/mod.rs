@@ -291,11 +291,15 @@ impl Session {
         self.settings.tls == Tls::Active
     }
 
-    /// Whether another mail can be sent on this connection, as far as it is known here.
-    pub fn is_reusable(&self) -> bool {
+    /// Whether it waits for us, and nothing else: `send`, `verify` or `quit`.
+    pub fn is_idle(&self) -> bool {
         let is_quiet = self.reader.is_empty() && self.queue.is_empty();
-        let is_allowed = self.offer.mails_max.is_none_or(|most| self.begun < most);
-        matches!(self.phase, Phase::Ready) && is_quiet && is_allowed
+        matches!(self.phase, Phase::Ready) && is_quiet
+    }
+
+    /// Whether the server takes another mail on this connection, as far as it is known here.
+    pub fn is_reusable(&self) -> bool {
+        self.is_idle() && self.offer.mails_max.is_none_or(|most| self.begun < most)
     }
 
     /// Whether the server may have lost commands that came together.
