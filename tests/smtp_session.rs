@@ -6,7 +6,7 @@ mod smtp_support;
 use postfach::mail::id::Timestamp;
 use postfach::smtp::{
     COMMAND_TIMEOUT_SECS, DATA_WINDOW_BYTES_MIN, DATA_WINDOW_SECS, ERRORS_MAX, IDLE_COMMANDS_MAX,
-    RECIPIENTS_MAX, RECIPIENTS_REFUSED_MAX, TRANSACTIONS_MAX, Tls,
+    InClear, LOGIN_TIMEOUT_SECS, RECIPIENTS_MAX, RECIPIENTS_REFUSED_MAX, TRANSACTIONS_MAX, Tls,
 };
 use proptest::prelude::*;
 use smtp_support::{MESSAGE_BYTES_MAX, Peer};
@@ -257,6 +257,46 @@ fn bytes_one_by_one_do_not_put_off_the_deadline_of_a_command() {
     peer.session.expire();
     assert_eq!(peer.ask(""), "421 4.4.2 Timeout, closing the connection\n");
     assert!(peer.closed);
+}
+
+#[test]
+fn nothing_but_a_login_puts_off_the_deadline_of_a_login() {
+    let mut peer = Peer::submitting(Tls::Active, InClear::Refused);
+    let deadline = after(&peer, LOGIN_TIMEOUT_SECS);
+    for command in ["EHLO c.example\n", "NOOP\n", "AUTH PLAIN\n", "*\n", "BDAT 9\n", "1234567"] {
+        peer.now = Timestamp(peer.now.0 + 1_000_000);
+        peer.ask(command);
+        assert_eq!(peer.session.deadline(), deadline, "{command}");
+    }
+    peer.ask("\n");
+    peer.ask("AUTH PLAIN AGFubmEAYW5uYS1zZWNyZXQ=\n");
+    assert_eq!(peer.session.deadline(), after(&peer, COMMAND_TIMEOUT_SECS));
+    peer.now = Timestamp(peer.now.0 + 1_000_000);
+    peer.session.log_out(peer.now);
+    let deadline = after(&peer, LOGIN_TIMEOUT_SECS);
+    peer.now = Timestamp(peer.now.0 + 1_000_000);
+    assert_eq!(peer.ask("MAIL FROM:<anna@example.org>\n"), "530 5.7.0 Authentication required\n");
+    assert_eq!(peer.session.deadline(), deadline);
+}
+
+#[test]
+fn any_split_of_a_submission_is_answered_alike() {
+    let input = "EHLO c.example\nAUTH LOGIN\nYW5uYQ==\nYW5uYS1zZWNyZXQ=\n\
+                 MAIL FROM:<anna@example.org>\nRCPT TO:<x@elsewhere.example>\nDATA\na\n.\n\
+                 AUTH PLAIN\n*\nQUIT\n"
+        .replace('\n', "\r\n")
+        .replace("DATA\r\na", "DATA\r\nb\n.\nc\rd\r\na");
+    let of = |size: usize| {
+        let mut peer = Peer::submitting(Tls::Active, InClear::Refused);
+        input.as_bytes().chunks(size).for_each(|piece| peer.send(piece));
+        (String::from_utf8_lossy(&peer.wire).into_owned(), peer.messages, peer.closed)
+    };
+    let whole = of(input.len());
+    assert_eq!(whole.1[0].content, b"b\r\n.\r\nc\r\nd\r\na\r\n");
+    assert!(whole.2);
+    for size in 1..20 {
+        assert_eq!(of(size), whole, "in pieces of {size}");
+    }
 }
 
 #[test]

@@ -32,8 +32,9 @@ use crate::gate::Gate;
 
 pub(crate) const HELLO: &str = "EHLO c.example\n";
 
-/// Nobody logs in here.
-const HASH: &str = "$2b$04$abcdefghijklmnopqrstuuWkMVwbmqUjJ2y.fJjWT7u0E2FVBTyuu";
+/// Everybody's password, and its hash.
+pub(crate) const PASSWORD: &str = "Größe 17";
+const HASH: &str = "$2b$04$k4atxDNiHPh88kuyacFd.uSmquIeBZu.gWuQEuZvKqEi7HszXRVzC";
 
 /// `HASH` is put in.
 const DIRECTORY: &str = r#"
@@ -86,6 +87,8 @@ directory = "directory.toml"
 smtp = ["127.0.0.1:0"]
 [tls]
 self_signed = true
+[auth]
+plaintext_without_tls = "loopback"
 "#;
 
 static NEXT_FOLDER: AtomicU64 = AtomicU64::new(0);
@@ -96,7 +99,7 @@ pub(crate) struct World {
     pub(crate) shutdown: watch::Sender<bool>,
     shared: Arc<Shared>,
     folder: PathBuf,
-    _directory: watch::Sender<Arc<Directory>>,
+    directory: watch::Sender<Arc<Directory>>,
 }
 
 impl World {
@@ -140,7 +143,7 @@ impl World {
             counts: Connections::new(Limits::default()),
             upstreams: Upstreams::out_of_reach(clock.clone()),
         });
-        World { store, clock, shutdown, shared, folder, _directory: directory_sender }
+        World { store, clock, shutdown, shared, folder, directory: directory_sender }
     }
 
     pub(crate) fn clock_now(&self) -> Timestamp {
@@ -153,15 +156,36 @@ impl World {
         folders::ensure(&*self.store, &directory).await.expect("made");
     }
 
-    /// A connection whose greeting was read.
+    /// Another directory is loaded.
+    pub(crate) fn declare(&self, change: impl FnOnce(&mut Directory)) {
+        self.directory.send_modify(|directory| {
+            let mut changed = Directory::clone(directory);
+            change(&mut changed);
+            *directory = Arc::new(changed);
+        });
+    }
+
+    /// A server's connection.
     pub(crate) async fn connect(&self) -> Client<TcpStream> {
+        let (stream, peer, client) = World::pair().await;
+        tokio::spawn(smtp::connection(stream, peer, self.shared.clone()));
+        client
+    }
+
+    /// A connection of a user's program.
+    pub(crate) async fn connect_to_submit(&self) -> Client<TcpStream> {
+        let (stream, peer, client) = World::pair().await;
+        tokio::spawn(smtp::submission(stream, peer, self.shared.clone()));
+        client
+    }
+
+    async fn pair() -> (Stream, Peer, Client<TcpStream>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let local = listener.local_addr().expect("an address");
         let (ours, theirs) = tokio::join!(TcpStream::connect(local), listener.accept());
         let (socket, address) = theirs.expect("a connection");
-        let peer = Peer::new(address, local);
-        tokio::spawn(smtp::connection(Stream::Plain(socket), peer, self.shared.clone()));
-        Client { stream: ours.expect("a connection"), unread: Vec::new() }
+        let client = Client { stream: ours.expect("a connection"), unread: Vec::new() };
+        (Stream::Plain(socket), Peer::new(address, local), client)
     }
 
     /// What an account's own mailbox holds.
