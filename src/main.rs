@@ -45,6 +45,10 @@ enum Verb {
         /// (imaps) instead of 2525, 2587, 2465, 2143, 2993
         #[arg(long, value_name = "N", value_parser = port_base())]
         port_base: Option<u16>,
+        /// Where mail to the outside goes: smtp://HOST:PORT, or mx for the real world; without this
+        /// it stays in the queue
+        #[arg(long, value_name = "URL")]
+        via: Option<String>,
     },
     /// Read a password and print its hash for directory.toml
     HashPassword {
@@ -125,7 +129,7 @@ fn main() -> ExitCode {
     start_log(&arguments);
     match arguments.verb {
         Verb::Serve => serve::run(&arguments.config),
-        Verb::Demo { dir, port_base } => demo::run(&Options { folder: dir, port_base }),
+        Verb::Demo { dir, port_base, via } => demo::run(&Options { folder: dir, port_base, via }),
         Verb::Check => check::run(&arguments.config),
         Verb::HashPassword { scram: false } => hash_password::run(password::hash),
         Verb::HashPassword { scram: true } => hash_password::run(scram::hash),

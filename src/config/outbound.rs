@@ -28,7 +28,7 @@ const SECS_MOST: i64 = 30 * 24 * 3600;
 const CONNECTIONS_MOST: i64 = 1_000;
 
 const VIA_REMEDY: &str =
-    "write \"mx\", \"smtp://user@smarthost:587\" or \"smtps://user@smarthost\"";
+    "write \"mx\", \"hold\", \"smtp://user@smarthost:587\" or \"smtps://user@smarthost\"";
 
 /// How mail leaves.
 pub(super) fn check(found: &mut Findings, written: Written) -> Outbound {
@@ -72,6 +72,7 @@ fn via(
     let (server, user, at) = match via {
         None => (None, None, 0..0),
         Some(text) if text.get_ref() == "mx" => (None, None, text.span()),
+        Some(text) if text.get_ref() == "hold" => return (Via::Hold, None),
         Some(text) => match Server::parse(text.get_ref()) {
             Ok((server, user)) => (Some(server), user, text.span()),
             Err(why) => {

@@ -31,6 +31,7 @@ fn without_a_word_mail_goes_by_mx_with_the_defaults() {
     assert_eq!(outbound.limits, Limits::default());
     assert_eq!((outbound.resolver.len(), outbound.ca, outbound.login), (0, None, None));
     assert_eq!(meant("via = \"mx\"").routes.via, Via::Mx);
+    assert_eq!(meant("via = \"hold\"").routes.via, Via::Hold);
 }
 
 #[test]

@@ -18,13 +18,17 @@ pub struct Planned {
     pub deadline: Timestamp,
 }
 
-/// What a message needs; nothing while an operator holds it.
+/// What a message needs; nothing while an operator holds it, or all mail.
 pub fn plan(queued: &Queued, routes: &Routes, policy: &Policy) -> Vec<Planned> {
     let mut planned: BTreeMap<Route, (Timestamp, Timestamp)> = BTreeMap::new();
     for recipient in queued.recipients.iter().filter(|recipient| !recipient.progress.held) {
+        let route = routes.of(recipient);
+        if route == Route::Held {
+            continue;
+        }
         let due = recipient.progress.next_attempt;
         let deadline = Case { envelope: &queued.envelope, recipient, policy }.deadline();
-        let entry = planned.entry(routes.of(recipient)).or_insert((due, deadline));
+        let entry = planned.entry(route).or_insert((due, deadline));
         *entry = (entry.0.min(due), entry.1.min(deadline));
     }
     let all = planned.into_iter();

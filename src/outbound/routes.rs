@@ -136,6 +136,8 @@ impl Default for Routes {
 pub enum Via {
     /// To the domain's own servers.
     Mx,
+    /// Nowhere: it waits, without an end, until the config says otherwise.
+    Hold,
     /// To this server.
     Server(Server, Login),
 }
@@ -170,6 +172,8 @@ pub enum Route {
         /// Whether we log in.
         login: Login,
     },
+    /// None for now: nothing is tried, and nothing expires.
+    Held,
     /// There is none: why, and whether that can change.
     Nowhere {
         /// Enhanced status code.
@@ -185,6 +189,7 @@ impl Route {
         match self {
             Route::Mx { domain, .. } => domain.clone(),
             Route::Server { server, .. } => format!("{}:{}", server.host, server.port),
+            Route::Held => "held".into(),
             Route::Nowhere { .. } => "nowhere".into(),
         }
     }
@@ -216,6 +221,7 @@ impl Routes {
         }
         match (destination.and_then(|d| d.via.as_ref()), &self.via) {
             (Some(server), _) => self.to(server.clone(), Login::None, tls),
+            (None, Via::Hold) => Route::Held,
             (None, Via::Server(server, login)) => self.to(server.clone(), *login, tls),
             (None, Via::Mx) => Route::Mx {
                 domain: domain.into(),

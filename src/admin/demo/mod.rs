@@ -31,6 +31,8 @@ const PEOPLE: [(&str, &str, &str); 5] = [
     ("dora", "no team", "Shared/Info"),
     ("erik", "super-admin", "everything shared, works in it and manages it"),
 ];
+/// Mail to the outside waits in the queue: nothing leaves a demo by itself.
+const HELD: &str = "hold";
 /// Says that the sample mail was delivered, so that a second start does not do it again.
 const DELIVERED: &str = "samples-delivered";
 /// The largest base of ports: the highest port is 993 above it.
@@ -39,6 +41,8 @@ pub const PORT_BASE_MAX: u16 = u16::MAX - 993;
 /// What `postfach demo` may be told.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// `outbound.via`; where this is missing, nothing leaves the demo.
+    pub via: Option<String>,
     /// Where everything is kept; a temporary folder, removed at the end, where this is missing.
     pub folder: Option<PathBuf>,
     /// What is added to the usual ports, instead of listening on 2525, 2587, 2465, 2143 and 2993.
@@ -77,16 +81,17 @@ pub fn run(options: &Options) -> ExitCode {
         }
     };
     let ports = Ports::new(options.port_base);
-    let result = serve::on_runtime(demonstrate(&folder, &ports));
+    let via = options.via.as_deref().unwrap_or(HELD);
+    let result = serve::on_runtime(demonstrate(&folder, (&ports, via)));
     if !lasts {
         let _ = std::fs::remove_dir_all(&folder);
     }
     serve::exit_code(result)
 }
 
-async fn demonstrate(folder: &Path, ports: &Ports) -> Result<(), Failure> {
+async fn demonstrate(folder: &Path, (ports, via): (&Ports, &str)) -> Result<(), Failure> {
     let cannot = |e| Failure::System("cannot write the demo's folder", e);
-    let config = write_files(folder, ports).map_err(cannot)?;
+    let config = write_files(folder, (ports, via)).map_err(cannot)?;
     let daemon = Daemon::open(&config).await?;
     if !folder.join(DELIVERED).exists() {
         deliver_all(daemon.shared()).await?;
@@ -98,10 +103,10 @@ async fn demonstrate(folder: &Path, ports: &Ports) -> Result<(), Failure> {
 
 /// The config is written at each start, since the ports may be others; the directory once, so that
 /// one may edit it and see what `kill -HUP` does.
-fn write_files(folder: &Path, ports: &Ports) -> std::io::Result<PathBuf> {
+fn write_files(folder: &Path, (ports, via): (&Ports, &str)) -> std::io::Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
     let config = folder.join("postfach.toml");
-    std::fs::write(&config, config_text(ports))?;
+    std::fs::write(&config, config_text(ports, via))?;
     let directory = folder.join("directory.toml");
     if !directory.exists() {
         std::fs::write(directory, directory_text()?)?;
@@ -109,7 +114,7 @@ fn write_files(folder: &Path, ports: &Ports) -> std::io::Result<PathBuf> {
     Ok(config)
 }
 
-fn config_text(ports: &Ports) -> String {
+fn config_text(ports: &Ports, via: &str) -> String {
     let Ports { smtp, submission, submissions, imap, imaps } = ports;
     format!(
         "# Written by `postfach demo` at each start.\n\
@@ -125,7 +130,9 @@ fn config_text(ports: &Ports) -> String {
          [tls]\n\
          self_signed = true\n\
          [auth]\n\
-         plaintext_without_tls = \"loopback\"\n"
+         plaintext_without_tls = \"loopback\"\n\
+         [outbound]\n\
+         via = \"{via}\"\n"
     )
 }
 
@@ -211,7 +218,7 @@ mod tests {
     #[test]
     fn the_files_are_what_an_operator_may_write() -> Result<(), Box<dyn std::error::Error>> {
         let path = Path::new("/demo/postfach.toml");
-        let config = crate::config::parse(&config_text(&Ports::new(Some(30_000))), path);
+        let config = crate::config::parse(&config_text(&Ports::new(Some(30_000)), HELD), path);
         let config = config.map_err(|faults| format!("{faults:?}"))?;
         assert_eq!(config.listen.smtp, ["127.0.0.1:30025".parse()?]);
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);

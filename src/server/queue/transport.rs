@@ -81,6 +81,7 @@ impl Transport for Outside {
                         named_hop((&server.host, server.port), addresses, (*security, *login));
                     hop.map(|hop| vec![hop])
                 }
+                Route::Held => Err(Fate::Deferred(Route::told("4.3.2", "all mail is held"))),
                 Route::Nowhere { status, why } => {
                     let told = Route::told(status, why.clone());
                     Err(match status.starts_with('4') {
