@@ -249,14 +249,6 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_ends_at_a_time() {
-        let now = Timestamp::from_seconds(1000);
-        assert_eq!(Hold::For(60).release_at(now), Timestamp::from_seconds(1060));
-        let until = Timestamp::from_seconds(5000);
-        assert_eq!(Hold::Until(until).release_at(now), until);
-    }
-
-    #[test]
     fn rcpt_parameters_are_kept_or_refused() {
         let parse = RcptParameters::parse;
         let all = parse(" NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+40b@c").expect("valid");

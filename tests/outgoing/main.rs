@@ -195,7 +195,7 @@ fn servers_that_hang_hold_up_nobody_else_and_not_the_end() -> Outcome {
     world.until("the good one has its message", || Ok(good.taken().len() == 1))?;
     let began = Instant::now();
     assert!(world.signal("TERM")?.success());
-    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     Ok(())
 }
 
