@@ -237,16 +237,8 @@ proptest! {
         let affected = [Affected { recipient: &bob, told: &told }];
         let report = written(&queued, &header, (Action::Failed, &affected, 3));
         let read = mail_parser::MessageParser::default().parse(&report.bytes).expect("a message");
-<<<<<<< HEAD
         let parts = &read.parts[0].body;
         prop_assert!(matches!(parts, mail_parser::PartType::Multipart(p) if p.len() == 3));
-=======
-        let parts = match &read.parts[0].body {
-            mail_parser::PartType::Multipart(parts) => parts.len(),
-            _ => 0,
-        };
-        prop_assert_eq!(parts, 3);
->>>>>>> queue
         let machine = &report.bytes[read.parts[2].raw_body_offset() as usize..];
         let end = memchr::memmem::find(machine, b"\r\n--=_report").expect("a boundary");
         let fields = String::from_utf8(machine[..end].to_vec()).expect("UTF-8");
