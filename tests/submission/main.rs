@@ -48,6 +48,25 @@ async fn a_reply_leaves_as_the_inbox_and_is_filed_in_its_sent_in_one_transaction
 }
 
 #[tokio::test]
+async fn a_copy_that_the_program_filed_before_it_sent_is_the_teams() {
+    let world = World::new().await;
+    let text = mail("support@example.org", "Message-ID: <f1@c>\r\n");
+    world.file((&inbox("Support"), sent()), &text).await;
+    world.submit("anna", OUTSIDE, &text).await.expect("accepted");
+    for login in ["anna", "ben", "dora"] {
+        let filed = world.messages((&inbox("Support"), sent()), login).await;
+        assert_eq!(filed.len(), 1);
+        assert_eq!(filed[0].flags, SystemFlags::SEEN, "no news for {login}");
+    }
+    let text = mail("info@example.org", "Message-ID: <f2@c>\r\n");
+    world.file((&inbox("Info"), sent()), &text).await;
+    let to = ("info@example.org", &["kunde@customer.example"][..]);
+    world.submit("anna", to, &text).await.expect("accepted");
+    let filed = world.messages((&inbox("Info"), sent()), "ben").await;
+    assert_eq!((filed.len(), filed[0].flags), (1, SystemFlags::SEEN), "\\Seen is shared there");
+}
+
+#[tokio::test]
 async fn mail_as_oneself_is_filed_in_ones_own_sent() {
     let world = World::new().await;
     let text = mail("Anna <anna@example.org>", "Message-ID: <a2@c>\r\n");
