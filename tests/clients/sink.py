@@ -1,6 +1,6 @@
 """The world outside: a small SMTP server on loopback that keeps what it is given.
 
-Recipients whose local part begins with `refused` get 550, with `later` 451 while `is_late`, and those
+Recipients whose local part begins with `refused` get 550, with `later` 451 while `is_late`, those
 with `laterrefused` 550 then. Knows nothing of Postfach.
 """
 

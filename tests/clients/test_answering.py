@@ -216,7 +216,9 @@ class Maildir:
             client.select_folder(box, readonly=True)
             uids = client.search("ALL")
             envelopes = client.fetch(uids, ["ENVELOPE"]) if uids else {}
-        return sorted(str((e[b"ENVELOPE"].message_id or b"None").decode()) for e in envelopes.values())
+        return sorted(
+            str((e[b"ENVELOPE"].message_id or b"None").decode()) for e in envelopes.values()
+        )
 
     def agrees(self, box, message_id, copies):
         here, there = self.ids(box), self.remote(box)

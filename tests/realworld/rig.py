@@ -190,6 +190,11 @@ def mail(subject, sender="support@example.org", to="kunde@outside.example", **fi
     return message
 
 
+def text(*fields, body="Hallo\r\n"):
+    """A message as it stands on the wire."""
+    return "\r\n".join([*fields, "", body])
+
+
 def certificate(folder, name="mx.outside.example"):
     """An authority and a certificate of its own for `name`: paths of (ca, certificate, key)."""
     folder = pathlib.Path(folder)
