@@ -252,6 +252,28 @@ def test_postfix_keeps_the_rest_of_a_split_domain(folder):
         postfix.stop()
 
 
+def test_a_retry_after_a_lost_answer_reaches_the_upstream_once(folder):
+    boxes = ["alt@split.example", "ben@split.example"]
+    postfix = Postfix(folder / "postfix", {}, boxes)
+    directory = SPLIT.replace("{port}", str(postfix.port))
+    daemon = Daemon(folder / "daemon", 'via = "hold"\n', directory)
+    message = text("From: k@outside.example", "Subject: zweimal", "Message-ID: <2@o>")
+    try:
+        for _ in range(2):
+            with daemon.smtp() as client:
+                client.mail("kunde@outside.example")
+                for box in boxes:
+                    equal(client.rcpt(box)[0], 250, box)
+                equal(client.data(message)[0], 250, "the content")
+        until(lambda: all(postfix.messages(box) for box in boxes), "both", 15)
+        time.sleep(2)
+        equal([len(postfix.messages(box)) for box in boxes], [1, 1], "copies at the upstream")
+        equal(len(daemon.messages("ben", "Private/Ben Split")), 1, "copies in the channel")
+    finally:
+        daemon.stop()
+        postfix.stop()
+
+
 def test_two_servers_that_take_each_other_for_the_upstream_do_not_go_round_for_ever(folder):
     port = free_port()
     postfix = Postfix(
