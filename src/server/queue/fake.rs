@@ -333,7 +333,7 @@ impl Store for FullableStore {
     fn commit(&self, transaction: Transaction) -> Answer<'_, Receipt> {
         if self.is_full.load(Ordering::SeqCst) {
             self.refused.fetch_add(1, Ordering::SeqCst);
-            return Box::pin(async { Err(StoreError::Unavailable("disk full".into())) });
+            return Box::pin(async { Err(StoreError::NoSpace("disk full".into())) });
         }
         self.inner.commit(transaction)
     }

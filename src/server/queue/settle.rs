@@ -38,7 +38,11 @@ pub(super) async fn settle(office: &Office, queued: &Queued, settled: Vec<Settle
         let stopping = *shutdown.borrow();
         let error = match commit(office, queued, (&settled, with_reports > 0)).await {
             Ok(()) => return,
-            Err(error @ (StoreError::Unavailable(_) | StoreError::Corrupt(_))) => error,
+            Err(
+                error @ (StoreError::NoSpace(_)
+                | StoreError::Unavailable(_)
+                | StoreError::Corrupt(_)),
+            ) => error,
             Err(error) if with_reports > 0 => {
                 with_reports -= 1;
                 if with_reports == 0 {

@@ -173,6 +173,19 @@ async fn what_is_delivered_while_the_disk_is_full_is_not_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_while_the_disk_is_full_is_reported_when_there_is_room() {
+    let world = World::new(failed()).await;
+    world.queue(&["bob@example.net"]).await;
+    world.store.is_full.store(true, Ordering::SeqCst);
+    world.pass(600).await;
+    assert_eq!(world.queued().len(), 1);
+    world.store.is_full.store(false, Ordering::SeqCst);
+    world.pass(100).await;
+    assert!(world.queued().is_empty());
+    assert_eq!((world.inbox().await.len(), world.attempts().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_runner_goes_on_where_the_old_one_was_killed() {
     let world = World::new(deferred()).await;
     world.queue(&["bob@example.net"]).await;
