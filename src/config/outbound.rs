@@ -60,6 +60,7 @@ pub(super) fn check(found: &mut Findings, written: Written) -> Outbound {
         login,
         retry,
         limits,
+        mta_sts: written.mta_sts.unwrap_or(true),
         resolver: resolvers(found, written.resolver),
         ca: written.ca.map(|text| network::reference(found, text.get_ref())),
     }

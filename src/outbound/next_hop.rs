@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::mta_sts::Applied;
 use super::routes::Route;
 use super::{Hop, Login, Security};
 use crate::smtp::client::Fate;
@@ -90,10 +91,23 @@ pub struct Domain<'a> {
     pub port: u16,
     /// What TLS is worth on the way to them.
     pub security: Security,
+    /// What the domain itself says about that.
+    pub policy: &'a Applied,
 }
 
-/// The servers that may be tried, in order: those before ourselves, with their addresses. An error
-/// says what it means for the domain's recipients that there is none. RFC 5321 §5.1
+impl Domain<'_> {
+    /// The domain's policy may ask for more than we would, never for less.
+    fn security(&self) -> Security {
+        match (self.policy, self.security) {
+            (Applied::Enforce(_), Security::Opportunistic) => Security::Verified,
+            (_, security) => security,
+        }
+    }
+}
+
+/// The servers that may be tried, in order: those before ourselves that the domain's policy allows,
+/// with their addresses. An error says what it means for the domain's recipients that there is
+/// none. RFC 5321 §5.1, RFC 8461 §5
 pub fn hops(
     domain: &Domain<'_>,
     exchangers: Vec<(Exchanger, Answer<IpAddr>)>,
@@ -113,6 +127,9 @@ pub fn hops(
         let why = format!("mail for {} loops back to this server", domain.name);
         return Err(failed("5.4.6", why));
     }
+    let (rest, barred): (Vec<_>, Vec<_>) =
+        rest.into_iter().partition(|(exchanger, _)| domain.policy.allows(&exchanger.host));
+    let barred: Vec<String> = barred.into_iter().map(|(exchanger, _)| exchanger.host).collect();
     let unknown = rest.iter().find_map(|(exchanger, answer)| match answer {
         Answer::Unknown(why) => Some(format!("{} cannot be looked up: {why}", exchanger.host)),
         _ => None,
@@ -120,17 +137,26 @@ pub fn hops(
     let hop = |(exchanger, answer): (Exchanger, Answer<IpAddr>)| Hop {
         addresses: socket_addresses(&answer, domain.port),
         name: exchanger.host,
-        security: domain.security,
+        security: domain.security(),
         login: Login::None,
     };
     let hops: Vec<Hop> = rest.into_iter().map(hop).filter(|h| !h.addresses.is_empty()).collect();
     match (hops.is_empty(), unknown) {
         (false, _) => Ok(hops),
         (true, Some(why)) => Err(deferred(why)),
+        (true, None) if !barred.is_empty() => Err(all_barred(domain.name, &barred)),
         (true, None) => {
             Err(failed("5.4.4", format!("no server of {} has an address", domain.name)))
         }
     }
+}
+
+/// Temporary: whoever can forge the MX records of a domain must not be able to have its mail
+/// returned. RFC 8461 §5, RFC 3463 §3.8 `X.7.0`
+fn all_barred(domain: &str, barred: &[String]) -> Fate {
+    let barred = barred.join(", ");
+    let why = format!("the MTA-STS policy of {domain} does not allow its servers: {barred}");
+    Fate::Deferred(Route::told("4.7.0", why))
 }
 
 fn socket_addresses(answer: &Answer<IpAddr>, port: u16) -> Vec<SocketAddr> {

@@ -1,6 +1,7 @@
 //! From records to servers.
 
 use super::*;
+use crate::outbound::mta_sts::Policy;
 
 struct Us;
 
@@ -23,8 +24,22 @@ fn found(last: u8) -> Answer<IpAddr> {
 }
 
 fn names(exchangers: Vec<(Exchanger, Answer<IpAddr>)>) -> Result<Vec<String>, Fate> {
-    let domain = Domain { name: "d.example", port: 25, security: Security::Opportunistic };
-    Ok(hops(&domain, exchangers, &Us)?.into_iter().map(|hop| hop.name).collect())
+    let found = under(&Applied::None, Security::Opportunistic, exchangers)?;
+    Ok(found.into_iter().map(|hop| hop.name).collect())
+}
+
+fn under(
+    policy: &Applied,
+    security: Security,
+    exchangers: Vec<(Exchanger, Answer<IpAddr>)>,
+) -> Result<Vec<Hop>, Fate> {
+    hops(&Domain { name: "d.example", port: 25, security, policy }, exchangers, &Us)
+}
+
+/// Allows `*.good.example`.
+fn enforced() -> Applied {
+    let text = b"version: STSv1\nmode: enforce\nmx: *.good.example\nmax_age: 86400\n";
+    Applied::Enforce(Policy::parse(text).expect("a policy").into())
 }
 
 /// Status and whether it is for good.
@@ -113,4 +128,52 @@ fn a_named_server_that_does_not_exist_gives_nothing_up() {
         let hop = named_hop(("relay.example", 25), answer, (Security::Off, Login::None));
         assert_eq!(fate(hop), ("4.4.3".into(), false));
     }
+}
+
+#[test]
+fn a_policy_allows_some_servers_and_wants_certificates() {
+    let two = || {
+        vec![(exchanger(5, "a.bad.example"), found(1)), (exchanger(6, "b.good.example"), found(2))]
+    };
+    for (security, expected) in
+        [(Security::Opportunistic, Security::Verified), (Security::Verified, Security::Verified)]
+    {
+        let hops = under(&enforced(), security, two()).expect("one is left");
+        let hops: Vec<_> = hops.iter().map(|hop| (hop.name.as_str(), hop.security)).collect();
+        assert_eq!(hops, [("b.good.example", expected)]);
+    }
+    for policy in [Applied::Testing, Applied::None] {
+        let hops = under(&policy, Security::Opportunistic, two()).expect("both");
+        assert!(hops.len() == 2 && hops[0].security == Security::Opportunistic, "{hops:?}");
+    }
+}
+
+#[test]
+fn mail_waits_while_a_policy_allows_no_server() {
+    let fate_of = |exchangers| fate(under(&enforced(), Security::Opportunistic, exchangers));
+    let waits = ("4.7.0".to_owned(), false);
+    assert_eq!(fate_of(vec![(exchanger(5, "a.bad.example"), found(1))]), waits);
+    let the_other_has_gone = vec![
+        (exchanger(5, "a.bad.example"), found(1)),
+        (exchanger(6, "b.good.example"), Answer::NoDomain),
+    ];
+    assert_eq!(fate_of(the_other_has_gone), waits);
+    let implicit = vec![(exchanger(0, "d.example"), Answer::NoDomain)];
+    assert_eq!(fate_of(implicit), waits);
+    let gone = vec![(exchanger(5, "b.good.example"), Answer::NoDomain)];
+    assert_eq!(fate_of(gone), ("5.4.4".into(), true));
+    let unknown = vec![
+        (exchanger(5, "a.bad.example"), found(1)),
+        (exchanger(6, "b.good.example"), Answer::Unknown("timeout".into())),
+    ];
+    assert_eq!(fate_of(unknown), ("4.4.3".into(), false));
+}
+
+#[test]
+fn ourselves_cut_the_list_whether_a_policy_allows_us_or_not() {
+    let us = vec![
+        (exchanger(5, "us.example"), Answer::Nothing),
+        (exchanger(6, "b.good.example"), found(1)),
+    ];
+    assert_eq!(fate(under(&enforced(), Security::Opportunistic, us)), ("5.4.6".into(), true));
 }

@@ -1,6 +1,7 @@
-//! Look-ups in DNS: MX, A and AAAA, by the system's resolvers or by those of `[outbound] resolver`.
-//! Decides nothing: what an answer means is `outbound::next_hop`'s.
+//! Look-ups in DNS: MX, A, AAAA and TXT, by the system's resolvers or by those of `[outbound]
+//! resolver`. Decides nothing: what an answer means is `outbound::next_hop`'s.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 
+use super::mta_sts::{Looked, Names};
 use crate::outbound::next_hop::{Answer, Exchanger};
 
 /// How long one question may take.
@@ -69,6 +71,16 @@ impl Dns {
         both(v6, v4)
     }
 
+    /// The TXT records of a name, each with its strings put together; what is not UTF-8 in them is
+    /// replaced.
+    pub async fn texts(&self, name: &str) -> Answer<String> {
+        let text = |data: &RData| match data {
+            RData::TXT(text) => Some(String::from_utf8_lossy(&text.txt_data.concat()).into_owned()),
+            _ => None,
+        };
+        self.ask(name, RecordType::TXT, text).await
+    }
+
     async fn ask<T>(
         &self,
         name: &str,
@@ -88,6 +100,24 @@ impl Dns {
             }
             Err(error) => failed(&error),
         }
+    }
+}
+
+impl Names for Dns {
+    fn texts<'a>(&'a self, name: &'a str) -> Looked<'a, Vec<String>> {
+        Box::pin(async { all(Dns::texts(self, name).await) })
+    }
+
+    fn addresses<'a>(&'a self, host: &'a str) -> Looked<'a, Vec<IpAddr>> {
+        Box::pin(async { all(Dns::addresses(self, host).await) })
+    }
+}
+
+fn all<T>(answer: Answer<T>) -> io::Result<Vec<T>> {
+    match answer {
+        Answer::Found(found) => Ok(found),
+        Answer::Nothing | Answer::NoDomain => Ok(Vec::new()),
+        Answer::Unknown(why) => Err(io::Error::other(why)),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Sending over real sockets, to a server that misbehaves where it should not.
 
 mod content;
+mod dns;
+mod domain;
+mod mta_sts;
 mod reuse;
 mod server;
 mod sink;

@@ -169,6 +169,12 @@ impl Certificate {
         Certificate { folder, acceptor }
     }
 
+    /// One for another name, from the same authority.
+    pub(crate) fn beside(&self, hostname: &str) -> TlsAcceptor {
+        let source = Source::SelfSigned { folder: self.folder.clone(), hostname: hostname.into() };
+        Certificates::load(&source).expect("a certificate").acceptor()
+    }
+
     pub(crate) fn authority(&self) -> PathBuf {
         self.folder.join(AUTHORITY)
     }

@@ -1,16 +1,18 @@
-//! The real world of the queue: DNS, and the SMTP client.
+//! The real world of the queue: DNS, MTA-STS policies, and the SMTP client.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use super::{Attempt, Later, Transport};
 use crate::mail::address::Address;
-use crate::outbound::Hop;
+use crate::outbound::mta_sts::Applied;
 use crate::outbound::next_hop::{
     self, Answer, Domain, EXCHANGERS_MAX, Exchanger, Ourselves, named_hop,
 };
 use crate::outbound::routes::Route;
+use crate::outbound::{Hop, Security};
 use crate::server::dns::Dns;
+use crate::server::mta_sts::Policies;
 use crate::server::relay::{Content, Relay};
 use crate::smtp::client::{Fate, Mail, Verification};
 use crate::store::Store;
@@ -22,7 +24,9 @@ const HOPS_MAX: usize = 4;
 /// Everything out there.
 pub struct Outside {
     /// Who knows the servers.
-    pub dns: Dns,
+    pub dns: Arc<Dns>,
+    /// Who knows what domains say about TLS; `None`: nobody is asked.
+    pub policies: Option<Arc<Policies>>,
     /// Who talks to them.
     pub relay: Arc<Relay>,
     /// Where the content comes from.
@@ -72,8 +76,12 @@ impl Transport for Outside {
         Box::pin(async move {
             match route {
                 Route::Mx { domain, port, security } => {
-                    let domain = Domain { name: domain, port: *port, security: *security };
-                    self.by_mx(&domain, entropy).await
+                    let (found, policy) =
+                        tokio::join!(self.dns.exchangers(domain), self.policy(domain, *security));
+                    let exchangers = next_hop::exchangers(domain, found, entropy)?;
+                    let (port, security, policy) = (*port, *security, &policy);
+                    let domain = Domain { name: domain, port, security, policy };
+                    self.by_mx(&domain, exchangers).await
                 }
                 Route::Server { server, security, login } => {
                     let addresses = self.dns.addresses(&server.host).await;
@@ -116,9 +124,19 @@ impl Transport for Outside {
 }
 
 impl Outside {
-    async fn by_mx(&self, domain: &Domain<'_>, entropy: u64) -> Result<Vec<Hop>, Fate> {
-        let found = self.dns.exchangers(domain.name).await;
-        let exchangers = next_hop::exchangers(domain.name, found, entropy)?;
+    /// Not asked for where the operator wants no TLS at all.
+    async fn policy(&self, domain: &str, security: Security) -> Applied {
+        match (&self.policies, security) {
+            (None, _) | (_, Security::Off) => Applied::None,
+            (Some(policies), _) => policies.policy_for(domain).await,
+        }
+    }
+
+    async fn by_mx(
+        &self,
+        domain: &Domain<'_>,
+        exchangers: Vec<Exchanger>,
+    ) -> Result<Vec<Hop>, Fate> {
         // Ourselves by name may stand anywhere; what is behind is not looked up for nothing.
         let mut known: Vec<(Exchanger, Answer<IpAddr>)> = Vec::new();
         for exchanger in exchangers.into_iter().take(EXCHANGERS_MAX) {
@@ -128,7 +146,9 @@ impl Outside {
                 false => self.dns.addresses(&exchanger.host).await,
             };
             known.push((exchanger, addresses));
-            let usable = known.iter().filter(|(_, found)| matches!(found, Answer::Found(_)));
+            let usable = known.iter().filter(|(exchanger, found)| {
+                matches!(found, Answer::Found(_)) && domain.policy.allows(&exchanger.host)
+            });
             if is_us || usable.count() >= HOPS_MAX {
                 break;
             }

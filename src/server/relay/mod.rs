@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_rustls::TlsConnector;
 use tracing::Instrument;
 
 use super::tls::TlsFault;
@@ -124,6 +125,12 @@ impl Relay {
             clock,
             suspects: Suspects::default(),
         })
+    }
+
+    /// A handshake that ends well only with a certificate for the server's name, from an authority
+    /// that is trusted on the way to servers: for what is fetched on their behalf.
+    pub fn verified_tls(&self) -> TlsConnector {
+        self.trust.verified.clone()
     }
 
     /// Sends a mail to its recipients over one hop. Everything that can happen is a fate: nobody is
