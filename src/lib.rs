@@ -8,6 +8,11 @@
 //!         250 ◄────────────────────────────────────────────┘ │ durable, group commit
 //!                                                  watermark: mailbox M is at ModSeq n
 //! socket ◄ imap/output ◄ view.advance(snapshot) ◄ server/imap wakes
+//!
+//! submission ─ smtp::Session ─ delivery::submission: plan (sender, identity, header) ─ dkim::sign
+//!         ─► submit: Sent copy, \Answered, instances, queue entry in one store.commit
+//! server/queue ─ outbound: agenda → routes → next_hop ─ server/relay ─ smtp::client ─► others
+//!         fates ─ schedule::judge → recipients and reports, one store.commit
 //! ```
 //!
 //! # Layers
@@ -19,8 +24,8 @@
 //! | `directory/` | 1 | users, teams, inboxes; `rights()`, the one door for access; `view()` |
 //! | `store/` | 1 | trait Store; `Change`, the only way anything changes; snapshots; the engines |
 //! | `smtp/`, `imap/`, `sasl/` | 2 | the protocols, without sockets or timers |
-//! | `delivery/` | 3 | from an accepted message to one store transaction |
-//! | `outbound/` | 3 | from a queued message to other servers: schedule, next hop, reports |
+//! | `delivery/` | 3 | from an accepted or submitted message to one store transaction |
+//! | `outbound/` | 3 | from a queued message to other servers: schedule, next hop, reports, DKIM |
 //! | `config/`, `admin/`, `server/` | 4 | config file, the CLI's verbs, the only sockets |
 //!
 //! Edges: mail → nothing. sys → mail. directory, store → mail, sys. sasl → mail. smtp → mail, sasl.
@@ -48,6 +53,8 @@
 //!   have no position, it refuses the trailing space that phones send, and it buffers whole
 //!   APPENDs: two parsers with two error styles would be the price of calling it for the other
 //!   half.
+//! - smtp sees sasl: AUTH is part of a session, and both are pure.
+//! - Who submits waits for a plan and then a commit, because the header is signed in between.
 //! - Both engines share `store/apply`, which decides on the state in memory; an engine loads and
 //!   persists rows. So the logic is written once, not only the SQL.
 

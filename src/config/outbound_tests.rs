@@ -117,6 +117,13 @@ fn lists_and_numbers_hold_at_their_ends() {
         parsed(&format!("resolver = [{list}]")).map(|_| ()).map_err(|faults| faults.len())
     };
     assert_eq!((resolvers(RESOLVERS_MAX), resolvers(RESOLVERS_MAX + 1)), (Ok(()), Err(1)));
+    let destinations = |count: usize| {
+        let entry = |n| format!("[[outbound.destination]]\ndomain = \"d{n}\"\n");
+        let text: String = (0..count).map(entry).collect();
+        parsed(&text).map(|_| ()).map_err(|faults| faults.len())
+    };
+    assert_eq!(destinations(DESTINATIONS_MAX), Ok(()));
+    assert_eq!(destinations(DESTINATIONS_MAX + 1), Err(1));
     assert_eq!(meant("expire_hours = 720").retry.expire_secs, SECS_MOST);
     assert_eq!(meant("connections_max = 1000").limits.total, 1000);
     assert_eq!(meant("port = 65535").routes.port, 65_535);

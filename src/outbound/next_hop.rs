@@ -164,14 +164,19 @@ fn socket_addresses(answer: &Answer<IpAddr>, port: u16) -> Vec<SocketAddr> {
     found.iter().take(ADDRESSES_MAX).map(|address| SocketAddr::new(*address, port)).collect()
 }
 
-/// A server that the config or the directory names. That it has no address is their fault, not the
-/// recipient's: nothing is given up for it.
+/// A server that the config or the directory names. That it has no address, or is ourselves, is
+/// their fault, not the recipient's: nothing is given up for it.
 pub fn named_hop(
     (host, port): (&str, u16),
     answer: Answer<IpAddr>,
     (security, login): (Security, Login),
+    ourselves: &dyn Ourselves,
 ) -> Result<Hop, Fate> {
     let addresses = socket_addresses(&answer, port);
+    if addresses.iter().any(|address| ourselves.is_our_address(*address)) {
+        let why = format!("{host}:{port} is this server itself");
+        return Err(Fate::Deferred(Route::told("4.4.6", why)));
+    }
     if !addresses.is_empty() {
         return Ok(Hop { name: host.into(), addresses, security, login });
     }

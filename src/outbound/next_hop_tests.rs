@@ -117,15 +117,22 @@ fn addresses_of_one_server_end_at_their_limit() {
     let many = |count: usize| {
         Answer::Found((0..count).map(|n| IpAddr::from([10, 0, 0, n as u8])).collect())
     };
-    let hop = |count| named_hop(("h", 25), many(count), (Security::Off, Login::None));
+    let hop = |count| named_hop(("h", 25), many(count), (Security::Off, Login::None), &Us);
     assert_eq!(hop(ADDRESSES_MAX).expect("a hop").addresses.len(), ADDRESSES_MAX);
     assert_eq!(hop(ADDRESSES_MAX + 1).expect("a hop").addresses.len(), ADDRESSES_MAX);
 }
 
 #[test]
+fn a_named_server_that_is_ourselves_is_left_alone() {
+    let way = (Security::Off, Login::None);
+    assert_eq!(fate(named_hop(("old.example", 25), found(99), way, &Us)), ("4.4.6".into(), false));
+    assert!(named_hop(("old.example", 26), found(99), way, &Us).is_ok());
+}
+
+#[test]
 fn a_named_server_that_does_not_exist_gives_nothing_up() {
     for answer in [Answer::NoDomain, Answer::Nothing, Answer::Unknown("x".into())] {
-        let hop = named_hop(("relay.example", 25), answer, (Security::Off, Login::None));
+        let hop = named_hop(("relay.example", 25), answer, (Security::Off, Login::None), &Us);
         assert_eq!(fate(hop), ("4.4.3".into(), false));
     }
 }

@@ -1,5 +1,7 @@
 //! What URLs and entries mean for the way of a recipient.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::mail::address::Address;
 use crate::mail::id::Timestamp;
@@ -133,4 +135,14 @@ fn an_address_literal_and_a_faulty_upstream_lead_nowhere() {
     };
     assert_eq!(status(routes.of(&recipient("[192.0.2.1]", None))), "5.1.2");
     assert_eq!(status(routes.of(&recipient("a.example", Some("old")))), "4.3.5");
+}
+
+proptest! {
+    #[test]
+    fn no_url_makes_the_reader_panic(text in "\\PC{0,40}", rest in "\\PC{0,30}") {
+        let _ = Server::parse(&text);
+        if let Ok((server, _)) = Server::parse(&format!("smtp://{rest}")) {
+            prop_assert!(server.port > 0 && !server.host.is_empty());
+        }
+    }
 }

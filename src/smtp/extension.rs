@@ -2,14 +2,13 @@
 //!
 //! Deliberately not: BINARYMIME (RFC 3030 §3). A message in it would have to be turned into base64
 //! before it is kept, since the next hop may take lines only and IMAP4rev1 cannot show a NUL; no
-//! mail program needs it.
+//! mail program needs it. Nor FUTURERELEASE (RFC 4865): what goes to mailboxes of ours would have
+//! to wait in the queue too, and mail programs that send later do it themselves.
 
 use std::borrow::Cow;
 
 use super::session::{Role, Settings, Tls};
-use super::{HOLD_SECS_MAX, RECIPIENTS_MAX, TRANSACTIONS_MAX};
-use crate::mail::day::write_rfc3339;
-use crate::mail::id::Timestamp;
+use super::{RECIPIENTS_MAX, TRANSACTIONS_MAX};
 
 /// A row: keyword, and what stands behind it.
 struct Extension {
@@ -27,11 +26,9 @@ enum Argument {
     StartTls,
     /// The mechanisms; offered only where a password may be sent.
     Mechanisms,
-    /// How far ahead a release may be; at submission only.
-    Hold,
 }
 
-const EXTENSIONS: [Extension; 11] = [
+const EXTENSIONS: [Extension; 10] = [
     // RFC 2920
     Extension { keyword: "PIPELINING", argument: Argument::None },
     // RFC 1870
@@ -50,20 +47,18 @@ const EXTENSIONS: [Extension; 11] = [
     Extension { keyword: "STARTTLS", argument: Argument::StartTls },
     // RFC 4954
     Extension { keyword: "AUTH", argument: Argument::Mechanisms },
-    // RFC 4865
-    Extension { keyword: "FUTURERELEASE", argument: Argument::Hold },
     // RFC 9422
     Extension { keyword: "LIMITS", argument: Argument::Limits },
 ];
 
 /// The lines of the answer to EHLO, the host's name first.
-pub fn lines(settings: &Settings, now: Timestamp) -> Vec<Cow<'static, str>> {
+pub fn lines(settings: &Settings) -> Vec<Cow<'static, str>> {
     let mut lines = vec![Cow::Owned(settings.hostname.clone())];
-    lines.extend(EXTENSIONS.iter().filter_map(|extension| line(extension, settings, now)));
+    lines.extend(EXTENSIONS.iter().filter_map(|extension| line(extension, settings)));
     lines
 }
 
-fn line(extension: &Extension, settings: &Settings, now: Timestamp) -> Option<Cow<'static, str>> {
+fn line(extension: &Extension, settings: &Settings) -> Option<Cow<'static, str>> {
     let keyword = extension.keyword;
     let argument = match (&extension.argument, &settings.role) {
         (Argument::None, _) => return Some(keyword.into()),
@@ -75,11 +70,7 @@ fn line(extension: &Extension, settings: &Settings, now: Timestamp) -> Option<Co
         (Argument::Mechanisms, Role::Submission(offer)) if settings.takes_passwords() => {
             offer.mechanisms.iter().map(|m| m.name()).collect::<Vec<_>>().join(" ")
         }
-        (Argument::Hold, Role::Submission(_)) => {
-            let latest = Timestamp::from_seconds(now.seconds() + HOLD_SECS_MAX);
-            format!("{HOLD_SECS_MAX} {}", write_rfc3339(latest))
-        }
-        (Argument::Mechanisms | Argument::Hold, _) => return None,
+        (Argument::Mechanisms, _) => return None,
     };
     Some(format!("{keyword} {argument}").into())
 }
@@ -93,7 +84,7 @@ mod tests {
     fn offered(role: Role, tls: Tls) -> Vec<Cow<'static, str>> {
         let (hostname, message_bytes_max) = ("mail.example.org".to_owned(), 52_428_800);
         let settings = Settings { hostname, message_bytes_max, tls, role };
-        lines(&settings, Timestamp::from_seconds(1_795_690_672))
+        lines(&settings)
     }
 
     fn submission(in_clear: InClear) -> Role {
@@ -127,15 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn port_25_offers_neither_login_nor_hold_and_submission_both() {
+    fn port_25_offers_no_login() {
         let of = |role: Role, keyword: &str| {
             let lines = offered(role, Tls::Active);
             lines.iter().find(|line| line.starts_with(keyword)).map(|line| line.to_string())
         };
         assert_eq!(of(Role::Relay, "AUTH"), None);
-        assert_eq!(of(Role::Relay, "FUTURERELEASE"), None);
-        let hold = of(submission(InClear::Refused), "FUTURERELEASE");
-        assert_eq!(hold.as_deref(), Some("FUTURERELEASE 2592000 2026-12-26T10:57:52Z"));
         assert_eq!(of(submission(InClear::Refused), "BINARYMIME"), None);
     }
 }

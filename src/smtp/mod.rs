@@ -38,8 +38,6 @@ pub const LINE_BYTES_MAX: usize = 2048;
 pub const SUBMISSION_LINE_BYTES_MAX: usize = crate::sasl::LINE_BYTES_MAX + 32;
 /// How long a client may take to log in where it has to, whatever it sends meanwhile.
 pub const LOGIN_TIMEOUT_SECS: i64 = 300;
-/// How far ahead the release of a message may be: 30 days. RFC 4865 §3
-pub const HOLD_SECS_MAX: i64 = 30 * 24 * 3600;
 /// Longest path, with its angle brackets. RFC 5321 §4.5.3.1.3
 pub const PATH_BYTES_MAX: usize = 256;
 /// Longest domain. RFC 5321 §4.5.3.1.2

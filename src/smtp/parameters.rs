@@ -5,8 +5,6 @@
 //! drops the address type of ORCPT.
 
 use super::reply::Refusal;
-use crate::mail::day;
-use crate::mail::id::Timestamp;
 pub use crate::mail::transport::{Body, Notify, Ret};
 
 /// Longest ENVID. RFC 3461 §4.4
@@ -15,9 +13,6 @@ const ENVID_BYTES_MAX: usize = 100;
 const ORCPT_BYTES_MAX: usize = 500;
 /// Most digits of a SIZE. RFC 1870 §3
 const SIZE_DIGITS_MAX: usize = 20;
-
-/// Most digits of a HOLDFOR. RFC 4865 §3
-const HOLD_DIGITS_MAX: usize = 9;
 
 /// What MAIL says beside the reverse-path.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -32,27 +27,6 @@ pub struct MailParameters {
     pub ret: Option<Ret>,
     /// ENVID, encoded as it came. RFC 3461 §4.4
     pub envid: Option<String>,
-    /// HOLDFOR or HOLDUNTIL; at submission only. RFC 4865 §3
-    pub hold: Option<Hold>,
-}
-
-/// How long a message is to wait before it is first sent on. RFC 4865 §3
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Hold {
-    /// HOLDFOR: seconds from now on.
-    For(u32),
-    /// HOLDUNTIL
-    Until(Timestamp),
-}
-
-impl Hold {
-    /// When the message may be sent on, if it was submitted at `now`.
-    pub fn release_at(self, now: Timestamp) -> Timestamp {
-        match self {
-            Hold::For(seconds) => Timestamp(now.0.saturating_add(i64::from(seconds) * 1_000_000)),
-            Hold::Until(time) => time,
-        }
-    }
 }
 
 /// Which parameters of MAIL are defined where.
@@ -78,7 +52,7 @@ impl MailParameters {
         MailParameters::read(text, Defined::Everywhere)
     }
 
-    /// The same at submission, which has AUTH and FUTURERELEASE. RFC 4954 §5, RFC 4865 §3
+    /// The same at submission, which has AUTH. RFC 4954 §5
     pub fn parse_submitted(text: &str) -> Result<MailParameters, Refusal> {
         MailParameters::read(text, Defined::AtSubmission)
     }
@@ -99,12 +73,6 @@ impl MailParameters {
                 // Checked and dropped: the client does not vouch for others, it logged in itself.
                 ("AUTH", Defined::AtSubmission) => {
                     once(&mut submitter, value.filter(|v| is_xtext(v) && !v.is_empty()), "AUTH")?;
-                }
-                ("HOLDFOR", Defined::AtSubmission) => {
-                    once(&mut parameters.hold, hold_for(value), "HOLDFOR")?;
-                }
-                ("HOLDUNTIL", Defined::AtSubmission) => {
-                    once(&mut parameters.hold, hold_until(value), "HOLDUNTIL")?;
                 }
                 _ => return Err(Refusal::UnknownParameter),
             }
@@ -181,18 +149,6 @@ fn envid(value: Option<&str>) -> Option<String> {
     Some(value.to_owned())
 }
 
-fn hold_for(value: Option<&str>) -> Option<Hold> {
-    let digits = value?;
-    let fits = (1..=HOLD_DIGITS_MAX).contains(&digits.len());
-    (fits && digits.bytes().all(|b| b.is_ascii_digit()))
-        .then(|| digits.parse().ok())?
-        .map(Hold::For)
-}
-
-fn hold_until(value: Option<&str>) -> Option<Hold> {
-    day::parse_rfc3339(value?).map(Hold::Until)
-}
-
 fn notify(value: Option<&str>) -> Option<Notify> {
     let value = value?;
     if value.eq_ignore_ascii_case("NEVER") {
@@ -247,7 +203,6 @@ mod tests {
             smtputf8: true,
             ret: Some(Ret::Headers),
             envid: Some("a+2Bb".into()),
-            hold: None,
         };
         assert_eq!(MailParameters::parse(text), Ok(expected));
         assert_eq!(MailParameters::parse(""), Ok(MailParameters::default()));
@@ -283,36 +238,14 @@ mod tests {
 
     #[test]
     fn submission_has_parameters_of_its_own() {
-        let hold = |text| MailParameters::parse_submitted(text).map(|p| p.hold);
-        let until = Timestamp::from_seconds(1_795_690_672);
-        assert_eq!(hold(" SIZE=1 AUTH=<>"), Ok(None));
-        assert_eq!(hold(" AUTH=anna+40example.org"), Ok(None));
-        assert_eq!(hold(" HOLDFOR=999999999"), Ok(Some(Hold::For(999_999_999))));
-        assert_eq!(hold(" holduntil=2026-11-26T10:57:52Z"), Ok(Some(Hold::Until(until))));
-        for (text, name) in [
-            (" AUTH=", "AUTH"),
-            (" AUTH", "AUTH"),
-            (" AUTH=<> AUTH=<>", "AUTH"),
-            (" AUTH=a+4", "AUTH"),
-            (" HOLDFOR=9999999990", "HOLDFOR"),
-            (" HOLDFOR=", "HOLDFOR"),
-            (" HOLDFOR=-1", "HOLDFOR"),
-            (" HOLDUNTIL=tomorrow", "HOLDUNTIL"),
-            (" HOLDFOR=1 HOLDUNTIL=2026-11-26T10:57:52Z", "HOLDUNTIL"),
-        ] {
-            assert_eq!(hold(text), Err(Refusal::Parameter(name)), "{text}");
+        let read = MailParameters::parse_submitted;
+        let size = MailParameters { size: Some(1), ..MailParameters::default() };
+        assert_eq!(read(" SIZE=1 AUTH=<>"), Ok(size));
+        assert_eq!(read(" AUTH=anna+40example.org"), Ok(MailParameters::default()));
+        for text in [" AUTH=", " AUTH", " AUTH=<> AUTH=<>", " AUTH=a+4"] {
+            assert_eq!(read(text), Err(Refusal::Parameter("AUTH")), "{text}");
         }
-        for text in [" HOLDFOR=1", " HOLDUNTIL=2026-11-26T10:57:52Z"] {
-            assert_eq!(MailParameters::parse(text), Err(Refusal::UnknownParameter), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_hold_ends_at_a_time() {
-        let now = Timestamp::from_seconds(1000);
-        assert_eq!(Hold::For(60).release_at(now), Timestamp::from_seconds(1060));
-        let until = Timestamp::from_seconds(5000);
-        assert_eq!(Hold::Until(until).release_at(now), until);
+        assert_eq!(read(" HOLDFOR=60"), Err(Refusal::UnknownParameter));
     }
 
     #[test]

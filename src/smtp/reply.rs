@@ -123,8 +123,6 @@ pub enum Refusal {
     WrongCredentials,
     /// Too many attempts to log in. RFC 4954 §6
     LoginLater,
-    /// A hold that is over, or longer than is offered. RFC 4865 §4
-    Hold,
     /// The peer was silent, or too slow, for too long.
     Timeout,
     /// The daemon stops.
@@ -206,7 +204,6 @@ fn of_message(refusal: Refusal) -> Row {
     match refusal {
         Refusal::SenderSyntax => row(501, "5.1.7", "Bad sender address"),
         Refusal::RecipientSyntax => row(501, "5.1.3", "Bad recipient address"),
-        Refusal::Hold => row(501, "5.5.4", "That time is over or too far away"),
         Refusal::NeedsUtf8 => row(553, "5.6.7", "This address needs SMTPUTF8"),
         Refusal::UnknownRecipient => row(550, "5.1.1", "No such mailbox"),
         Refusal::ForeignRecipient => row(550, "5.7.1", "Relaying denied"),

@@ -170,7 +170,7 @@ async fn recipients_are_judged_by_the_directory() {
         ("anyone@all.example", "250 2.1.5 "),
         ("nobody@example.org", "550 5.1.1 "),
         ("somebody@elsewhere.example", "550 5.7.1 "),
-        ("old@split.example", "550 5.1.1 "),
+        ("old@split.example", "451 4.4.3 "),
         ("support@[127.0.0.1]", "550 5.7.1 "),
         ("x%elsewhere.example@example.org", "550 5.1.1 "),
         ("\"x@elsewhere.example\"@example.org", "550 5.1.1 "),

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::mail::account::Account;
 use crate::mail::id::{BlobId, Login, QueueId, Timestamp, TraceId};
@@ -202,6 +204,50 @@ fn references_keep_the_first_and_the_last() {
     assert_eq!(cut.matches("@x>").count(), REFERENCES_MAX + 1);
     assert!(cut.contains("<r1@x>") && !cut.contains("<r2@x>") && cut.ends_with("<own@x>\r\n"));
     assert!(thread_of(1).contains("In-Reply-To: <own@x>\r\nReferences: <own@x>\r\n"));
+}
+
+#[test]
+fn subjects_and_identifiers_are_taken_up_to_their_limits() {
+    let fits = "x".repeat(SUBJECT_BYTES_MAX);
+    assert!(subject(Action::Failed, Some(fits.as_bytes())).ends_with(&fits));
+    let longer = "x".repeat(SUBJECT_BYTES_MAX + 1);
+    assert_eq!(subject(Action::Failed, Some(longer.as_bytes())), "Subject: Undeliverable mail");
+    assert_eq!(subject(Action::Delayed, Some("ü".as_bytes())), "Subject: Delayed mail");
+    let with_id = |length: usize| {
+        let mut out = String::new();
+        let header = format!("Message-ID: <{}>\r\n", "x".repeat(length));
+        thread(&mut out, &message::parse(header.as_bytes()).envelope);
+        out
+    };
+    assert!(with_id(MESSAGE_ID_BYTES_MAX).starts_with("In-Reply-To: <x"));
+    assert_eq!(with_id(MESSAGE_ID_BYTES_MAX + 1), "");
+}
+
+proptest! {
+    #[test]
+    fn whatever_was_said_makes_a_report_of_three_parts(
+        (by, status, text) in ("\\PC{0,20}|\\x00|\r\n", "\\PC{0,9}", "(?s).{0,80}"),
+        (orcpt, envid, header) in ("(?s).{0,40}", "(?s).{0,40}", "(?s).{0,200}"),
+    ) {
+        let (mut queued, mut bob) = (queued(Some(Ret::Full)), recipient("bob@example.net"));
+        bob.orcpt = Some(orcpt);
+        let envid = Some(envid);
+        queued.envelope = Arc::new(QueuedEnvelope { envid, ..(*queued.envelope).clone() });
+        let told = told(&by, &status, &text);
+        let affected = [Affected { recipient: &bob, told: &told }];
+        let report = written(&queued, &header, (Action::Failed, &affected, 3));
+        let read = mail_parser::MessageParser::default().parse(&report.bytes).expect("a message");
+        let parts = &read.parts[0].body;
+        prop_assert!(matches!(parts, mail_parser::PartType::Multipart(p) if p.len() == 3));
+        let machine = &report.bytes[read.parts[2].raw_body_offset() as usize..];
+        let end = memchr::memmem::find(machine, b"\r\n--=_report").expect("a boundary");
+        let fields = String::from_utf8(machine[..end].to_vec()).expect("UTF-8");
+        for line in fields.split("\r\n").filter(|line| !line.is_empty()) {
+            let known = ["Original-", "Reporting-", "Arrival-", "Final-", "Action: ", "Status: ",
+                "Remote-", "Diagnostic-", "Last-", " "];
+            prop_assert!(known.iter().any(|start| line.starts_with(start)), "{line:?}");
+        }
+    }
 }
 
 #[test]

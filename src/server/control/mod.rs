@@ -124,12 +124,13 @@ async fn converse(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
 async fn request(stream: &mut UnixStream) -> io::Result<String> {
     let mut bytes = Vec::new();
     loop {
-        if let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        if end.unwrap_or(bytes.len()) > REQUEST_BYTES_MAX {
+            return Err(io::Error::other("the request is too long"));
+        }
+        if let Some(end) = end {
             bytes.truncate(end);
             return String::from_utf8(bytes).map_err(io::Error::other);
-        }
-        if bytes.len() > REQUEST_BYTES_MAX {
-            return Err(io::Error::other("the request is too long"));
         }
         if stream.read_buf(&mut bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

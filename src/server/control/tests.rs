@@ -87,6 +87,8 @@ async fn odd_requests_end_without_harm() {
     assert!(ask(&folder, b"\xff\n").await.is_empty());
     let longest = [b"show ", &[b'x'; REQUEST_BYTES_MAX - 5][..], b"\n"].concat();
     assert!(matches!(&ask(&folder, &longest).await[..], [Line::Error(_)]));
+    let longer = [b"show ", &[b'x'; REQUEST_BYTES_MAX - 4][..], b"\n"].concat();
+    assert!(ask(&folder, &longer).await.is_empty());
     assert!(ask(&folder, &[b'x'; REQUEST_BYTES_MAX + 1]).await.is_empty());
     for _ in 0..2 * REQUESTS_MAX {
         drop(UnixStream::connect(folder.0.join(FILE)).await.expect("it listens"));

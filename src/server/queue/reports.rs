@@ -64,7 +64,8 @@ fn target(
     reverse_path: &Address,
 ) -> Option<Target> {
     let root = |account: &Account| office.store.find(account, &Folder::root()).map(|m| m.id);
-    if let Some(mailbox) = queued.envelope.sender.as_ref().and_then(root) {
+    let sender = queued.envelope.sender.as_ref().filter(|sender| is_declared(directory, sender));
+    if let Some(mailbox) = sender.and_then(root) {
         return Some(Target::Mailboxes(vec![mailbox]));
     }
     match directory.route(reverse_path) {
@@ -78,6 +79,15 @@ fn target(
             (!mailboxes.is_empty()).then_some(Target::Mailboxes(mailboxes))
         }
         _ => None,
+    }
+}
+
+/// Whether anybody can see the account's mailbox: it outlives its declaration.
+fn is_declared(directory: &Directory, account: &Account) -> bool {
+    match account {
+        Account::User(login) => directory.users.contains_key(login),
+        Account::Inbox(name) => directory.inboxes.contains_key(name),
+        Account::Channel(name) => directory.channels.contains_key(name),
     }
 }
 

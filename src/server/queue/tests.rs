@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::fake::*;
 use super::*;
+use crate::mail::account::Account;
 use crate::mail::address::Address;
 use crate::mail::transport::Notify;
 use crate::server::relay::Reach as HopReach;
@@ -243,6 +244,52 @@ async fn the_next_server_is_asked_when_one_is_away_or_busy_but_not_when_one_was_
         assert_eq!(world.attempts().len(), expected, "{:?}", world.attempts());
         assert_eq!(world.queued().is_empty(), expected == 2);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_servers_are_talked_to_in_one_attempt_and_others_wait() {
+    let world = World::new(deferred()).await;
+    *world.transport.hops.lock().expect("no panic") =
+        vec!["mx1".into(), "mx2".into(), "mx3".into()];
+    world.queue(&["bob@example.net"]).await;
+    world.pass(1).await;
+    let asked: Vec<String> = world.attempts().into_iter().map(|(_, hop, _)| hop).collect();
+    assert_eq!(asked, ["mx1", "mx2"]);
+    let world = World::new(unreachable()).await;
+    *world.transport.hops.lock().expect("no panic") =
+        vec!["mx1".into(), "mx2".into(), "mx3".into()];
+    world.queue(&["bob@example.net"]).await;
+    world.pass(1).await;
+    assert_eq!(world.attempts().len(), 3, "those that are away do not count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_for_an_account_that_is_gone_goes_by_the_reverse_path() {
+    let world = World::new(failed()).await;
+    let gone = Account::Inbox("Closed".into());
+    world.queue_as(&["bob@example.net"], |new| new.envelope.sender = Some(gone)).await;
+    world.pass(1).await;
+    assert_eq!(world.inbox().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_recipients_go_in_portions_and_what_is_done_stays_done() {
+    let world = World::new(Arc::new(|_, mail| {
+        assert!(mail.recipients.len() <= 100);
+        Attempt {
+            fates: vec![Fate::Delivered(told("250 2.0.0 OK")); mail.recipients.len()],
+            reach: HopReach::Served,
+        }
+    }))
+    .await;
+    let all: Vec<String> = (0..101).map(|n| format!("bob{n}@example.net")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    *world.transport.takes.lock().expect("no panic") = Duration::from_secs(10);
+    world.queue(&all).await;
+    world.pass(15).await;
+    assert_eq!(world.queued()[0].recipients.len(), 1);
+    world.pass(15).await;
+    assert!(world.queued().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,8 +85,9 @@ impl Transport for Outside {
                 }
                 Route::Server { server, security, login } => {
                     let addresses = self.dns.addresses(&server.host).await;
-                    let hop =
-                        named_hop((&server.host, server.port), addresses, (*security, *login));
+                    let place = (server.host.as_str(), server.port);
+                    let way = (*security, *login);
+                    let hop = named_hop(place, addresses, way, &self.ourselves);
                     hop.map(|hop| vec![hop])
                 }
                 Route::Held => Err(Fate::Deferred(Route::told("4.3.2", "all mail is held"))),

@@ -23,8 +23,8 @@ use crate::smtp::path::Path;
 use crate::smtp::reply::{Refusal, Reply};
 use crate::smtp::transaction::{Recipient, Transaction};
 use crate::smtp::{
-    COMMAND_TIMEOUT_SECS, ERRORS_MAX, HOLD_SECS_MAX, IDLE_COMMANDS_MAX, LOGIN_TIMEOUT_SECS,
-    RECIPIENTS_MAX, RECIPIENTS_REFUSED_MAX, TRANSACTIONS_MAX, extension,
+    COMMAND_TIMEOUT_SECS, ERRORS_MAX, IDLE_COMMANDS_MAX, LOGIN_TIMEOUT_SECS, RECIPIENTS_MAX,
+    RECIPIENTS_REFUSED_MAX, TRANSACTIONS_MAX, extension,
 };
 pub use settings::{InClear, LoginOffer, Role, Settings, Tls};
 
@@ -310,8 +310,8 @@ impl Session {
     fn command(&mut self, command: Command, now: Timestamp) {
         match command {
             Command::Helo(name) => self.helo(name),
-            Command::Ehlo(name) => self.ehlo(name, now),
-            Command::Mail(path, parameters) => self.mail(path, parameters, now),
+            Command::Ehlo(name) => self.ehlo(name),
+            Command::Mail(path, parameters) => self.mail(path, parameters),
             Command::Rcpt(path, parameters) => self.rcpt(path, parameters),
             Command::Data => self.data(),
             Command::Bdat { bytes, last } => self.bdat(bytes, last, now),
@@ -342,14 +342,14 @@ impl Session {
     }
 
     /// RFC 5321 §4.1.1.1
-    fn ehlo(&mut self, name: String, now: Timestamp) {
+    fn ehlo(&mut self, name: String) {
         self.abort();
         self.client = Some(Client { name, extended: true });
-        self.idle_reply(Reply::basic(250, extension::lines(&self.settings, now)));
+        self.idle_reply(Reply::basic(250, extension::lines(&self.settings)));
     }
 
     /// RFC 5321 §4.1.1.2, RFC 1870 §6.1, RFC 6409 §4.3
-    fn mail(&mut self, path: Path, parameters: MailParameters, now: Timestamp) {
+    fn mail(&mut self, path: Path, parameters: MailParameters) {
         let refused = match self.mail {
             _ if self.client.is_none() => Some(Refusal::GreetingFirst),
             _ if self.awaits_login() => Some(Refusal::LoginFirst),
@@ -359,7 +359,6 @@ impl Session {
             Mail::None if parameters.size.is_some_and(|n| n > self.settings.message_bytes_max) => {
                 Some(Refusal::TooLarge)
             }
-            Mail::None if !can_be_held(&parameters, now) => Some(Refusal::Hold),
             Mail::None => None,
         };
         if let Some(refusal) = refused {
@@ -488,12 +487,6 @@ impl Session {
             self.pace = Pace { deadline: after(now, COMMAND_TIMEOUT_SECS), window_bytes: 0 };
         }
     }
-}
-
-/// Whether its release is to come, and near enough. RFC 4865 §4
-fn can_be_held(parameters: &MailParameters, now: Timestamp) -> bool {
-    let latest = after(now, HOLD_SECS_MAX);
-    parameters.hold.map(|hold| hold.release_at(now)).is_none_or(|at| (now..=latest).contains(&at))
 }
 
 fn after(now: Timestamp, seconds: i64) -> Timestamp {
