@@ -77,6 +77,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "base64",
         &[
             "src/imap/",
+            "src/mail/message/binary.rs",
             "src/sasl/",
             "src/smtp/client/",
             "src/outbound/dkim/",

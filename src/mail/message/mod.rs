@@ -6,6 +6,7 @@
 //! message, so nesting never reaches it.
 
 mod addresses;
+mod binary;
 mod encoded_word;
 mod envelope;
 mod fields;
@@ -16,6 +17,7 @@ mod section;
 mod structure;
 mod text;
 
+pub use binary::as_lines;
 pub use envelope::message_ids;
 pub use fields::{CACHED_FIELDS, are_cached, select_fields, select_fields_not};
 pub use parse::parse;
