@@ -30,7 +30,7 @@ fn without_a_word_mail_goes_by_mx_with_the_defaults() {
     assert_eq!(outbound.retry, Policy::default());
     assert_eq!(outbound.limits, Limits::default());
     assert_eq!((outbound.resolver.len(), outbound.ca, outbound.login), (0, None, None));
-    assert!(outbound.mta_sts);
+    assert!(outbound.mta_sts && !outbound.dane);
     assert_eq!(meant("via = \"mx\"").routes.via, Via::Mx);
     assert_eq!(meant("via = \"hold\"").routes.via, Via::Hold);
 }
@@ -92,6 +92,9 @@ fn each_fault_has_its_place_and_says_what_to_do() {
     refused("via = \"smtp://me@s\"\npassword = \"file:\"", "4:12", "credential:NAME");
     refused("tls = \"off\"", "3:7", "write \"opportunistic\" or \"verified\"");
     refused("resolver = [\"dns.example\"]", "3:13", "write an IP address");
+    let words = "on this machine";
+    refused("dane = true", "3:8", words);
+    refused("dane = true\nresolver = [\"127.0.0.1\", \"192.0.2.1\"]", "3:8", words);
     refused("mta_sts = \"on\"", "3:11", "boolean");
     refused("port = 0", "3:8", "from 1 to 65535");
     refused("port = 65536", "3:8", "from 1 to 65535");
@@ -134,4 +137,12 @@ fn a_password_that_nobody_uses_is_a_warning() {
     let warnings = parsed("password = \"file:x\"").expect("valid").warnings;
     let told: Vec<String> = warnings.iter().map(Fault::to_string).collect();
     assert!(told.iter().any(|t| t.contains(":3:12: nobody logs in")), "{told:?}");
+}
+
+#[test]
+fn dane_believes_a_resolver_on_this_machine_only() {
+    for resolver in ["127.0.0.1", "[::1]:5353", "::ffff:127.0.0.1"] {
+        assert!(meant(&format!("dane = true\nresolver = [\"{resolver}\"]")).dane, "{resolver}");
+    }
+    assert!(!meant("dane = false\nresolver = [\"192.0.2.1\"]").dane);
 }

@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Shared;
 use super::dns::Dns;
+use super::dns::proven::Validating;
 use super::mta_sts::{self, Policies};
 use super::queue::transport::{Outside, Us};
 use super::queue::{Handle, Office, Queue, Settings};
@@ -62,6 +63,7 @@ pub(super) fn outside(
     Ok(Arc::new(Outside {
         dns,
         policies,
+        dane: config.outbound.dane.then(|| Validating::new(&config.outbound.resolver)),
         relay: Arc::new(relay),
         store,
         ourselves: Us { hostname: config.hostname.clone(), listening: smtp.to_vec() },
@@ -73,6 +75,9 @@ impl Sending {
     pub(super) fn start(shared: &Shared, outside: Arc<Outside>) -> Sending {
         let config = &shared.config;
         let relay = outside.relay.clone();
+        if outside.dane.is_some() {
+            tokio::spawn(check_resolver(outside.clone()));
+        }
         let refresher = outside.policies.clone().map(|policies| tokio::spawn(refresh(policies)));
         let (runner, queue) = Queue::new(Office {
             store: shared.store.clone(),
@@ -112,6 +117,15 @@ async fn refresh(policies: Arc<Policies>) {
     loop {
         days.tick().await;
         policies.refresh().await;
+    }
+}
+
+/// One that does not validate proves nothing, so that there would be no DANE, without a word.
+async fn check_resolver(outside: Arc<Outside>) {
+    if let Some(dane) = &outside.dane
+        && !dane.validates().await
+    {
+        tracing::warn!("no DANE: the resolver does not validate DNSSEC, or cannot be asked");
     }
 }
 

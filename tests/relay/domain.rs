@@ -16,6 +16,7 @@ use postfach::outbound::agenda::Limits;
 use postfach::outbound::routes::{Destination, Routes};
 use postfach::outbound::schedule::Policy as Retry;
 use postfach::server::dns::Dns;
+use postfach::server::dns::proven::Validating;
 use postfach::server::mta_sts::{self, Policies};
 use postfach::server::queue::transport::{Outside, Us};
 use postfach::server::queue::{Office, Queue, Settings};
@@ -47,6 +48,8 @@ pub(crate) struct Domain {
     pub(crate) certificate: Certificate,
     pub(crate) servers: [Server; 2],
     pub(crate) policy: PolicyHost,
+    /// Whether TLSA records are asked for.
+    pub(crate) dane: bool,
     folder: PathBuf,
 }
 
@@ -68,7 +71,8 @@ impl Domain {
         let folder = format!("postfach-domain-{}-{}", std::process::id(), next());
         let folder = std::env::temp_dir().join(folder);
         std::fs::create_dir_all(&folder).expect("a folder");
-        Domain { dns, certificate, servers: servers(tls).await, policy, folder }
+        let servers = servers(tls).await;
+        Domain { dns, certificate, servers, policy, dane: false, folder }
     }
 
     /// Publishes a policy: `mode` and the names that it allows.
@@ -81,6 +85,11 @@ impl Domain {
         self.dns.text("_mta-sts.partner.example", &["v=STSv1; ", &id]);
     }
 
+    /// The port of both servers.
+    pub(crate) fn port(&self) -> u16 {
+        self.servers[0].address.port()
+    }
+
     /// What was heard by the two servers.
     pub(crate) fn messages(&self) -> [usize; 2] {
         [0, 1].map(|n| self.servers[n].heard().messages.len())
@@ -88,7 +97,7 @@ impl Domain {
 
     /// Ways to the domain, and what `[[outbound.destination]]` says of it.
     pub(crate) fn routes(&self, destination: Option<Destination>) -> Routes {
-        let port = self.servers[0].address.port();
+        let port = self.port();
         let own = destination.map(|destination| (DOMAIN.to_owned(), destination));
         Routes { port, destinations: own.into_iter().collect(), ..Routes::default() }
     }
@@ -107,6 +116,7 @@ impl Domain {
         Outside {
             dns,
             policies: Some(Arc::new(policies)),
+            dane: self.dane.then(|| Validating::new(&[self.dns.address])),
             relay,
             store,
             ourselves: Us { hostname: "mail.example.org".into(), listening: Vec::new() },
@@ -208,19 +218,23 @@ impl Sender {
 
     /// Waits until everything has left.
     pub(crate) async fn empty(&self) {
-        until("an empty queue", || self.waiting() == 0).await;
+        until("an empty queue", || self.is_empty()).await;
     }
 
     /// Waits until the only message has been tried, and tells what is said of it then.
     pub(crate) async fn last_reply(&self) -> String {
-        let reply =
-            || self.store.queued_from(QueueId(0), 1)[0].recipients[0].progress.last_reply.clone();
-        until("an attempt", || self.waiting() == 0 || reply().is_some()).await;
-        reply().expect("it waits")
+        until("an attempt", || self.is_empty() || self.reply().is_some()).await;
+        self.reply().expect("it waits")
     }
 
-    fn waiting(&self) -> usize {
-        self.store.queued_from(QueueId(0), 100).len()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.store.queued_from(QueueId(0), 1).is_empty()
+    }
+
+    /// What is said of the first message, if it waits and has been tried.
+    pub(crate) fn reply(&self) -> Option<String> {
+        let queued = self.store.queued_from(QueueId(0), 1);
+        queued.first()?.recipients[0].progress.last_reply.clone()
     }
 }
 

@@ -1,7 +1,9 @@
 //! Sending over real sockets, to a server that misbehaves where it should not.
 
 mod content;
+mod dane;
 mod dns;
+mod dnssec;
 mod domain;
 mod mta_sts;
 mod reuse;

@@ -7,6 +7,7 @@
 //! | `connect` | one address after the other, TLS as the hop wants it |
 //! | `connection` | bytes and the time for one session |
 //! | `content` | the stored message, piece by piece |
+//! | `dane` | which certificates TLSA records mean |
 //! | `pool` | connections that wait for the next mail |
 //! | `suspects` | hops that lose pipelined commands |
 //! | `trust` | which certificates are good |
@@ -14,6 +15,7 @@
 mod connect;
 mod connection;
 mod content;
+mod dane;
 mod pool;
 mod suspects;
 mod trust;
