@@ -119,6 +119,30 @@ async fn only_allowed_addresses_can_be_used_at_all() {
 }
 
 #[tokio::test]
+async fn nobody_else_can_be_named_where_some_reader_might_look() {
+    let world = World::new().await;
+    let from = |value: &str| mail(value, "");
+    let crowd = format!("To: {}\r\n{}", "a,".repeat(19_999), from("ben@example.org, x@y.example"));
+    let many = format!("Cc: {}\r\nSender: x@y.example\r\n", "a,".repeat(19_998));
+    for text in [
+        from("Chef <chef@example.org> <ben@example.org>"),
+        from("chef@example.org <ben@example.org>"),
+        from("<ben@example.org>, (a) chef@example.org"),
+        mail("ben@example.org", "Resent-From: chef@example.org\r\n"),
+        mail("ben@example.org", "Resent-Sender: chef@example.org\r\n"),
+        crowd,
+        mail("ben@example.org", &many),
+    ] {
+        let told = world.submit("ben", OUTSIDE, &text).await.expect_err("refused");
+        assert!(told.starts_with("550 5.7.1 You may send as ben@example.org"), "{text}: {told}");
+    }
+    let odd = world.submit("ben", OUTSIDE, &from("\"Ben <ben@example.org>, x")).await;
+    assert!(odd.is_err_and(|told| told.starts_with("550 5.6.0 From or Sender ")));
+    let usual = from("\"chef@example.org\" <ben@example.org> (Ben, at work)");
+    world.submit("ben", OUTSIDE, &usual).await.expect("a display name is free");
+}
+
+#[tokio::test]
 async fn an_answer_from_a_personal_address_meets_the_identity_guard() {
     let world = World::new().await;
     for (id, to) in [("q1@c", "hilfe"), ("q2@c", "sales"), ("q3@c", "info")] {

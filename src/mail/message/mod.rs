@@ -19,7 +19,7 @@ mod text;
 
 pub use binary::as_lines;
 pub use envelope::message_ids;
-pub use fields::{CACHED_FIELDS, are_cached, select_fields, select_fields_not};
+pub use fields::{CACHED_FIELDS, are_cached, field_values, select_fields, select_fields_not};
 pub use parse::parse;
 pub use section::{SectionText, part_at, section};
 pub use text::SEARCH_TEXT_BYTES_MAX;

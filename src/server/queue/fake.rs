@@ -74,6 +74,7 @@ impl Transport for FakeTransport {
             addresses: Vec::new(),
             security: Security::Opportunistic,
             login: crate::outbound::Login::None,
+            dane: None,
         };
         let hops = match route {
             Route::Nowhere { status, why } => Err(Fate::Failed(Route::told(status, why.clone()))),
