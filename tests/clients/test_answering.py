@@ -17,7 +17,7 @@ set smtp_url="smtp://{login}@localhost:{submission}" smtp_pass="{password}"
 set smtp_authenticators="plain" ssl_starttls=yes
 set record="+{record}" {before}
 set editor="{home}/editor" autoedit=yes edit_headers=no fast_reply=yes include=no
-set abort_unmodified=no copy=yes
+set abort_unmodified=no copy=yes sort=reverse-date-received
 """
 EDITOR = "#!/bin/sh\necho 'Gern geschehen.' >> \"$1\"\n"
 
