@@ -7,6 +7,7 @@ use super::{Envelope, Origin, Refused};
 use crate::directory::{Directory, Role, Routing};
 use crate::mail::account::Account;
 use crate::mail::address::Address;
+use crate::mail::transport::Notify;
 use crate::smtp::path::Path;
 use crate::store::queue::{Progress, QueuedRecipient};
 
@@ -62,27 +63,29 @@ pub(super) fn recipients(
 ) -> Result<Recipients, Refused> {
     let (mut local, mut queued) = (Vec::new(), Vec::new());
     for (number, recipient) in (0..).zip(&envelope.transaction.recipients) {
-        let mut queue = |address: Address, upstream: Option<String>| {
+        let mut queue = |address: Address, upstream: Option<String>, notify: Option<Notify>| {
             queued.push(QueuedRecipient {
                 number,
                 address,
                 upstream,
-                notify: recipient.parameters.notify,
+                notify,
                 orcpt: recipient.parameters.orcpt.clone(),
                 progress: Progress::new(envelope.received_at),
             });
         };
+        let notify = recipient.parameters.notify;
         match resolve(directory, &recipient.path) {
             Resolution::Local(address, accounts) => local.push((address, accounts)),
             Resolution::Both(address, accounts, upstream) => {
                 if envelope.upstream.contains(&address) {
-                    queue(address.clone(), Some(upstream));
+                    // It arrives here, whatever becomes of the other copy: nothing to report.
+                    queue(address.clone(), Some(upstream), Some(Notify::default()));
                 }
                 local.push((address, accounts));
             }
-            Resolution::Upstream(address, upstream) => queue(address, Some(upstream)),
+            Resolution::Upstream(address, upstream) => queue(address, Some(upstream), notify),
             Resolution::Foreign(address) if envelope.origin == Origin::Submission => {
-                queue(address, None);
+                queue(address, None, notify);
             }
             Resolution::Foreign(_) | Resolution::Unknown => return Err(Refused::RecipientGone),
         }

@@ -6,6 +6,7 @@ mod world;
 use postfach::mail::account::{Account, Folder};
 use postfach::mail::address::Address;
 use postfach::mail::flag::SystemFlags;
+use postfach::mail::transport::Notify;
 use world::{World, inbox, sent, user};
 
 const OUTSIDE: (&str, &[&str]) = ("support@example.org", &["kunde@customer.example"]);
@@ -236,7 +237,7 @@ async fn others_of_a_split_domain_go_to_its_upstream_server() {
     let direct = Account::Channel("Ben Direct".into());
     assert_eq!(world.messages((&direct, Folder::root()), "ben").await.len(), 1);
     let queue = world.queue();
-    assert_eq!(queue[0].recipients.len(), 1, "the upstream has not said that it has the other");
+    assert_eq!(queue[0].recipients.len(), 1, "the upstream has said that it has not the other");
     assert_eq!(queue[0].recipients[0].upstream.as_deref(), Some("smtp://old.example:25"));
 
     envelope.upstream = vec![Address::new("direct", "split.example")];
@@ -244,5 +245,7 @@ async fn others_of_a_split_domain_go_to_its_upstream_server() {
     let both: Vec<String> =
         world.queue()[1].recipients.iter().map(|r| r.address.to_string()).collect();
     assert_eq!(both, ["old@split.example", "direct@split.example"]);
+    let notify: Vec<_> = world.queue()[1].recipients.iter().map(|r| r.notify).collect();
+    assert_eq!(notify, [None, Some(Notify::default())], "the other copy has arrived here");
     assert_eq!(world.messages((&direct, Folder::root()), "ben").await.len(), 2);
 }

@@ -12,6 +12,9 @@ impl Driver {
     pub(super) async fn judge(&mut self, path: &Path) -> Verdict {
         let resolution = recipient::resolve(&self.shared.directory.borrow(), path);
         let is_user = self.session.user().is_some();
+        if self.session.recipients() == 0 {
+            self.upstream.clear();
+        }
         match resolution {
             Resolution::Local(..) => Verdict::Accepted,
             Resolution::Unknown => Verdict::Unknown,
@@ -36,12 +39,13 @@ impl Driver {
         }
     }
 
-    /// Whether the upstream server takes mail for this address; remembered for this transaction.
+    /// Whether the upstream server takes mail for this address; remembered for this transaction
+    /// unless it does not. One that cannot be asked now may take it when it is back.
     async fn takes(&mut self, server: &str, address: &Address) -> Takes {
         let reverse_path = self.session.reverse_path().cloned();
         let takes = self.shared.upstreams.takes(server, reverse_path.as_ref(), address).await;
         let is_new = !self.upstream.contains(address) && self.upstream.len() < RECIPIENTS_MAX;
-        if takes == Takes::Yes && is_new {
+        if !matches!(takes, Takes::No(_)) && is_new {
             self.upstream.push(address.clone());
         }
         takes
