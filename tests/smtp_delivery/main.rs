@@ -331,3 +331,19 @@ async fn a_clock_that_is_set_back_gives_nobody_longer() {
     let took = start.elapsed();
     assert!(took <= Duration::from_secs(301), "{took:?}");
 }
+
+#[tokio::test]
+async fn mail_for_here_and_an_upstream_that_is_away_waits_for_it() {
+    let world = World::new();
+    let mut client = world.connect().await;
+    client.tell(HELLO).await;
+    let envelope = "MAIL FROM:<bob@c.example>\nRCPT TO:<anna.old@split.example>\n";
+    client.tell(&format!("{envelope}RSET\n")).await;
+    let answer = client.tell(&format!("{envelope}DATA\nSubject: hi\n\n.\n")).await;
+    assert!(answer.last().is_some_and(|line| line.starts_with("250 2.0.0 OK ")), "{answer:?}");
+    assert_eq!(world.instances(&Account::Channel("Anna Old".into())).await.len(), 1);
+    let queue = world.store.queued_from(QueueId(0), 10);
+    assert_eq!(queue.len(), 1);
+    assert_eq!(queue[0].recipients[0].upstream.as_deref(), Some("smtp://old.example:25"));
+    assert_eq!(queue[0].recipients[0].notify, Some(Notify::default()));
+}

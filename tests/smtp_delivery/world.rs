@@ -74,6 +74,11 @@ name = "Anna Sales"
 owner = "anna"
 addresses = ["anna.sales@example.org"]
 [[channel]]
+name = "Anna Old"
+owner = "anna"
+addresses = ["anna.old@split.example"]
+personal = true
+[[channel]]
 name = "Ben Both"
 owner = "ben"
 addresses = ["both@example.org"]

@@ -255,7 +255,7 @@ async fn others_of_a_split_domain_go_to_its_upstream_server() {
     let direct = Account::Channel("Ben Direct".into());
     assert_eq!(world.messages((&direct, Folder::root()), "ben").await.len(), 1);
     let queue = world.queue();
-    assert_eq!(queue[0].recipients.len(), 1, "the upstream has not said that it has the other");
+    assert_eq!(queue[0].recipients.len(), 1, "the upstream has said that it has not the other");
     assert_eq!(queue[0].recipients[0].upstream.as_deref(), Some("smtp://old.example:25"));
 
     envelope.upstream = vec![Address::new("direct", "split.example")];

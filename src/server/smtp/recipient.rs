@@ -46,6 +46,10 @@ impl Driver {
 
     /// For this transaction.
     fn goes_upstream_too(&mut self, address: Address) {
+        if self.session.recipients() == 0 {
+            // One before it was reset.
+            self.upstream.clear();
+        }
         if !self.upstream.contains(&address) && self.upstream.len() < RECIPIENTS_MAX {
             self.upstream.push(address);
         }

@@ -291,6 +291,14 @@ impl Session {
         }
     }
 
+    /// How many recipients the transaction has.
+    pub fn recipients(&self) -> usize {
+        match &self.mail {
+            Mail::None => 0,
+            Mail::Open(transaction) | Mail::Chunks(transaction, ..) => transaction.recipients.len(),
+        }
+    }
+
     fn take_line(&mut self, input: &[u8], now: Timestamp) -> usize {
         let (used, line) = self.framer.feed(input);
         let Some(line) = line else { return used };
