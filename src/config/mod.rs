@@ -149,6 +149,11 @@ pub struct Outbound {
     pub retry: Policy,
     /// How much goes out at a time.
     pub limits: agenda::Limits,
+    /// Whether a domain that publishes an MTA-STS policy is taken at its word. RFC 8461
+    pub mta_sts: bool,
+    /// Whether the TLSA records of servers count: then `resolver` validates DNSSEC and is on this
+    /// machine. RFC 7672
+    pub dane: bool,
     /// Who is asked for MX and addresses; none: as the system says.
     pub resolver: Vec<SocketAddr>,
     /// A certificate authority that is trusted beside the system's: for private networks.

@@ -55,12 +55,15 @@ pub(super) fn check(found: &mut Findings, written: Written) -> Outbound {
         port: u16::try_from(port).unwrap_or(SMTP_PORT),
         destinations: destinations(found, written.destination),
     };
+    let resolver = resolvers(found, written.resolver);
     Outbound {
         routes,
         login,
         retry,
         limits,
-        resolver: resolvers(found, written.resolver),
+        mta_sts: written.mta_sts.unwrap_or(true),
+        dane: dane(found, written.dane, &resolver),
+        resolver,
         ca: written.ca.map(|text| network::reference(found, text.get_ref())),
     }
 }
@@ -207,6 +210,20 @@ fn resolvers(found: &mut Findings, written: Vec<Text>) -> Vec<SocketAddr> {
         }
     }
     list
+}
+
+/// Whether an answer was proven is the resolver's word, and on a network everybody could give it.
+fn dane(found: &mut Findings, wanted: Option<Spanned<bool>>, resolver: &[SocketAddr]) -> bool {
+    let Some(wanted) = wanted.filter(|wanted| *wanted.get_ref()) else { return false };
+    let is_here = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+    if resolver.is_empty() || !resolver.iter().all(is_here) {
+        let message = "DANE needs a resolver of its own that validates DNSSEC, on this machine: \
+                       answers from elsewhere can be forged on the way";
+        let remedy = "run one (unbound, for example) and write resolver = [\"127.0.0.1\"], or take \
+                      dane out";
+        found.fault(wanted.span(), message, remedy);
+    }
+    true
 }
 
 fn retry(found: &mut Findings, [first, max]: [Option<Spanned<i64>>; 2]) -> Policy {

@@ -80,6 +80,8 @@ pub(super) struct Outbound {
     pub(super) via: Option<Text>,
     pub(super) password: Option<Text>,
     pub(super) tls: Option<Text>,
+    pub(super) mta_sts: Option<bool>,
+    pub(super) dane: Option<Spanned<bool>>,
     pub(super) ca: Option<Text>,
     pub(super) resolver: Vec<Text>,
     pub(super) port: Option<Spanned<i64>>,

@@ -45,7 +45,7 @@ pub struct Envelope {
     pub id: String,
     /// Whether a server brought it or a user.
     pub origin: Origin,
-    /// Recipients that the upstream server of their domain has said to take.
+    /// Recipients of ours whose mail the upstream server of their domain gets as well.
     pub upstream: Vec<Address>,
     /// Given up after so long, where it has to wait for another server.
     pub lifetime_secs: i64,

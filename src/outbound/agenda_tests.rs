@@ -1,5 +1,7 @@
 //! Stories of messages that wait for their time, for room and for a destination.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::outbound::Security;
 
@@ -187,4 +189,115 @@ fn nothing_is_remembered_of_what_is_gone() {
     }
     assert!(agenda.lanes.is_empty() && agenda.numbers.is_empty() && agenda.jobs.is_empty());
     assert!(agenda.waiting.is_empty() && agenda.next_wake().is_none());
+}
+
+/// What may happen to an agenda.
+#[derive(Clone, Debug)]
+enum Event {
+    /// A message is planned for these destinations, so many seconds from now.
+    Set(i64, Vec<u8>, i64),
+    /// Time passes.
+    Pass(i64),
+    /// The n-th of those that run ends, the destination reached or not.
+    End(usize, bool),
+    /// An operator forgives a destination.
+    Forgive(u8),
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        3 => (0i64..12, proptest::collection::vec(0u8..4, 0..3), 0i64..2_000)
+            .prop_map(|(id, lanes, due)| Event::Set(id, lanes, due)),
+        2 => (1i64..3_000).prop_map(Event::Pass),
+        4 => (0usize..8, any::<bool>()).prop_map(|(n, reached)| Event::End(n, reached)),
+        1 => (0u8..4).prop_map(Event::Forgive),
+    ];
+    proptest::collection::vec(event, 0..80)
+}
+
+/// An agenda and what must be true of it.
+struct Checked {
+    agenda: Agenda,
+    now: i64,
+    due: HashMap<(i64, String), i64>,
+    running: Vec<(Job, String)>,
+}
+
+impl Checked {
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Set(id, lanes, wait) => {
+                let due = self.now + wait;
+                let lanes: BTreeSet<String> = lanes.iter().map(|n| format!("d{n}")).collect();
+                let runs = |lane: &String| {
+                    self.running.iter().any(|(job, name)| job.id.0 == id && name == lane)
+                };
+                self.due.retain(|(of, lane), _| *of != id || runs(lane));
+                for lane in lanes.iter().filter(|lane| !runs(lane)) {
+                    self.due.insert((id, lane.clone()), due);
+                }
+                let all = lanes.iter().map(|lane| planned(lane, due)).collect();
+                self.agenda.set(QueueId(id), all);
+            }
+            Event::Pass(seconds) => self.now += seconds,
+            Event::End(n, reached) if n < self.running.len() => {
+                let reach = if reached { Reach::Reached } else { unreachable() };
+                self.end(n, reach);
+            }
+            Event::End(..) => {}
+            Event::Forgive(n) => self.agenda.forgive(&route(&format!("d{n}"))),
+        }
+        self.start();
+    }
+
+    /// It is delivered, or waits a little more.
+    fn end(&mut self, n: usize, reach: Reach) {
+        let (job, lane) = self.running.swap_remove(n);
+        let is_done = reach == Reach::Reached;
+        self.agenda.ended(job, reach, moment(self.now));
+        self.due.remove(&(job.id.0, lane.clone()));
+        if !is_done {
+            self.due.insert((job.id.0, lane), self.now + 60);
+        }
+        let left = self.due.iter().filter(|((id, lane), _)| {
+            *id == job.id.0 && !self.running.iter().any(|(j, l)| j.id.0 == *id && l == lane)
+        });
+        let left = left.map(|((_, lane), due)| planned(lane, *due)).collect();
+        self.agenda.set(job.id, left);
+    }
+
+    fn start(&mut self) {
+        while let Some(start) = self.agenda.start(at(self.now)) {
+            let (Start::Attempt(job, route) | Start::Overdue(job, route, _)) = start;
+            let lane = route.name();
+            assert!(self.due[&(job.id.0, lane.clone())] <= self.now, "before its time");
+            assert!(!self.running.contains(&(job, lane.clone())), "twice at once");
+            self.running.push((job, lane.clone()));
+            let beside = self.running.iter().filter(|(_, other)| *other == lane).count();
+            assert!(beside <= 2 && self.running.len() <= 5, "more than allowed");
+        }
+        assert_eq!(self.agenda.running(), self.running.len());
+        let wake = self.agenda.next_wake();
+        assert!(wake.is_none_or(|wake| wake > at(self.now)), "it would wake at once, for nothing");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_limits_hold_and_everything_is_tried_in_the_end(events in events()) {
+        let (agenda, due, running) = (agenda(5, 2), HashMap::new(), Vec::new());
+        let mut checked = Checked { agenda, now: 0, due, running };
+        events.into_iter().for_each(|event| checked.apply(event));
+        for _ in 0..200 {
+            checked.now += 6 * 3600;
+            checked.start();
+            while !checked.running.is_empty() {
+                checked.end(0, Reach::Reached);
+                checked.start();
+            }
+        }
+        prop_assert!(checked.due.is_empty(), "never tried: {:?}", checked.due);
+        prop_assert!(checked.agenda.jobs.is_empty() && checked.agenda.lanes.is_empty());
+        prop_assert!(checked.agenda.waiting.is_empty() && checked.agenda.numbers.is_empty());
+    }
 }

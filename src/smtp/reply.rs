@@ -79,6 +79,8 @@ pub enum Refusal {
     NestedMail,
     /// A command that may not come between chunks. RFC 3030 §2
     ChunksStarted,
+    /// DATA for a message in BINARYMIME. RFC 3030 §3
+    BinaryData,
     /// TLS is not configured.
     TlsUnavailable,
     /// TLS is active already.
@@ -175,6 +177,7 @@ fn of_command(refusal: Refusal) -> Option<Row> {
         Refusal::MailFirst => row(503, "5.5.1", "MAIL first"),
         Refusal::NoRecipient => row(503, "5.5.1", "No valid recipients"),
         Refusal::NestedMail => row(503, "5.5.1", "MAIL was given already"),
+        Refusal::BinaryData => row(503, "5.5.1", "BODY=BINARYMIME comes by BDAT"),
         Refusal::ChunksStarted => row(503, "5.5.1", "Only BDAT or RSET between chunks"),
         Refusal::TlsUnavailable => row(502, "5.5.1", "TLS is not available"),
         Refusal::TlsActive => row(503, "5.5.1", "TLS is active already"),

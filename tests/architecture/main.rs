@@ -77,13 +77,14 @@ const CRATES: &[(&str, &[&str])] = &[
         "base64",
         &[
             "src/imap/",
+            "src/mail/message/binary.rs",
             "src/sasl/",
             "src/smtp/client/",
             "src/outbound/dkim/",
             "src/directory/scram.rs",
         ],
     ),
-    ("hickory-resolver", &["src/server/dns.rs"]),
+    ("hickory-resolver", &["src/server/dns.rs", "src/server/dns/"]),
     ("serde_json", &["src/server/control/", "src/admin/queue/"]),
     ("serde", ANYWHERE),
     ("toml", &["src/config/", "src/directory/"]),
@@ -97,7 +98,13 @@ const CRATES: &[(&str, &[&str])] = &[
     // In tls.rs it is rustls's module of this name.
     (
         "aws-lc-rs",
-        &["src/sasl/scram.rs", "src/directory/scram.rs", "src/outbound/dkim/", "src/server/tls.rs"],
+        &[
+            "src/sasl/scram.rs",
+            "src/directory/scram.rs",
+            "src/outbound/dkim/",
+            "src/outbound/dane.rs",
+            "src/server/tls.rs",
+        ],
     ),
     ("stringprep", &["src/directory/scram.rs"]),
     ("sd-notify", &["src/server/"]),

@@ -7,8 +7,9 @@ mod world;
 use std::time::Duration;
 
 use postfach::mail::account::Account;
-use postfach::mail::id::Timestamp;
-use postfach::store::StoreError;
+use postfach::mail::id::{QueueId, Timestamp};
+use postfach::mail::transport::Notify;
+use postfach::store::{Store, StoreError};
 use tokio::io::AsyncWriteExt;
 use world::{Client, HELLO, World, instance};
 
@@ -77,6 +78,21 @@ async fn an_address_of_a_channel_and_a_person_reaches_both() {
     client.tell("MAIL FROM:<>\nRCPT TO:<both@example.org>\nDATA\nx: y\n\nz\n.\n").await;
     assert_eq!(world.instances(&user("ben")).await.len(), 1);
     assert_eq!(world.instances(&Account::Channel("Ben Both".into())).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_upstreams_copy_waits_while_it_cannot_be_asked_and_nobody_is_told_of_it() {
+    let world = World::new();
+    let mut client = world.connect().await;
+    client.tell(HELLO).await;
+    let text = "MAIL FROM:<bob@c.example>\nRCPT TO:<ben@split.example>\nDATA\nx: y\n\nz\n.\n";
+    let answer = client.tell(text).await;
+    assert!(answer.last().is_some_and(|line| line.starts_with("250 ")), "{answer:?}");
+    assert_eq!(world.instances(&Account::Channel("Ben Split".into())).await.len(), 1);
+    let queue = world.store.queued_from(QueueId(0), 10);
+    let [recipient] = &queue[0].recipients[..] else { panic!("{queue:?}") };
+    assert_eq!(recipient.address.to_string(), "ben@split.example");
+    assert_eq!(recipient.notify, Some(Notify::default()), "bob may be forged");
 }
 
 #[tokio::test]

@@ -78,6 +78,11 @@ name = "Ben Both"
 owner = "ben"
 addresses = ["both@example.org"]
 personal = true
+[[channel]]
+name = "Ben Split"
+owner = "ben"
+addresses = ["ben@split.example"]
+personal = true
 "#;
 
 const CONFIG: &str = r#"

@@ -8,6 +8,7 @@
 mod answer;
 mod filing;
 pub mod header;
+mod named;
 mod sender;
 
 use crate::directory::Directory;

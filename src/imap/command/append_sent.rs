@@ -32,7 +32,7 @@ pub(super) async fn filed(
     }
     let shared = twins.iter().find_map(|instance| {
         let mailbox = call.context.store.mailbox(instance.mailbox)?;
-        is_shared_sent(call, &mailbox).then(|| (instance.clone(), mailbox.account.clone()))
+        is_shared_sent(call, &mailbox).then(|| (*instance, mailbox.account.clone()))
     });
     match (shared, call.context.own_copies) {
         (None, _) => Ok(None),

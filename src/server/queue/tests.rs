@@ -173,6 +173,20 @@ async fn what_is_delivered_while_the_disk_is_full_is_not_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_report_waits_while_the_disk_is_full() {
+    let world = World::new(failed()).await;
+    *world.transport.takes.lock().expect("no panic") = Duration::from_secs(5);
+    world.queue(&["bob@example.net"]).await;
+    world.pass(1).await;
+    world.store.is_full.store(true, Ordering::SeqCst);
+    world.pass(HOUR).await;
+    assert_eq!((world.inbox().await.len(), world.queued().len()), (0, 1));
+    world.store.is_full.store(false, Ordering::SeqCst);
+    world.pass(61).await;
+    assert_eq!((world.inbox().await.len(), world.queued().len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_runner_goes_on_where_the_old_one_was_killed() {
     let world = World::new(deferred()).await;
     world.queue(&["bob@example.net"]).await;

@@ -13,12 +13,15 @@ use tokio_rustls::rustls::crypto::{
 };
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    WantsVerifier,
 };
 
+use super::dane::ByTlsa;
+use crate::outbound::dane::Dane;
 use crate::server::tls::{TlsFault, provider, read_chain};
 
-/// The two ways to do a handshake.
+/// The ways to do a handshake.
 pub(super) struct Trust {
     /// The certificate is for the server's name, and an authority has signed it.
     pub(super) verified: TlsConnector,
@@ -42,11 +45,7 @@ impl Trust {
                 roots.add(certificate).map_err(|error| fault(path, &error))?;
             }
         }
-        let builder = || {
-            ClientConfig::builder_with_provider(provider())
-                .with_safe_default_protocol_versions()
-                .map_err(|error| fault(Path::new("TLS"), &error))
-        };
+        let builder = || builder().map_err(|error| fault(Path::new("TLS"), &error));
         let verified = builder()?.with_root_certificates(roots).with_no_client_auth();
         let any = builder()?
             .dangerous()
@@ -59,10 +58,21 @@ impl Trust {
     }
 }
 
+/// For one handshake: a certificate that these records mean.
+pub(super) fn by_tlsa(dane: Arc<Dane>) -> Result<TlsConnector, Error> {
+    let verifier = Arc::new(ByTlsa::new(dane));
+    let config = builder()?.dangerous().with_custom_certificate_verifier(verifier);
+    Ok(TlsConnector::from(Arc::new(config.with_no_client_auth())))
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
+    ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()
+}
+
 /// Takes any certificate, but its owner must be at the other end: the handshake's signature is
 /// checked all the same.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
+pub(super) struct AnyCertificate(pub(super) Arc<CryptoProvider>);
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(

@@ -69,12 +69,14 @@ impl Driver {
     ) -> Result<Accepted, Failed> {
         let directory = self.shared.directory.borrow().clone();
         let by = Submitter { store: &*self.shared.store, directory: &directory, user };
+        let folder = spool::folder(&self.shared.config.data_dir);
+        let spooled = match envelope.transaction.parameters.body {
+            Some(Body::BinaryMime) => spooled.as_lines(folder.clone()).await?,
+            _ => spooled,
+        };
         let plan = submission::plan(&by, envelope, content(&spooled)).await?;
         let spooled = match &plan.header {
-            Some(header) => {
-                let folder = spool::folder(&self.shared.config.data_dir);
-                spooled.with_header(header, folder).await?
-            }
+            Some(header) => spooled.with_header(header, folder).await?,
             None => spooled,
         };
         let outgoing = Outgoing {
