@@ -3,6 +3,7 @@
 //! a question to it; in the end there is a user or a failure. Knows no directory, no protocol and
 //! no socket. RFC 4422
 
+pub mod bearer;
 pub mod scram;
 
 use std::fmt;
@@ -11,13 +12,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::mail::id::Login;
+use bearer::{BearerToken, Form};
 use scram::{Challenged, ClientFirst, Keys, Proof};
 
 /// Longest login in bytes. RFC 4616 §2
 pub const LOGIN_BYTES_MAX: usize = 255;
 /// Longest password in bytes.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
-/// Longest response in bytes, decoded: PLAIN's three parts and two NULs.
+/// Longest response in bytes, decoded: PLAIN's three parts and two NULs. `bearer` has its own.
 pub const RESPONSE_BYTES_MAX: usize = 2 * LOGIN_BYTES_MAX + PASSWORD_BYTES_MAX + 2;
 /// Longest line of a response in bytes, without its CRLF.
 pub const LINE_BYTES_MAX: usize = RESPONSE_BYTES_MAX.div_ceil(3) * 4;
@@ -36,11 +38,21 @@ pub enum Mechanism {
     /// Login, then password: not standard, but Outlook knows nothing else.
     /// draft-murchison-sasl-login
     Login,
+    /// A token of an identity provider. RFC 7628
+    OAuthBearer,
+    /// The same in Google's older form, which some programs know alone.
+    XOAuth2,
 }
 
 impl Mechanism {
     /// All, in the order in which they are offered.
-    pub const ALL: [Mechanism; 3] = [Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login];
+    pub const ALL: [Mechanism; 5] = [
+        Mechanism::ScramSha256,
+        Mechanism::Plain,
+        Mechanism::Login,
+        Mechanism::OAuthBearer,
+        Mechanism::XOAuth2,
+    ];
 
     /// The name that is advertised.
     pub fn name(self) -> &'static str {
@@ -48,7 +60,19 @@ impl Mechanism {
             Mechanism::ScramSha256 => "SCRAM-SHA-256",
             Mechanism::Plain => "PLAIN",
             Mechanism::Login => "LOGIN",
+            Mechanism::OAuthBearer => "OAUTHBEARER",
+            Mechanism::XOAuth2 => "XOAUTH2",
         }
+    }
+
+    /// Whether it takes tokens.
+    pub fn is_bearer(self) -> bool {
+        matches!(self, Mechanism::OAuthBearer | Mechanism::XOAuth2)
+    }
+
+    /// Longest line of a response in bytes, without its CRLF.
+    pub fn line_bytes_max(self) -> usize {
+        if self.is_bearer() { bearer::LINE_BYTES_MAX } else { LINE_BYTES_MAX }
     }
 
     /// The mechanism with this name, in any case.
@@ -96,6 +120,13 @@ pub enum Question {
         /// What came of it.
         proof: Proof,
     },
+    /// Whether the token is good, and whose it is.
+    Token {
+        /// Whom they want to act as: nobody but the token's user. RFC 7628 §3.1
+        authzid: Option<String>,
+        /// What they hold.
+        token: BearerToken,
+    },
 }
 
 /// A question holds secrets, so only its kind is shown.
@@ -105,6 +136,7 @@ impl fmt::Debug for Question {
             Question::Password { .. } => "Password(…)",
             Question::Keys { .. } => "Keys(…)",
             Question::Proof { .. } => "Proof(…)",
+            Question::Token { .. } => "Token(…)",
         })
     }
 }
@@ -118,7 +150,9 @@ pub enum Answer {
     Keys(Box<Keys>),
     /// Unknown user or wrong password: not told apart.
     Wrong,
-    /// There were too many attempts.
+    /// The token is good, but the user is another.
+    NotAuthorized,
+    /// There were too many attempts, or nobody can tell now.
     TryLater,
 }
 
@@ -129,6 +163,7 @@ impl fmt::Debug for Answer {
             Answer::Accepted(_) => "Accepted(…)",
             Answer::Keys(_) => "Keys(…)",
             Answer::Wrong => "Wrong",
+            Answer::NotAuthorized => "NotAuthorized",
             Answer::TryLater => "TryLater",
         })
     }
@@ -145,7 +180,9 @@ pub enum Failure {
     NotAuthorized,
     /// Unknown user or wrong password: not told apart.
     Wrong,
-    /// There were too many attempts.
+    /// The token does not count here; why, is not told.
+    BadToken,
+    /// There were too many attempts, or nobody can tell now.
     TryLater,
 }
 
@@ -175,6 +212,11 @@ enum State {
     ScramProof(String),
     /// The server's final message is to be answered with nothing.
     ScramEnd(Login),
+    Bearer(Form),
+    /// The driver is asked whether the token is good.
+    BearerAsked(Form),
+    /// The error is to be acknowledged, with whatever. RFC 7628 §3.2.3
+    BearerEnd(Failure),
     Over,
 }
 
@@ -186,6 +228,8 @@ impl Exchange {
             Mechanism::ScramSha256 => (State::ScramFirst, &b""[..]),
             Mechanism::Plain => (State::Plain, &b""[..]),
             Mechanism::Login => (State::LoginName, USERNAME),
+            Mechanism::OAuthBearer => (State::Bearer(Form::OAuthBearer), &b""[..]),
+            Mechanism::XOAuth2 => (State::Bearer(Form::XOAuth2), &b""[..]),
         };
         let mut exchange = Exchange(state);
         let step = match initial {
@@ -206,7 +250,7 @@ impl Exchange {
     /// Takes the answer to a question.
     pub fn answer(&mut self, answer: Answer) -> Step {
         match (std::mem::replace(&mut self.0, State::Over), answer) {
-            (State::Asked, Answer::Accepted(user)) => Step::Done(user),
+            (State::Asked | State::BearerAsked(_), Answer::Accepted(user)) => Step::Done(user),
             (State::ScramKeys(first), Answer::Keys(keys)) => {
                 let (challenged, server_first) = first.challenge(*keys);
                 self.0 = State::ScramFinal(Box::new(challenged));
@@ -216,8 +260,21 @@ impl Exchange {
                 self.0 = State::ScramEnd(user);
                 challenge_of(server_final.as_bytes())
             }
+            // deliberately no error before the end: it would make the client throw its token away
             (_, Answer::TryLater) => Step::Failed(Failure::TryLater),
+            (State::BearerAsked(form), Answer::NotAuthorized) => {
+                self.bad_token(form, Failure::NotAuthorized)
+            }
+            (State::BearerAsked(form), _) => self.bad_token(form, Failure::BadToken),
             _ => Step::Failed(Failure::Wrong),
+        }
+    }
+
+    /// Longest line that the client may send next, in bytes, without its CRLF.
+    pub fn line_bytes_max(&self) -> usize {
+        match self.0 {
+            State::Bearer(_) => bearer::LINE_BYTES_MAX,
+            _ => LINE_BYTES_MAX,
         }
     }
 
@@ -226,7 +283,7 @@ impl Exchange {
         if line == b"*" {
             return self.over(Failure::Cancelled);
         }
-        if line.len() > LINE_BYTES_MAX {
+        if line.len() > self.line_bytes_max() {
             return self.over(Failure::Malformed);
         }
         match STANDARD.decode(line) {
@@ -261,11 +318,21 @@ impl Exchange {
                 }
                 Err(failure) => Step::Failed(failure),
             },
+            State::Bearer(form) => match form.read(response) {
+                Ok(Some(question)) => {
+                    self.0 = State::BearerAsked(form);
+                    Step::Ask(question)
+                }
+                Ok(None) => self.bad_token(form, Failure::BadToken),
+                Err(failure) => Step::Failed(failure),
+            },
+            State::BearerEnd(failure) => Step::Failed(failure),
             State::ScramEnd(user) if response.is_empty() => Step::Done(user),
             State::Asked
             | State::ScramKeys(_)
             | State::ScramProof(_)
             | State::ScramEnd(_)
+            | State::BearerAsked(_)
             | State::Over => Step::Failed(Failure::Malformed),
         }
     }
@@ -278,6 +345,12 @@ impl Exchange {
             }
             Err(failure) => Step::Failed(failure),
         }
+    }
+
+    /// No answer but an error that the client acknowledges. RFC 7628 §3.2.3
+    fn bad_token(&mut self, form: Form, failure: Failure) -> Step {
+        self.0 = State::BearerEnd(failure);
+        challenge_of(form.error())
     }
 
     fn over(&mut self, failure: Failure) -> Step {

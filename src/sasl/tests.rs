@@ -14,6 +14,9 @@ fn told(step: Step) -> String {
         Step::Ask(Question::Keys { login }) => format!("{login}?"),
         Step::Ask(Question::Proof { login, proof: Proof::Right(_) }) => format!("{login}="),
         Step::Ask(Question::Proof { login, proof: Proof::Wrong }) => format!("{login}≠"),
+        Step::Ask(Question::Token { authzid, token }) => {
+            format!("{}/{}", authzid.unwrap_or_default(), token.0)
+        }
         Step::Done(user) => format!("{user}!"),
         Step::Failed(why) => format!("{why:?}"),
     }
@@ -139,6 +142,97 @@ fn the_drivers_answer_ends_an_exchange() {
     }
 }
 
+const BEARER: &[u8] = b"n,a=tim,\x01auth=Bearer t0ken\x01\x01";
+const XOAUTH2: &[u8] = b"user=tim\x01auth=Bearer t0ken\x01\x01";
+
+/// Exchanges of both forms that wait for the driver.
+fn with_token() -> [(Exchange, &'static str); 2] {
+    [(Mechanism::OAuthBearer, BEARER), (Mechanism::XOAuth2, XOAUTH2)].map(|(mechanism, message)| {
+        let (exchange, step) = Exchange::new(mechanism, Some(&encoded(message)));
+        assert_eq!(told(step), "tim/t0ken");
+        let error = match mechanism {
+            Mechanism::OAuthBearer => r#"{"status":"invalid_token"}"#,
+            _ => r#"{"status":"401","schemes":"bearer"}"#,
+        };
+        (exchange, error)
+    })
+}
+
+#[test]
+fn a_token_that_is_good_ends_the_exchange_at_once() {
+    for (mut exchange, _) in with_token() {
+        assert_eq!(told(exchange.answer(Answer::Accepted(Login::new("tim")))), "tim!");
+        assert_eq!(told(exchange.step(b"AQ==")), "Malformed", "it is over");
+    }
+    for (mechanism, message) in [(Mechanism::OAuthBearer, BEARER), (Mechanism::XOAuth2, XOAUTH2)] {
+        let (mut exchange, step) = Exchange::new(mechanism, None);
+        assert_eq!(told(step), "+ ");
+        assert_eq!(told(exchange.step(&encoded(message))), "tim/t0ken");
+    }
+}
+
+#[test]
+fn a_bad_token_is_answered_with_an_error_that_the_client_acknowledges() {
+    let answers = [(Answer::Wrong, "BadToken"), (Answer::NotAuthorized, "NotAuthorized")];
+    for (answer, failure) in answers {
+        // ^A by the standard, nothing at all in the older form, and `*` at any time
+        for (line, outcome) in
+            [(&b"AQ=="[..], failure), (b"", failure), (b"AHg=", failure), (b"*", "Cancelled")]
+        {
+            for (mut exchange, error) in with_token() {
+                let challenge = format!("+ {}", STANDARD.encode(error));
+                assert_eq!(told(exchange.answer(answer.clone())), challenge);
+                assert_eq!(told(exchange.step(line)), outcome);
+                assert_eq!(told(exchange.step(line)), told(exchange.step(line)), "it is over");
+                let late = exchange.answer(Answer::Accepted(Login::new("tim")));
+                assert!(matches!(late, Step::Failed(_)));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_error_cannot_be_talked_away() {
+    for (mut exchange, _) in with_token() {
+        let _ = exchange.answer(Answer::Wrong);
+        assert_eq!(told(exchange.answer(Answer::Accepted(Login::new("tim")))), "Wrong");
+        assert_eq!(told(exchange.step(b"AQ==")), "Malformed");
+    }
+}
+
+#[test]
+fn without_a_token_the_error_comes_and_nobody_is_asked() {
+    let message = encoded(b"n,a=tim,\x01auth=\x01\x01");
+    let (mut exchange, step) = Exchange::new(Mechanism::OAuthBearer, Some(&message));
+    assert_eq!(told(step), format!("+ {}", STANDARD.encode(r#"{"status":"invalid_token"}"#)));
+    assert_eq!(told(exchange.step(b"AQ==")), "BadToken");
+}
+
+#[test]
+fn nobody_being_able_to_tell_is_no_error_of_the_token() {
+    for (mut exchange, _) in with_token() {
+        assert_eq!(told(exchange.answer(Answer::TryLater)), "TryLater");
+    }
+}
+
+#[test]
+fn lines_with_tokens_may_be_longer_than_those_with_passwords() {
+    for mechanism in Mechanism::ALL {
+        let (mut exchange, _) = Exchange::new(mechanism, None);
+        let longest = match mechanism.is_bearer() {
+            true => bearer::LINE_BYTES_MAX,
+            false => LINE_BYTES_MAX,
+        };
+        assert_eq!(exchange.line_bytes_max(), longest);
+        assert_eq!(mechanism.line_bytes_max(), longest);
+        assert_eq!(told(exchange.step(&vec![b'A'; longest + 4])), "Malformed");
+    }
+    let token = "t".repeat(bearer::TOKEN_BYTES_MAX);
+    let message = format!("n,,\u{1}auth=Bearer {token}\u{1}\u{1}");
+    let (_, step) = Exchange::new(Mechanism::OAuthBearer, Some(&encoded(message.as_bytes())));
+    assert_eq!(told(step), format!("/{token}"));
+}
+
 #[test]
 fn what_was_not_asked_cannot_be_answered() {
     let (mut exchange, _) = Exchange::new(Mechanism::Plain, None);
@@ -190,6 +284,8 @@ fn mechanisms_are_named_in_any_case() {
     assert_eq!(Mechanism::parse("plain"), Some(Mechanism::Plain));
     assert_eq!(Mechanism::parse("Login"), Some(Mechanism::Login));
     assert_eq!(Mechanism::parse("scram-sha-256"), Some(Mechanism::ScramSha256));
+    assert_eq!(Mechanism::parse("OAuthBearer"), Some(Mechanism::OAuthBearer));
+    assert_eq!(Mechanism::parse("xoauth2"), Some(Mechanism::XOAuth2));
     assert_eq!(Mechanism::parse("SCRAM-SHA-256-PLUS"), None);
 }
 
