@@ -5,11 +5,14 @@
 mod dkim;
 mod meant;
 mod network;
+mod oauth;
 mod outbound;
 mod written;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+pub use oauth::{Introspection, Judge, Oauth};
 
 pub use crate::directory::source::Fault;
 use crate::directory::source::{Place, Source};
@@ -43,6 +46,8 @@ pub struct Config {
     pub tls: Tls,
     /// Whether a password may travel without TLS.
     pub plaintext_without_tls: PlaintextLogin,
+    /// Whose tokens are taken in place of passwords; `None`: nobody's.
+    pub oauth: Option<Oauth>,
     /// What is bounded by choice.
     pub limits: Limits,
     /// What the folders with a role are called.

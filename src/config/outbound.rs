@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 
 use toml::Spanned;
 
@@ -87,7 +86,7 @@ fn via(
     };
     match (server, user, password) {
         (Some(server), Some(user), Some(password)) => {
-            let path = secret(found, &password);
+            let path = network::secret(found, &password);
             let login = path.map(|password_path| SmarthostLogin { user, password_path });
             (Via::Server(server, Login::Configured), login)
         }
@@ -104,24 +103,6 @@ fn via(
             (server.map_or(Via::Mx, |server| Via::Server(server, Login::None)), None)
         }
         (None, Some(_), _) => (Via::Mx, None),
-    }
-}
-
-/// Deliberately not the password itself: a config file is read by many, copied and shown.
-fn secret(found: &mut Findings, text: &Text) -> Option<PathBuf> {
-    let written = text.get_ref();
-    if written.starts_with("credential:") && written.len() > "credential:".len() {
-        return Some(network::reference(found, written));
-    }
-    match written.strip_prefix("file:") {
-        Some(path) if !path.is_empty() => Some(found.path(path)),
-        _ => {
-            let remedy = "put the password into a file that only the daemon may read, and write \
-                          password = \"file:smarthost.secret\", or \"credential:NAME\" for \
-                          systemd's LoadCredential=";
-            found.fault(text.span(), "a password does not stand in the config itself", remedy);
-            None
-        }
     }
 }
 

@@ -146,7 +146,7 @@ fn credentials(config: &Config) -> Result<Option<Credentials>, Failure> {
 }
 
 /// The first line.
-fn password(path: &Path) -> io::Result<String> {
+pub(super) fn password(path: &Path) -> io::Result<String> {
     let text = fs::read_to_string(path)?;
     let line = text.lines().next().unwrap_or_default();
     match line.len() {

@@ -40,6 +40,7 @@ pub use content::Content;
 use pool::Pool;
 use suspects::Suspects;
 use trust::Trust;
+pub(in crate::server) use trust::verified;
 
 /// Addresses of a hop that are tried in one attempt.
 pub const ADDRESSES_TRIED_MAX: usize = 5;

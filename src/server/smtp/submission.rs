@@ -23,7 +23,12 @@ pub(super) fn offer(peer: &Peer, shared: &Shared) -> LoginOffer {
         PlaintextLogin::Loopback | PlaintextLogin::Never => InClear::Refused,
     };
     let scram = shared.directory.borrow().all_have_scram_keys();
-    let is_offered = |m: &Mechanism| scram || *m != Mechanism::ScramSha256;
+    let tokens = shared.login.takes_tokens();
+    let is_offered = |mechanism: &Mechanism| match mechanism {
+        Mechanism::ScramSha256 => scram,
+        Mechanism::Plain | Mechanism::Login => true,
+        Mechanism::OAuthBearer | Mechanism::XOAuth2 => tokens,
+    };
     LoginOffer { mechanisms: Mechanism::ALL.into_iter().filter(is_offered).collect(), in_clear }
 }
 
