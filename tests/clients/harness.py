@@ -26,7 +26,7 @@ import imapclient
 from sink import Sink
 
 TEST_SECONDS = 60
-ALL_SECONDS = 300
+ALL_SECONDS = 600
 START_SECONDS = 20
 START_ATTEMPTS = 5
 STOP_SECONDS = 10
