@@ -5,6 +5,7 @@ use super::super::upstream::Takes;
 use super::Driver;
 use crate::delivery::recipient::{self, Resolution};
 use crate::mail::address::Address;
+use crate::outbound::verified::Asked;
 use crate::smtp::path::Path;
 use crate::smtp::{RECIPIENTS_MAX, Reply, Verdict};
 
@@ -43,7 +44,9 @@ impl Driver {
     /// unless it does not. One that cannot be asked now may take it when it is back.
     async fn takes(&mut self, server: &str, address: &Address) -> Takes {
         let reverse_path = self.session.reverse_path().cloned();
-        let takes = self.shared.upstreams.takes(server, reverse_path.as_ref(), address).await;
+        let reverse_path = reverse_path.as_ref();
+        let asked = Asked { server, reverse_path, recipient: address };
+        let takes = self.shared.upstreams.takes(&asked).await;
         let is_new = !self.upstream.contains(address) && self.upstream.len() < RECIPIENTS_MAX;
         if !matches!(takes, Takes::No(_)) && is_new {
             self.upstream.push(address.clone());
