@@ -3,18 +3,23 @@
 //! a report. Remembers answers for a while; knows no session.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::queue::{Transport, entropy};
 use crate::mail::address::Address;
 use crate::outbound::routes::{Route, Routes};
-use crate::outbound::verified::{Answer, Verified};
+use crate::outbound::verified::{Answer, Asked, Verified};
 use crate::smtp::client::Verification;
 use crate::sys::Clock;
 
 /// Questions asked at a time; who comes later waits.
 const ASKED_MAX: usize = 20;
+/// How long an answer is waited for, the wait for a turn included: who sends to us waits five
+/// minutes at the least. RFC 5321 §4.5.3.2.3
+const ASK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// All upstream servers.
 pub struct Upstreams {
@@ -50,22 +55,27 @@ impl Upstreams {
         Upstreams { transport: None, routes: Routes::default(), clock, answers, asking }
     }
 
-    /// Whether `server` (`smtp://host:port`) takes mail from `reverse_path` for `address`.
-    pub async fn takes(
-        &self,
-        server: &str,
-        reverse_path: Option<&Address>,
-        address: &Address,
-    ) -> Takes {
-        if let Some(known) = self.known(server, address) {
+    /// Whether the server takes mail for the recipient, as far as it says so in time.
+    pub async fn takes(&self, asked: &Asked<'_>) -> Takes {
+        match timeout(ASK_TIMEOUT, self.takes_at_last(asked)).await {
+            Ok(takes) => takes,
+            Err(_) => {
+                tracing::warn!(server = asked.server, "upstream does not answer in time");
+                Takes::Unknown
+            }
+        }
+    }
+
+    async fn takes_at_last(&self, asked: &Asked<'_>) -> Takes {
+        if let Some(known) = self.known(asked) {
             return known;
         }
         let Ok(_place) = self.asking.acquire().await else { return Takes::Unknown };
         // Somebody else may have asked while we waited.
-        if let Some(known) = self.known(server, address) {
+        if let Some(known) = self.known(asked) {
             return known;
         }
-        let answer = match self.ask(server, reverse_path, address).await {
+        let answer = match self.ask(asked).await {
             Verification::Accepted(_) => Answer::Accepted,
             Verification::Refused(told) => Answer::Refused(told.text),
             Verification::Unknown(told) => {
@@ -75,22 +85,18 @@ impl Upstreams {
         };
         let now = self.clock.now();
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.remember(server, address, (answer.clone(), now));
+        answers.remember(asked, answer.clone(), now);
         takes(answer)
     }
 
-    fn known(&self, server: &str, address: &Address) -> Option<Takes> {
+    fn known(&self, asked: &Asked<'_>) -> Option<Takes> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.answer(server, address, self.clock.now()).map(takes)
+        answers.answer(asked, self.clock.now()).map(takes)
     }
 
-    async fn ask(
-        &self,
-        server: &str,
-        reverse_path: Option<&Address>,
-        address: &Address,
-    ) -> Verification {
-        let route = self.routes.to_upstream(server, address.domain());
+    async fn ask(&self, asked: &Asked<'_>) -> Verification {
+        let Asked { server, reverse_path, recipient } = *asked;
+        let route = self.routes.to_upstream(server, recipient.domain());
         let nobody = || Verification::Unknown(Route::told("4.4.1", "there is no server to ask"));
         let Some(transport) = &self.transport else { return nobody() };
         let hops = match transport.hops(&route, entropy()).await {
@@ -99,7 +105,7 @@ impl Upstreams {
         };
         let mut last = nobody();
         for hop in &hops {
-            last = transport.verify(hop, reverse_path, address).await;
+            last = transport.verify(hop, reverse_path, recipient).await;
             if !matches!(last, Verification::Unknown(_)) {
                 break;
             }
@@ -151,6 +157,9 @@ mod tests {
             to: &'a Address,
         ) -> Later<'a, Verification> {
             self.0.fetch_add(1, Ordering::SeqCst);
+            if to.local() == "never" {
+                return Box::pin(std::future::pending());
+            }
             let told = |text: &str| Told { is_reply: true, ..Route::told("x", text) };
             Box::pin(std::future::ready(match to.local() {
                 "yes" => Verification::Accepted(told("250 2.1.5 OK")),
@@ -162,30 +171,50 @@ mod tests {
 
     const SERVER: &str = "smtp://old.example:25";
 
+    async fn ask(upstreams: &Upstreams, local: &str) -> Takes {
+        let recipient = &Address::new(local, "split.example");
+        upstreams.takes(&Asked { server: SERVER, reverse_path: None, recipient }).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_never_answers_holds_nobody_for_ever() {
+        let clock = Arc::new(ManualClock::default());
+        let upstreams = Upstreams::new(Arc::new(Server::default()), Routes::default(), clock);
+        let upstreams = Arc::new(upstreams);
+        let began = tokio::time::Instant::now();
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..=ASKED_MAX {
+            let upstreams = upstreams.clone();
+            all.spawn(async move { ask(&upstreams, "never").await });
+        }
+        assert!(all.join_all().await.iter().all(|takes| *takes == Takes::Unknown));
+        assert_eq!(began.elapsed(), ASK_TIMEOUT, "those who wait for a turn wait no longer");
+        assert_eq!(ask(&upstreams, "yes").await, Takes::Yes);
+    }
+
     #[tokio::test]
     async fn a_server_is_asked_once_in_a_while() {
         let clock = Arc::new(ManualClock::default());
         let server = Arc::new(Server::default());
         let upstreams = Upstreams::new(server.clone(), Routes::default(), clock.clone());
         let asked = || server.0.load(Ordering::SeqCst);
-        let address = |local: &str| Address::new(local, "split.example");
         for (local, expected) in [("yes", Takes::Yes), ("no", Takes::No("550 5.1.1 Nobody".into()))]
         {
-            assert_eq!(upstreams.takes(SERVER, None, &address(local)).await, expected);
-            assert_eq!(upstreams.takes(SERVER, None, &address(local)).await, expected);
+            assert_eq!(ask(&upstreams, local).await, expected);
+            assert_eq!(ask(&upstreams, local).await, expected);
         }
         assert_eq!(asked(), 2);
         for _ in 0..2 {
-            let takes = upstreams.takes(SERVER, None, &address("x")).await;
+            let takes = ask(&upstreams, "x").await;
             assert_eq!(takes, Takes::Unknown, "and is asked again");
         }
         assert_eq!(asked(), 4);
         clock.set(Timestamp::from_seconds(REFUSED_SECS));
-        upstreams.takes(SERVER, None, &address("no")).await;
-        upstreams.takes(SERVER, None, &address("yes")).await;
+        ask(&upstreams, "no").await;
+        ask(&upstreams, "yes").await;
         assert_eq!(asked(), 5);
         clock.set(Timestamp::from_seconds(ACCEPTED_SECS));
-        upstreams.takes(SERVER, None, &address("yes")).await;
+        ask(&upstreams, "yes").await;
         assert_eq!(asked(), 6);
     }
 }

@@ -5,6 +5,7 @@ use super::super::upstream::Takes;
 use super::Driver;
 use crate::delivery::recipient::{self, Resolution};
 use crate::mail::address::Address;
+use crate::outbound::verified::Asked;
 use crate::smtp::path::Path;
 use crate::smtp::{RECIPIENTS_MAX, Reply, Verdict};
 
@@ -41,7 +42,8 @@ impl Driver {
 
     async fn takes(&self, server: &str, address: &Address) -> Takes {
         let reverse_path = self.session.reverse_path().cloned();
-        self.shared.upstreams.takes(server, reverse_path.as_ref(), address).await
+        let reverse_path = reverse_path.as_ref();
+        self.shared.upstreams.takes(&Asked { server, reverse_path, recipient: address }).await
     }
 
     /// For this transaction.
