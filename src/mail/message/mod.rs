@@ -16,7 +16,7 @@ mod section;
 mod structure;
 mod text;
 
-pub use envelope::message_ids;
+pub use envelope::{REFERRED_MAX, message_ids};
 pub use fields::{CACHED_FIELDS, are_cached, select_fields, select_fields_not};
 pub use parse::parse;
 pub use section::{SectionText, part_at, section};
