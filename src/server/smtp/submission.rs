@@ -68,7 +68,12 @@ impl Driver {
         spooled: Spooled,
     ) -> Result<Accepted, Failed> {
         let directory = self.shared.directory.borrow().clone();
-        let by = Submitter { store: &*self.shared.store, directory: &directory, user };
+        let by = Submitter {
+            store: &*self.shared.store,
+            directory: &directory,
+            user,
+            desk: &self.shared.desk,
+        };
         let plan = submission::plan(&by, envelope, content(&spooled)).await?;
         let spooled = match &plan.header {
             Some(header) => {
