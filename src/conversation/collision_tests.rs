@@ -14,7 +14,8 @@ fn following(id: &str, follows: &[&str]) -> Header {
 
 #[test]
 fn what_counts_is_an_answer_of_somebody_else_that_is_not_referred_to() {
-    let cases: [(&str, Vec<Sent>, &[&str], Option<i64>); 6] = [
+    type Case<'a> = (&'a str, Vec<Sent>, &'a [&'a str], Option<i64>);
+    let cases: [Case<'_>; 6] = [
         ("nobody", vec![], &["q@c"], None),
         ("ben", vec![sent("ben", 5, "b@o")], &["q@c"], Some(5)),
         ("herself", vec![sent("anna", 5, "b@o")], &["q@c"], None),
