@@ -4,13 +4,13 @@
 //!
 //! ```text
 //! socket ─ server/smtp ─ smtp::Session ─ Step::Deliver ─► delivery::deliver
-//!                                         directory.route → mail::message::parse → store.commit
+//!                                         directory.route → conversation::placing → store.commit
 //!         250 ◄────────────────────────────────────────────┘ │ durable, group commit
 //!                                                  watermark: mailbox M is at ModSeq n
 //! socket ◄ imap/output ◄ view.advance(snapshot) ◄ server/imap wakes
 //!
 //! submission ─ smtp::Session ─ delivery::submission: plan (sender, identity, header) ─ dkim::sign
-//!         ─► submit: Sent copy, \Answered, instances, queue entry in one store.commit
+//!         ─► submit: guard, Sent copy, \Answered, assignment, queue entry in one store.commit
 //! server/queue ─ outbound: agenda → routes → next_hop ─ server/relay ─ smtp::client ─► others
 //!         fates ─ schedule::judge → recipients and reports, one store.commit
 //! ```
@@ -23,15 +23,16 @@
 //! | `sys/` | 0 | the world as a parameter: clock, entropy |
 //! | `directory/` | 1 | users, teams, inboxes; `rights()`, the one door for access; `view()` |
 //! | `store/` | 1 | trait Store; `Change`, the only way anything changes; snapshots; the engines |
+//! | `conversation/` | 2 | what belongs together, who has it; proposes changes |
 //! | `smtp/`, `imap/`, `sasl/` | 2 | the protocols, without sockets or timers |
 //! | `delivery/` | 3 | from an accepted or submitted message to one store transaction |
 //! | `outbound/` | 3 | from a queued message to other servers: schedule, next hop, reports, DKIM |
 //! | `config/`, `admin/`, `server/` | 4 | config file, the CLI's verbs, the only sockets |
 //!
 //! Edges: mail → nothing. sys → mail. directory, store → mail, sys. sasl → mail. smtp → mail, sasl.
-//! imap → mail, sasl, and the traits and types of store and directory. delivery, outbound →
-//! everything below them. server, admin, config → everything. Nothing → server. `smtp` never sees
-//! `store`. A test enforces this.
+//! conversation → mail, sys, and the traits and types of store and directory. imap → the same, sasl
+//! and conversation. delivery, outbound → everything below them. server, admin, config →
+//! everything. Nothing → server. `smtp` never sees `store`. A test enforces this.
 //!
 //! # Invariants
 //!
@@ -55,11 +56,13 @@
 //!   half.
 //! - smtp sees sasl: AUTH is part of a session, and both are pure.
 //! - Who submits waits for a plan and then a commit, because the header is signed in between.
+//! - conversation stands below imap, not beside delivery: MOVE assigns and closes.
 //! - Both engines share `store/apply`, which decides on the state in memory; an engine loads and
 //!   persists rows. So the logic is written once, not only the SQL.
 
 pub mod admin;
 pub mod config;
+pub mod conversation;
 pub mod delivery;
 pub mod directory;
 pub mod imap;

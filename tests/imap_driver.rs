@@ -88,6 +88,7 @@ impl Daemon {
             tls: Some(Arc::new(certificates)),
             dkim: Arc::default(),
             shutdown: stop,
+            desk: Arc::default(),
             upstreams: Upstreams::out_of_reach(clock.clone()),
             clock,
             counts: Connections::new(Limits::default()),

@@ -13,10 +13,11 @@ pub mod trace;
 
 use std::net::IpAddr;
 
+use crate::conversation::Scope;
+use crate::conversation::placing::{self, Placing};
 use crate::directory::Directory;
 use crate::mail::account::{Account, Folder};
 use crate::mail::address::Address;
-use crate::mail::flag::FlagList;
 use crate::mail::id::{MailboxId, Timestamp};
 use crate::smtp::{Client, Reply, Transaction};
 use crate::store::change::{Actor, Change, Delivered, NewMessage, Outcome, Receipt};
@@ -143,37 +144,76 @@ pub async fn deliver(
         return Err(Refused::Loop);
     }
     let mut attempts = 1;
+    let mut placed = Placed::ByConversation;
     loop {
-        let mut changes = instances(store, &recipients.local, envelope, content.message).await?;
+        let local = Local { store, directory, placed };
+        let mut changes = instances(&local, &recipients.local, envelope, content.message).await?;
         changes.extend(relayed(envelope, &recipients.queued, content.message));
         let transaction = change::Transaction { actor: Actor::Delivery, changes };
         match store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
+            // its folder can take no more keywords, say: mail comes before order
+            Err(StoreError::Limit(_)) if placed == Placed::ByConversation => {
+                placed = Placed::Open;
+            }
             answer => return Ok(accepted(&answer?)),
         }
     }
 }
 
-/// An instance for each target.
+/// Where mail for an inbox goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Placed {
+    /// To whoever has its conversation.
+    ByConversation,
+    /// Into the inbox itself.
+    Open,
+}
+
+/// What delivery into our own mailboxes needs to know.
+struct Local<'a> {
+    store: &'a dyn Store,
+    directory: &'a Directory,
+    placed: Placed,
+}
+
+impl Local<'_> {
+    async fn place(
+        &self,
+        (account, root): (&Account, MailboxId),
+        message: &NewMessage,
+    ) -> Result<Placing, StoreError> {
+        if matches!(account, Account::User(_)) || self.placed == Placed::Open {
+            return Ok(Placing::open(root));
+        }
+        let scope = Scope { store: self.store, directory: self.directory, account };
+        placing::place(&scope, root, &message.parsed.envelope).await
+    }
+}
+
+/// An instance for each target, and what becomes of the conversations that they continue.
 async fn instances(
-    store: &dyn Store,
+    local: &Local<'_>,
     targets: &[(Account, Address)],
     envelope: &Envelope,
     message: &NewMessage,
 ) -> Result<Vec<Change>, StoreError> {
     let mut changes = Vec::with_capacity(targets.len());
     for (account, address) in targets {
-        let mailbox = mailbox(store, account, &Folder::root()).await?;
+        let root = mailbox(local.store, account, &Folder::root()).await?;
+        let placing = local.place((account, root), message).await?;
+        changes.extend(placing.also);
         changes.push(Change::Delivered(Box::new(Delivered {
-            mailbox,
+            mailbox: placing.mailbox,
             message: message.clone(),
             trace: trace::fields(envelope, address),
-            flags: FlagList::default(),
+            flags: placing.flags,
             seen_by: Vec::new(),
             internal_date: envelope.received_at,
+            // by the account: a retry may find the conversation elsewhere
             duplicate_key: Some(duplicate_key(
                 &envelope.transaction,
-                &mailbox.0.to_le_bytes(),
+                &root.0.to_le_bytes(),
                 message,
             )),
         })));

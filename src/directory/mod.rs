@@ -85,6 +85,20 @@ impl Directory {
         self.users.keys().filter(works).cloned().collect()
     }
 
+    /// Whether `user` is one of `members_at_work`.
+    pub fn works_in(&self, user: &Login, account: &Account) -> bool {
+        rights::declared(self, user, account).has('i')
+    }
+
+    /// Whose \Seen an account's mailboxes keep.
+    pub fn seen_mode(&self, account: &Account) -> SeenMode {
+        match account {
+            Account::User(_) => SeenMode::Shared,
+            Account::Inbox(name) => self.inboxes.get(name).map_or(SeenMode::PerUser, |i| i.seen),
+            Account::Channel(name) => self.channels.get(name).map_or(SeenMode::PerUser, |c| c.seen),
+        }
+    }
+
     /// Whether every user can log in by SCRAM. Mail programs take the strongest mechanism that is
     /// offered, and would fail with it for a user whose password is stored otherwise.
     pub fn all_have_scram_keys(&self) -> bool {
@@ -172,7 +186,7 @@ pub struct Inbox {
     pub access: Access,
     /// Whose \Seen it keeps.
     pub seen: SeenMode,
-    /// Switches of later stages, as declared.
+    /// Switches for sending and conversations.
     pub policy: Policy,
 }
 
@@ -191,7 +205,7 @@ pub struct Channel {
     pub access: Access,
     /// Whose \Seen it keeps.
     pub seen: SeenMode,
-    /// Switches of later stages, as declared.
+    /// Switches for sending and conversations.
     pub policy: Policy,
     /// Its address is meant to be a user's personal one too; silences a warning of `check`.
     pub personal: bool,
@@ -222,15 +236,17 @@ pub enum Level {
     Manage,
 }
 
-/// What is declared for sending and conversations; read by later stages.
+/// What is declared for sending and conversations.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
-    /// `collision = "off" | "warn" | "reject"`
-    pub collision: String,
+    /// What becomes of an answer when a colleague has answered already.
+    pub collision: CollisionGuard,
     /// What becomes of an answer from another address.
     pub identity: IdentityGuard,
-    /// `answering_assigns`
+    /// `answering_assigns`: who answers a conversation that nobody has, has it.
     pub answering_assigns: bool,
+    /// Whether a conversation moves as a whole.
+    pub conversation: Moves,
     /// `retention_days`: how long the Trash keeps a message.
     pub retention_days: u32,
 }
@@ -245,6 +261,30 @@ pub enum IdentityGuard {
     /// `reject`: it is refused, and the sender is told which address to use.
     #[default]
     Reject,
+}
+
+/// `collision`: what becomes of an answer whose sender has not been shown that a colleague has
+/// answered already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum CollisionGuard {
+    /// `off`: it goes out.
+    Off,
+    /// `warn`: it is refused once; who sends it again means it.
+    #[default]
+    Warn,
+    /// `reject`: it is refused until it refers to the colleague's answer.
+    Reject,
+}
+
+/// `conversation`: what goes along when a message is moved between the folders of an inbox that
+/// tell who has it and whether it is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Moves {
+    /// `together`: the rest of its conversation.
+    #[default]
+    Together,
+    /// `single`: nothing.
+    Single,
 }
 
 /// What becomes of mail for an address.

@@ -55,7 +55,18 @@ impl Directory {
         self.policy(account).map_or(IdentityGuard::Off, |policy| policy.identity)
     }
 
-    fn policy(&self, account: &Account) -> Option<&Policy> {
+    /// Whether an address is one of ours: of a user, an inbox or a channel, detail or not.
+    pub fn is_ours(&self, address: &Address) -> bool {
+        !self.declaring(address).is_empty()
+    }
+
+    /// Whether an address is one of this account's.
+    pub fn is_address_of(&self, account: &Account, address: &Address) -> bool {
+        self.declaring(address).contains(account)
+    }
+
+    /// What is declared for an account's mail; nothing for personal mail.
+    pub fn policy(&self, account: &Account) -> Option<&Policy> {
         match account {
             Account::User(_) => None,
             Account::Inbox(name) => self.inboxes.get(name).map(|inbox| &inbox.policy),

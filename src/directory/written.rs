@@ -62,6 +62,7 @@ pub(super) struct Inbox {
     pub(super) collision: Option<Text>,
     pub(super) identity: Option<Text>,
     pub(super) answering_assigns: Option<Spanned<bool>>,
+    pub(super) conversation: Option<Text>,
     pub(super) retention_days: Option<Spanned<i64>>,
 }
 
@@ -79,6 +80,7 @@ pub(super) struct Channel {
     pub(super) collision: Option<Text>,
     pub(super) identity: Option<Text>,
     pub(super) answering_assigns: Option<Spanned<bool>>,
+    pub(super) conversation: Option<Text>,
     pub(super) retention_days: Option<Spanned<i64>>,
 }
 

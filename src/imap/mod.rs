@@ -154,13 +154,7 @@ impl From<std::io::Error> for Refusal {
 
 /// Whose \Seen an account's mailboxes keep.
 pub fn seen_mode(directory: &Directory, account: &Account) -> SeenMode {
-    match account {
-        Account::User(_) => SeenMode::Shared,
-        Account::Inbox(name) => directory.inboxes.get(name).map_or(SeenMode::PerUser, |i| i.seen),
-        Account::Channel(name) => {
-            directory.channels.get(name).map_or(SeenMode::PerUser, |c| c.seen)
-        }
-    }
+    directory.seen_mode(account)
 }
 
 /// How a command names messages. RFC 3501 §6.4.8

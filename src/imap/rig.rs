@@ -106,6 +106,19 @@ impl Rig {
         }))]);
     }
 
+    /// Another policy for Support; for clients made from now on.
+    pub(crate) fn change_policy(&mut self, change: impl Fn(&mut Policy)) {
+        let directory = Arc::make_mut(&mut self.directory);
+        change(&mut directory.inboxes.get_mut("Support").expect("Support").policy);
+    }
+
+    /// Support gets an `Assigned` folder for each of them.
+    pub(crate) fn assignable(&self, logins: &[&str]) {
+        let support = self.support().account.clone();
+        let folders = logins.iter().map(|login| Folder::assigned(&Login::new(login)));
+        self.commit(folders.map(|folder| created(&support, folder)).collect());
+    }
+
     /// `count` short messages come in: `Subject: message 1`.
     pub(crate) fn fill(&self, count: usize) {
         for n in 1..=count {
@@ -289,9 +302,10 @@ fn directory(seen: SeenMode) -> Directory {
 
 fn policy() -> Policy {
     Policy {
-        collision: "off".into(),
+        collision: crate::directory::CollisionGuard::Off,
         identity: crate::directory::IdentityGuard::Off,
         answering_assigns: true,
+        conversation: crate::directory::Moves::Together,
         retention_days: 30,
     }
 }

@@ -78,9 +78,10 @@ mod tests {
             access,
             seen: SeenMode::PerUser,
             policy: Policy {
-                collision: String::new(),
+                collision: crate::directory::CollisionGuard::Off,
                 identity: crate::directory::IdentityGuard::Off,
                 answering_assigns: true,
+                conversation: crate::directory::Moves::Together,
                 retention_days: 30,
             },
         }

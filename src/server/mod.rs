@@ -37,6 +37,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::conversation::collision::Desk;
 use crate::directory::Directory;
 use crate::store::Store;
 use crate::sys::Clock;
@@ -60,6 +61,8 @@ pub struct Shared {
     pub login: Arc<login::Authenticator>,
     /// True once the daemon stops: say goodbye and end.
     pub shutdown: watch::Receiver<bool>,
+    /// Where colleagues who answer the same mail meet.
+    pub desk: Arc<Desk>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// All open connections.

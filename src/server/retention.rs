@@ -57,8 +57,9 @@ mod tests {
 
     fn directory() -> Directory {
         let policy = Policy {
-            collision: "off".into(),
+            collision: crate::directory::CollisionGuard::Off,
             identity: crate::directory::IdentityGuard::Off,
+            conversation: crate::directory::Moves::Together,
             answering_assigns: false,
             retention_days: 30,
         };

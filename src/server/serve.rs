@@ -192,6 +192,7 @@ impl Daemon {
         let outside = outgoing::outside(&config, &smtp, (store.clone(), clock.clone()))?;
         let routes = config.outbound.routes.clone();
         let shared = Arc::new(Shared {
+            desk: Arc::default(),
             upstreams: Upstreams::new(outside.clone(), routes, clock.clone()),
             store,
             directory: declared.watch(),

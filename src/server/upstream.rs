@@ -9,7 +9,6 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::queue::{Transport, entropy};
-use crate::mail::address::Address;
 use crate::outbound::routes::{Route, Routes};
 use crate::outbound::verified::{Answer, Asked, Verified};
 use crate::smtp::client::Verification;

@@ -22,7 +22,7 @@ use super::{
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid};
-use crate::mail::message::Parsed;
+use crate::mail::message::{Envelope, Parsed};
 use crate::mail::uid_set::UidSet;
 use crate::sys::Clock;
 
@@ -99,12 +99,13 @@ impl Inner {
     }
 
     /// Looks at everything there is.
-    fn instances_of(&self, message_id: &str) -> Vec<Instance> {
-        let is_it = |stored: &Stored| {
-            stored.parsed.envelope.bare_message_id().is_some_and(|id| id == message_id)
-        };
-        let mut blobs: Vec<BlobId> =
-            self.blobs.iter().filter(|(_, stored)| is_it(stored)).map(|(id, _)| *id).collect();
+    fn instances(&self, is_it: impl Fn(&Envelope) -> bool) -> Vec<Instance> {
+        let mut blobs: Vec<BlobId> = self
+            .blobs
+            .iter()
+            .filter(|(_, stored)| is_it(&stored.parsed.envelope))
+            .map(|(id, _)| *id)
+            .collect();
         blobs.sort_unstable_by(|a, b| b.cmp(a));
         blobs.truncate(SAME_MESSAGE_ID_MAX);
         let loaded = self.board.state.all().filter_map(|held| held.loaded().ok());
@@ -236,8 +237,14 @@ impl Store for Memory {
     }
 
     fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
-        let instances = self.inner().instances_of(message_id);
-        Box::pin(std::future::ready(Ok(instances)))
+        let is_it = |envelope: &Envelope| envelope.bare_message_id().as_deref() == Some(message_id);
+        Box::pin(std::future::ready(Ok(self.inner().instances(is_it))))
+    }
+
+    fn referring_to(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
+        let follows =
+            |envelope: &Envelope| envelope.referred_ids().iter().any(|id| id == message_id);
+        Box::pin(std::future::ready(Ok(self.inner().instances(follows))))
     }
 
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {

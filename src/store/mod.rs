@@ -212,6 +212,10 @@ pub trait Store: Send + Sync {
     /// messages.
     fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>>;
 
+    /// As `instances_of`, of all messages that follow the one with this Message-ID by
+    /// `Envelope::referred_ids`; it need not be there itself.
+    fn referring_to(&self, message_id: &str) -> Answer<'_, Vec<Instance>>;
+
     /// A user's subscriptions.
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions>;
 

@@ -72,7 +72,7 @@ def test_a_reply_leaves_as_the_inbox_and_the_team_sees_it(demo):
         assert "client.example" not in str(message["Received"]), message["Received"]
         for login in ("anna", "ben"):
             equal(flags(demo, login, "Shared/Support/Sent", subject), [{SEEN}], f"Sent of {login}")
-    assert ANSWERED in flags(demo, "ben", "Shared/Support", question)[0]
+    assert ANSWERED in flags(demo, "ben", "Shared/Support/Assigned/anna", question)[0]
 
 
 def test_bcc_does_not_leave_and_ben_gets_his_copy_at_once(demo):

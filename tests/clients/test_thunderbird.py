@@ -107,7 +107,7 @@ def steps(demo, bird, ask, late, own):
     equal((len(outside), outside[0][0]), (1, "support@example.org"), "what left")
     equal(count(demo, "ben", "Shared/Support/Sent", answer), 1, "copies in the team's Sent")
     until(lambda: count(demo, "anna", "Sent", answer) == 1, "Thunderbird's own copy", 10)
-    answered = flags_for(demo, "ben", "Shared/Support", ask)
+    answered = flags_for(demo, "ben", "Shared/Support/Assigned/anna", ask)
     assert imapclient.ANSWERED in answered, answered
 
     bird.open_folder("Shared/Support")

@@ -105,6 +105,9 @@ impl Store for Gate {
     fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
         self.inner.instances_of(message_id)
     }
+    fn referring_to(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
+        self.inner.referring_to(message_id)
+    }
     fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {
         self.inner.queued(id)
     }

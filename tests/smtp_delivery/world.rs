@@ -151,6 +151,7 @@ impl World {
             login,
             clock: clock.clone(),
             counts: Connections::new(Limits::default()),
+            desk: Arc::default(),
             upstreams: Upstreams::out_of_reach(clock.clone()),
         });
         World { store, clock, shutdown, shared, folder, directory: directory_sender }

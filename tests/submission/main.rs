@@ -1,6 +1,8 @@
 //! What becomes of a message that a user submits: who may send as what, the shared Sent, the marks
 //! on what it answers, the queue entry, and all of it in one transaction.
 
+mod conversations;
+mod random;
 mod world;
 
 use postfach::mail::account::{Account, Folder};
@@ -31,7 +33,7 @@ async fn a_reply_leaves_as_the_inbox_and_is_filed_in_its_sent_in_one_transaction
 
     let filed = world.messages((&inbox("Support"), sent()), "ben").await;
     assert_eq!(filed.len(), 1);
-    assert_eq!(filed[0].text, text);
+    assert_eq!(filed[0].text, format!("X-Postfach-Sender: anna\r\n{text}"));
     assert_eq!(filed[0].flags, SystemFlags::SEEN, "what a colleague sent is no news");
     let queue = world.queue();
     assert_eq!(queue.len(), 1);
@@ -42,7 +44,8 @@ async fn a_reply_leaves_as_the_inbox_and_is_filed_in_its_sent_in_one_transaction
     assert!(leaving.starts_with("X-Signed: yes\r\nReceived: from mail.example.org"), "{leaving}");
     assert!(leaving.ends_with(&text) && !leaving.contains("192.0.2.1"), "{leaving}");
 
-    let asked = world.messages((&inbox("Support"), Folder::root()), "ben").await;
+    let taken = Folder::assigned(&world::login("anna"));
+    let asked = world.messages((&inbox("Support"), taken), "ben").await;
     assert_eq!(asked[0].flags, SystemFlags::ANSWERED, "for everybody, and unread for ben");
     assert!(world.messages((&user("anna"), sent()), "anna").await.is_empty());
 }
@@ -163,7 +166,8 @@ async fn an_answer_from_a_personal_address_meets_the_identity_guard() {
 
     world.submit("anna", as_anna, &answer("q2@c", 2)).await.expect("rewritten");
     let filed = world.messages((&inbox("Sales"), sent()), "anna").await;
-    assert!(filed[0].text.starts_with("From: Anna B <sales@example.org>\r\n"), "{filed:?}");
+    let head = "X-Postfach-Sender: anna\r\nFrom: Anna B <sales@example.org>\r\n";
+    assert!(filed[0].text.starts_with(head), "{filed:?}");
     let queue = world.queue();
     let reverse_path = queue[0].envelope.reverse_path.as_ref().map(Address::to_string);
     assert_eq!(reverse_path.as_deref(), Some("sales@example.org"));
@@ -179,7 +183,8 @@ async fn an_answer_from_a_personal_address_meets_the_identity_guard() {
     assert!(refused.starts_with("550 5.7.1 You may read this mail"), "{refused}");
     let hidden = mail("dora@example.org", "Message-ID: <p5@c>\r\nIn-Reply-To: <q2@c>\r\n");
     world.submit("dora", as_dora, &hidden).await.expect("what she may not see does not exist");
-    let asked = world.messages((&inbox("Sales"), Folder::root()), "anna").await;
+    let taken = Folder::assigned(&world::login("anna"));
+    let asked = world.messages((&inbox("Sales"), taken), "anna").await;
     assert_eq!(asked[0].flags, SystemFlags::ANSWERED, "by anna's answer alone");
 }
 

@@ -5,6 +5,7 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use postfach::conversation::collision::Desk;
 use postfach::delivery::submission::{self, Outgoing, Submitter};
 use postfach::delivery::{self, Accepted, Content, Envelope, Origin, Protection, Refused};
 use postfach::directory::{Directory, file};
@@ -73,6 +74,8 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct World {
     pub(crate) store: Memory,
     pub(crate) directory: Directory,
+    pub(crate) desk: Desk,
+    pub(crate) clock: Arc<ManualClock>,
 }
 
 pub(crate) fn login(name: &str) -> Login {
@@ -106,9 +109,9 @@ impl World {
         clock.set(Timestamp::from_seconds(1_795_389_786));
         let text = DIRECTORY.replace("HASH", HASH);
         let directory = file::parse(&text, FilePath::new("directory.toml")).expect("valid");
-        let store = Memory::new(clock);
+        let store = Memory::new(clock.clone());
         folders::ensure(&store, &directory).await.expect("folders");
-        World { store, directory }
+        World { store, directory, desk: Desk::default(), clock }
     }
 
     pub(crate) fn envelope(&self, from: &str, to: &[&str], origin: Origin) -> Envelope {
@@ -187,7 +190,12 @@ impl World {
             other => format!("{other:?}"),
         };
         let user = login(user);
-        let by = Submitter { store: &self.store, directory: &self.directory, user: &user };
+        let by = Submitter {
+            store: &self.store,
+            directory: &self.directory,
+            user: &user,
+            desk: &self.desk,
+        };
         let message = new_message(text);
         let content = Content { message: &message, head: text.as_bytes() };
         let plan = submission::plan(&by, &envelope, content).await.map_err(told)?;

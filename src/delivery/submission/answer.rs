@@ -84,6 +84,11 @@ impl Referred {
         self.instances.iter().any(|(of, _)| of == account)
     }
 
+    /// Whether the message answers, rather than forwards.
+    pub(super) fn is_answer(&self) -> bool {
+        self.kind == Kind::Answered
+    }
+
     /// What an answer from a personal address of the sender's means. A message that also came to
     /// the sender personally is theirs to answer.
     pub(super) async fn guard(&self, by: &Submitter<'_>) -> Result<Guard, StoreError> {

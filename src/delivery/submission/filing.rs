@@ -1,10 +1,12 @@
 //! The one transaction of a submitted message: local instances, the shared copy in Sent, the marks
 //! on what it answers, and the queue entry. RFC 5321 §4.4, RFC 6409
 
-use super::{Plan, Submitter};
+use super::{Plan, Submitter, claim};
+use crate::conversation::collision;
 use crate::delivery::queueing::{self, Onward};
 use crate::delivery::{
-    ATTEMPTS_MAX, Accepted, Content, Envelope, Refused, accepted, instances, mailbox, recipient,
+    ATTEMPTS_MAX, Accepted, Content, Envelope, Local, Placed, Refused, accepted, instances,
+    mailbox, recipient,
 };
 use crate::directory::rights;
 use crate::imap::seen_mode;
@@ -46,9 +48,17 @@ pub async fn submit(
         ..envelope.clone()
     };
     let recipients = recipient::recipients(by.directory, envelope)?;
+    // of two who answer the same mail at once, the second sees the first
+    let _turn = by.desk.turn(&plan.account).await;
+    let claim = claim::of(by, plan, &content.message.parsed).await?;
+    if let Some(claim) = &claim {
+        claim.guard(by, plan, envelope.received_at).await?;
+    }
     let mut attempts = 1;
+    let mut placed = Placed::ByConversation;
     loop {
-        let mut changes = instances(by.store, &recipients.local, envelope, content.message).await?;
+        let local = Local { store: by.store, directory: by.directory, placed };
+        let mut changes = instances(&local, &recipients.local, envelope, content.message).await?;
         for change in &mut changes {
             if let Change::Delivered(delivered) = change {
                 // all of it is a retry, or nothing
@@ -65,9 +75,15 @@ pub async fn submit(
         let queued = &recipients.queued;
         changes.extend(queueing::entry(envelope, queued, content.message, onward));
         changes.extend(plan.referred.marks(by));
+        if let (Some(claim), Placed::ByConversation) = (&claim, placed) {
+            changes.extend(claim.assign(by, plan).await?);
+        }
         let transaction = Transaction { actor: Actor::User(by.user.clone()), changes };
         match by.store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
+            Err(StoreError::Limit(_)) if placed == Placed::ByConversation => {
+                placed = Placed::Open;
+            }
             answer => return Ok(accepted(&answer?)),
         }
     }
@@ -114,12 +130,20 @@ async fn sent_copy(
     Ok(vec![Change::Delivered(Box::new(Delivered {
         mailbox: sent,
         message: message.clone(),
-        trace: hidden(envelope, &message.parsed.envelope),
+        trace: [hidden(envelope, &message.parsed.envelope), sender_field(by, plan)].concat(),
         flags,
         seen_by,
         internal_date: envelope.received_at,
         duplicate_key: plan.duplicate_key,
     }))])
+}
+
+/// Says to the inbox, and to it only, which colleague has sent the message.
+fn sender_field(by: &Submitter<'_>, plan: &Plan) -> Vec<u8> {
+    match plan.account {
+        Account::User(_) => Vec::new(),
+        Account::Inbox(_) | Account::Channel(_) => collision::sender_field(by.user).into_bytes(),
+    }
 }
 
 /// Marks a copy as read by everybody who may see it.

@@ -2,14 +2,15 @@
 //! is nobody else's business is taken out. RFC 6409 §8. Pure; the bytes of the body stay as they
 //! are.
 
+use crate::conversation::collision;
 use crate::mail::address::Address;
 use crate::mail::date;
 use crate::mail::id::Timestamp;
 use crate::mail::message::{Envelope, EnvelopeAddress, select_fields_not};
 
 /// Never leaves: Bcc names hidden recipients (RFC 5322 §3.6.3), Return-Path is the last server's to
-/// write (RFC 5321 §4.4).
-const REMOVED: [&str; 3] = ["Bcc", "Resent-Bcc", "Return-Path"];
+/// write (RFC 5321 §4.4), and which colleague has sent something is nobody else's business.
+const REMOVED: [&str; 4] = ["Bcc", "Resent-Bcc", "Return-Path", collision::SENDER_FIELD];
 
 /// What a header has to become.
 #[derive(Clone, PartialEq, Eq, Debug)]

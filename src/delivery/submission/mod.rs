@@ -6,11 +6,13 @@
 //! `submit` commits. When `submit` answers, everything is durable. Knows no socket.
 
 mod answer;
+mod claim;
 mod filing;
 pub mod header;
 mod named;
 mod sender;
 
+use crate::conversation::collision::Desk;
 use crate::directory::Directory;
 use crate::mail::account::Account;
 use crate::mail::address::Address;
@@ -36,6 +38,8 @@ pub struct Submitter<'a> {
     pub directory: &'a Directory,
     /// Who has logged in.
     pub user: &'a Login,
+    /// Where colleagues who answer the same mail meet.
+    pub desk: &'a Desk,
 }
 
 /// What is to be done with a submitted message.

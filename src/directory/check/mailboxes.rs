@@ -12,7 +12,9 @@ use crate::directory::findings::Findings;
 use crate::directory::written::{
     Access as WrittenAccess, Channel as WrittenChannel, Inbox as WrittenInbox, Lists, Text,
 };
-use crate::directory::{Access, Channel, Directory, IdentityGuard, Inbox, Level, Policy};
+use crate::directory::{
+    Access, Channel, CollisionGuard, Directory, IdentityGuard, Inbox, Level, Moves, Policy,
+};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::Login;
 
@@ -205,6 +207,7 @@ struct Switches<'a> {
     collision: &'a Option<Text>,
     identity: &'a Option<Text>,
     answering_assigns: &'a Option<Spanned<bool>>,
+    conversation: &'a Option<Text>,
     retention_days: &'a Option<Spanned<i64>>,
 }
 
@@ -214,6 +217,7 @@ impl<'a> From<&'a WrittenInbox> for Switches<'a> {
             collision: &inbox.collision,
             identity: &inbox.identity,
             answering_assigns: &inbox.answering_assigns,
+            conversation: &inbox.conversation,
             retention_days: &inbox.retention_days,
         }
     }
@@ -225,19 +229,26 @@ impl<'a> From<&'a WrittenChannel> for Switches<'a> {
             collision: &channel.collision,
             identity: &channel.identity,
             answering_assigns: &channel.answering_assigns,
+            conversation: &channel.conversation,
             retention_days: &channel.retention_days,
         }
     }
 }
 
 fn policy(found: &mut Findings, written: Switches<'_>) -> Policy {
-    let collision = [("warn", "warn"), ("off", "off"), ("reject", "reject")];
+    let collision = [
+        ("warn", CollisionGuard::Warn),
+        ("off", CollisionGuard::Off),
+        ("reject", CollisionGuard::Reject),
+    ];
     let identity = [
         ("reject", IdentityGuard::Reject),
         ("off", IdentityGuard::Off),
         ("rewrite", IdentityGuard::Rewrite),
     ];
-    let collision = choice(found, written.collision, &collision).to_owned();
+    let conversation = [("together", Moves::Together), ("single", Moves::Single)];
+    let collision = choice(found, written.collision, &collision);
+    let conversation = choice(found, written.conversation, &conversation);
     let identity = choice(found, written.identity, &identity);
     let answering_assigns = written.answering_assigns.as_ref().is_none_or(|on| *on.get_ref());
     let days = written.retention_days.as_ref();
@@ -246,29 +257,5 @@ fn policy(found: &mut Findings, written: Switches<'_>) -> Policy {
     }
     let retention_days =
         days.and_then(|days| u32::try_from(*days.get_ref()).ok()).unwrap_or(RETENTION_DAYS);
-    Policy { collision, identity, answering_assigns, retention_days }
-}
-
-/// Says once for each switch that it is kept for a later version.
-pub(super) fn not_built_yet(
-    found: &mut Findings,
-    inboxes: &[Spanned<WrittenInbox>],
-    channels: &[Spanned<WrittenChannel>],
-) {
-    let all = inboxes.iter().map(|inbox| places(inbox.get_ref().into()));
-    let all: Vec<_> = all.chain(channels.iter().map(|c| places(c.get_ref().into()))).collect();
-    let keys = ["collision", "answering_assigns"];
-    for (n, key) in keys.into_iter().enumerate() {
-        if let Some(at) = all.iter().find_map(|places| places[n].clone()) {
-            let message = format!("`{key}` is not used yet in this version");
-            found.warn(at, message, "nothing is to be done; it is kept for a later version");
-        }
-    }
-}
-
-fn places(written: Switches<'_>) -> [Option<Range<usize>>; 2] {
-    [
-        written.collision.as_ref().map(Spanned::span),
-        written.answering_assigns.as_ref().map(Spanned::span),
-    ]
+    Policy { collision, identity, answering_assigns, conversation, retention_days }
 }

@@ -28,7 +28,6 @@ pub(super) fn check(
     people::teams(&mut found, &mut directory, written.team);
     mailboxes::inboxes(&mut found, &mut directory, (&written.inbox, &mut taken));
     mailboxes::channels(&mut found, &mut directory, (&written.channel, &mut taken));
-    mailboxes::not_built_yet(&mut found, &written.inbox, &written.channel);
     taken.judge(&mut found);
     addresses::catch_alls(&mut found, &mut directory, catch_alls);
     addresses::postmasters(&mut found, &directory);

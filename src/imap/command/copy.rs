@@ -1,8 +1,9 @@
 //! COPY, UID COPY, MOVE and UID MOVE. A move out of an inbox leaves an instance in the team's
-//! Trash.
+//! Trash; one between its folders of work takes the conversation along.
 
 use super::Call;
 use super::expunge::{self, Removal};
+use crate::conversation::{self, Scope, State, moving};
 use crate::imap::fetch::body::gone;
 use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
@@ -38,7 +39,7 @@ pub async fn r#move(
     if request.uids.is_empty() {
         return Ok(Completion::ok("No messages to move"));
     }
-    let changes = request.moved(call, selected)?;
+    let changes = request.moved(call, selected).await?;
     let code = request.commit(call, changes).await?;
     // RFC 6851 §4.3: in front of the EXPUNGE responses, which follow before the tagged answer
     call.out.line(format_args!("* OK [{code}] Moved"));
@@ -81,10 +82,14 @@ impl Request {
 
     /// Within an account messages just move, which restores them from its Trash too. To another
     /// account they are copied, and a team keeps its instance in its Trash.
-    fn moved(&self, call: &Call<'_, '_>, selected: &Selected) -> Result<Vec<Change>, Refusal> {
+    async fn moved(
+        &self,
+        call: &Call<'_, '_>,
+        selected: &Selected,
+    ) -> Result<Vec<Change>, Refusal> {
         let transfer = self.transfer(call, selected);
         if self.target.account == selected.mailbox.account {
-            return Ok(vec![Change::Moved(transfer)]);
+            return self.moved_within(call, selected).await;
         }
         let removal = Removal::of(call.context, selected);
         let mut changes = match &removal {
@@ -104,8 +109,34 @@ impl Request {
         Ok(changes)
     }
 
-    /// Carries the changes out, of which the first makes the new instances; answers COPYUID.
-    /// RFC 4315 §3
+    /// Between the folders of an inbox that say who has a conversation, the rest of it comes along.
+    /// What somebody else has moved in the meantime is not there to be moved, and nothing of it is.
+    async fn moved_within(
+        &self,
+        call: &Call<'_, '_>,
+        selected: &Selected,
+    ) -> Result<Vec<Change>, Refusal> {
+        let (from, account) = (&selected.mailbox, &selected.mailbox.account);
+        let to = self.target.mailbox.as_ref().and_then(|to| State::of(account, &to.folder));
+        let Some(state) = to else { return Ok(vec![Change::Moved(self.transfer(call, selected))]) };
+        let store = &*call.context.store;
+        let scope = Scope { store, directory: &call.session.directory, account };
+        let present = store.snapshot(from.id).await?;
+        let blobs: Vec<_> = present.entries_in(&self.uids).map(|entry| entry.blob).collect();
+        if blobs.is_empty() {
+            return Err(gone());
+        }
+        let mut groups = vec![(from.id, self.uids.clone())];
+        if from.id != self.to && State::of(account, &from.folder).is_some() {
+            groups.extend(moving::rest(&scope, (&blobs, &groups[0]), self.to).await?);
+        }
+        let user = call.session.user.clone();
+        let target = moving::Target { state, mailbox: self.to, user };
+        Ok(moving::changes(&scope, &groups, &target).await?)
+    }
+
+    /// Carries the changes out, of which the first that makes new instances does so for those that
+    /// are named; answers COPYUID. RFC 4315 §3
     async fn commit(&self, call: &Call<'_, '_>, changes: Vec<Change>) -> Result<String, Refusal> {
         let actor = Actor::User(call.session.user.clone());
         let receipt = call.context.store.commit(Transaction { actor, changes }).await;
@@ -114,10 +145,11 @@ impl Request {
             crate::store::StoreError::Gone => Refusal::try_create(),
             other => other.into(),
         })?;
-        let Some(Outcome::Copied { uid_validity, pairs }) = receipt.outcomes.into_iter().next()
-        else {
-            return Err(gone());
-        };
+        let made = receipt.outcomes.into_iter().find_map(|outcome| match outcome {
+            Outcome::Copied { uid_validity, pairs } => Some((uid_validity, pairs)),
+            _ => None,
+        });
+        let (uid_validity, pairs) = made.ok_or_else(gone)?;
         if pairs.is_empty() {
             return Err(gone());
         }
@@ -135,7 +167,9 @@ impl Request {
             return Ok(());
         }
         let snapshot = store.snapshot(self.to).await?;
-        let names = snapshot.keywords.iter().map(|name| name.to_string());
+        // who has a conversation is not the user's to say, but follows from the folder
+        let names = snapshot.keywords.iter().filter(|name| conversation::assignee(name).is_none());
+        let names = names.map(|name| name.to_string());
         let keywords = if changeable.keywords { Vec::new() } else { names.collect() };
         let system = flags::ALL & !changeable.system;
         let change = Change::FlagsSet {

@@ -9,6 +9,10 @@ use super::{Envelope, addresses};
 
 /// References kept: the first, which began the conversation, and the latest ones.
 pub(super) const REFERENCES_MAX: usize = 100;
+/// Identifiers by which a message is found among those that it follows.
+pub const REFERRED_MAX: usize = 20;
+/// Of these, the ones in In-Reply-To.
+const PARENTS_MAX: usize = 5;
 /// A longer message identifier is none. RFC 5322 §2.1.1 allows lines of 998.
 const MESSAGE_ID_BYTES_MAX: usize = 998;
 /// No date is longer.
@@ -83,6 +87,21 @@ impl Envelope {
     pub fn answered_id(&self) -> Option<String> {
         let parents = self.in_reply_to.as_deref().map(message_ids).unwrap_or_default();
         parents.into_iter().next().or_else(|| self.references.last().cloned())
+    }
+
+    /// The identifiers of all messages that this one says it follows, each once: those it answers,
+    /// then the one that began the conversation, then the latest; at most `REFERRED_MAX`. Long
+    /// chains hang together by the one that began them.
+    pub fn referred_ids(&self) -> Vec<String> {
+        let parents = self.in_reply_to.as_deref().map(message_ids).unwrap_or_default();
+        let (first, later) = self.references.split_at(self.references.len().min(1));
+        let mut ids: Vec<String> = Vec::new();
+        for id in parents.iter().take(PARENTS_MAX).chain(first).chain(later.iter().rev()) {
+            if ids.len() < REFERRED_MAX && !ids.contains(id) {
+                ids.push(id.clone());
+            }
+        }
+        ids
     }
 }
 
@@ -173,6 +192,21 @@ mod tests {
         assert_eq!(bare(&format!("<{longest}>")), Some(longest.clone()));
         assert_eq!(bare(&format!("<{longest}x>")), None);
         assert_eq!(Envelope::default().bare_message_id(), None);
+    }
+
+    #[test]
+    fn what_a_message_follows_are_its_parents_the_first_and_the_latest() {
+        let referred = |header: &str| envelope(&format!("{header}\r\n\r\n")).referred_ids();
+        assert_eq!(referred("References: <a@x> <b@x>\r\nIn-Reply-To: <b@x>"), ["b@x", "a@x"]);
+        assert_eq!(referred("Subject: Re: b"), Vec::<String>::new());
+        let ids = |n: usize| (0..n).map(|i| format!("<{i}@x>")).collect::<Vec<_>>().join("\r\n ");
+        let all = referred(&format!("References: {}", ids(REFERRED_MAX)));
+        assert_eq!((all.len(), all[0].as_str(), all[1].as_str()), (REFERRED_MAX, "0@x", "19@x"));
+        let cut = referred(&format!("References: {}", ids(REFERRED_MAX + 1)));
+        assert_eq!((cut.len(), cut[0].as_str()), (REFERRED_MAX, "0@x"));
+        assert!(!cut.contains(&"1@x".to_owned()), "{cut:?}");
+        let parents = referred(&format!("In-Reply-To: {}", ids(PARENTS_MAX + 1)));
+        assert_eq!(parents.len(), PARENTS_MAX);
     }
 
     #[test]

@@ -391,6 +391,10 @@ impl Store for FullableStore {
         self.inner.instances_of(message_id)
     }
 
+    fn referring_to(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
+        self.inner.referring_to(message_id)
+    }
+
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.inner.subscriptions(user)
     }

@@ -73,7 +73,12 @@ impl Driver {
         spooled: Spooled,
     ) -> Result<Accepted, Failed> {
         let directory = self.shared.directory.borrow().clone();
-        let by = Submitter { store: &*self.shared.store, directory: &directory, user };
+        let by = Submitter {
+            store: &*self.shared.store,
+            directory: &directory,
+            user,
+            desk: &self.shared.desk,
+        };
         let folder = spool::folder(&self.shared.config.data_dir);
         let spooled = match envelope.transaction.parameters.body {
             Some(Body::BinaryMime) => spooled.as_lines(folder.clone()).await?,

@@ -129,6 +129,7 @@ contract! {
         grants_replace_each_other_and_are_watched;
     lookup:
         instances_are_found_by_message_id_wherever_they_are
+        messages_are_found_by_what_they_follow
         a_message_id_that_stands_everywhere_is_answered_with_the_newest;
     queue:
         what_is_queued_can_be_read

@@ -49,6 +49,33 @@ pub(super) async fn instances_are_found_by_message_id_wherever_they_are(bench: &
     assert_eq!(bench.places_of("a@x").await, [(support, 5), (support, 2)]);
 }
 
+pub(super) async fn messages_are_found_by_what_they_follow(bench: &Bench) {
+    let (support, sales) = (bench.inbox().await, bench.create(&inbox("Sales"), "").await);
+    let following = |mailbox, text: &str, parent: Option<&str>, all: &[&str]| {
+        let mut it = delivered(mailbox, text);
+        let envelope = &mut Arc::make_mut(&mut it.message.parsed).envelope;
+        envelope.in_reply_to = parent.map(|id| format!("<{id}>").into_bytes());
+        envelope.references = all.iter().map(|id| id.to_string()).collect();
+        Change::Delivered(Box::new(it))
+    };
+    let changes = vec![
+        identified(support, "first", "a@x"),
+        following(support, "answer", Some("a@x"), &["a@x"]),
+        following(sales, "later", Some("b@x"), &["a@x", "b@x"]),
+        following(support, "last", None, &["b@x"]),
+    ];
+    bench.commit(changes).await.expect("commits");
+    let places = async |id: &str| -> Vec<(MailboxId, u32)> {
+        let found = bench.store.referring_to(id).await.expect("answers");
+        found.iter().map(|i| (i.mailbox, i.uid.0)).collect()
+    };
+    assert_eq!(places("a@x").await, [(sales, 1), (support, 2)], "newest first, the first not");
+    assert_eq!(places("b@x").await, [(support, 3), (sales, 1)], "it need not be there");
+    assert_eq!(places("A@x").await, []);
+    bench.expunge(sales, "1").await;
+    assert_eq!(places("b@x").await, [(support, 3)]);
+}
+
 pub(super) async fn a_message_id_that_stands_everywhere_is_answered_with_the_newest(bench: &Bench) {
     let mailbox = bench.inbox().await;
     let many = |count: usize| (1..=count).map(|n| identified(mailbox, &n.to_string(), "a@x"));

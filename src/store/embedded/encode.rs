@@ -1,5 +1,6 @@
 //! How values stand in the tables: as bytes, numbers and text, and back. Knows no query.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rusqlite::Row;
@@ -9,7 +10,7 @@ use super::texts::Packed;
 use crate::mail::account::Account;
 use crate::mail::flag::{KeywordSet, SystemFlags};
 use crate::mail::id::{BlobId, Login, ModSeq, Timestamp, TraceId, Uid};
-use crate::mail::message::Parsed;
+use crate::mail::message::{Envelope, Parsed};
 use crate::store::StoreError;
 use crate::store::snapshot::Entry;
 
@@ -20,8 +21,8 @@ pub(super) struct Encoded {
     pub(super) structure: Vec<u8>,
     pub(super) fields: Vec<u8>,
     pub(super) text: Packed,
-    /// Digest of the Message-ID, if there is one.
-    pub(super) message_id: Option<i64>,
+    /// What the message is found by.
+    pub(super) digests: BTreeSet<i64>,
 }
 
 impl Encoded {
@@ -31,15 +32,31 @@ impl Encoded {
             structure: to_bytes(&parsed.structure)?,
             fields: parsed.fields.clone(),
             text: Packed::of(&parsed.text)?,
-            message_id: parsed.envelope.bare_message_id().map(|id| message_id_digest(&id)),
+            digests: digests(&parsed.envelope),
         })
     }
 }
 
+/// What a message is found by: its own Message-ID, and those of the messages that it follows.
+pub(super) fn digests(envelope: &Envelope) -> BTreeSet<i64> {
+    let own = envelope.bare_message_id().map(|id| message_id_digest(&id));
+    let referred = envelope.referred_ids();
+    own.into_iter().chain(referred.iter().map(|id| referred_digest(id))).collect()
+}
+
 /// What a Message-ID is looked up by: short, and not to be guessed together by accident.
 pub(super) fn message_id_digest(bare: &str) -> i64 {
-    let hash = blake3::hash(bare.as_bytes());
-    hash.as_bytes().iter().take(8).fold(0, |digest, byte| digest << 8 | i64::from(*byte))
+    short(blake3::hash(bare.as_bytes()).as_bytes())
+}
+
+/// What the messages that follow the one with this Message-ID are looked up by. A NUL stands in no
+/// Message-ID, so that the two kinds of digest differ.
+pub(super) fn referred_digest(bare: &str) -> i64 {
+    short(blake3::Hasher::new().update(b"\0").update(bare.as_bytes()).finalize().as_bytes())
+}
+
+fn short(hash: &[u8; 32]) -> i64 {
+    hash.iter().take(8).fold(0, |digest, byte| digest << 8 | i64::from(*byte))
 }
 
 /// A value in a form that `from_bytes` reads.

@@ -11,17 +11,37 @@ use crate::store::{INSTANCES_OF_MAX, Instance, SAME_MESSAGE_ID_MAX, StoreError, 
 impl Reader {
     /// All of it at one moment.
     pub(super) fn instances_of(&mut self, message_id: &str) -> Result<Vec<Instance>, StoreError> {
+        let is_it = |envelope: &Envelope| envelope.bare_message_id().as_deref() == Some(message_id);
+        self.instances(encode::message_id_digest(message_id), is_it)
+    }
+
+    /// All of it at one moment.
+    pub(super) fn referring_to(&mut self, message_id: &str) -> Result<Vec<Instance>, StoreError> {
+        let follows =
+            |envelope: &Envelope| envelope.referred_ids().iter().any(|id| id == message_id);
+        self.instances(encode::referred_digest(message_id), follows)
+    }
+
+    fn instances(
+        &mut self,
+        digest: i64,
+        is_it: impl Fn(&Envelope) -> bool,
+    ) -> Result<Vec<Instance>, StoreError> {
         let transaction = self.connection.transaction();
-        let found = transaction.and_then(|transaction| instances(&transaction, message_id));
+        let found = transaction.and_then(|transaction| instances(&transaction, (digest, &is_it)));
         found.map_err(|e| failure(&e))
     }
 }
 
-fn instances(transaction: &Transaction<'_>, message_id: &str) -> rusqlite::Result<Vec<Instance>> {
+fn instances(
+    transaction: &Transaction<'_>,
+    (digest, is_it): (i64, &impl Fn(&Envelope) -> bool),
+) -> rusqlite::Result<Vec<Instance>> {
     let mut instances = Vec::new();
-    for blob in messages(transaction, message_id)? {
+    for blob in messages(transaction, digest)? {
         let left = INSTANCES_OF_MAX - instances.len();
-        if left > 0 && is_it(transaction, (blob, message_id))? {
+        // Messages may share a digest only. What is damaged is not found.
+        if left > 0 && envelope(transaction, blob)?.is_some_and(|envelope| is_it(&envelope)) {
             instances.extend(instances_of_blob(transaction, (blob, left))?);
         }
     }
@@ -29,25 +49,17 @@ fn instances(transaction: &Transaction<'_>, message_id: &str) -> rusqlite::Resul
 }
 
 /// Candidates, the newest first.
-fn messages(transaction: &Transaction<'_>, message_id: &str) -> rusqlite::Result<Vec<BlobId>> {
-    let digest = encode::message_id_digest(message_id);
+fn messages(transaction: &Transaction<'_>, digest: i64) -> rusqlite::Result<Vec<BlobId>> {
     let mut statement = transaction.prepare_cached(sql::MESSAGES_BY_ID)?;
     let rows =
         statement.query_map(params![digest, SAME_MESSAGE_ID_MAX as i64], |row| row.get(0))?;
     rows.map(|row| row.map(BlobId)).collect()
 }
 
-/// Whether the message has that identifier, and not only one of the same digest. What is damaged
-/// is not found.
-fn is_it(
-    transaction: &Transaction<'_>,
-    (blob, message_id): (BlobId, &str),
-) -> rusqlite::Result<bool> {
+fn envelope(transaction: &Transaction<'_>, blob: BlobId) -> rusqlite::Result<Option<Envelope>> {
     let mut statement = transaction.prepare_cached(sql::ENVELOPE)?;
     let data = statement.query_row(params![blob.0], |row| row.get::<_, Vec<u8>>(0)).optional()?;
-    let envelope = data.and_then(|data| encode::from_bytes::<Envelope>(&data).ok());
-    let bare = envelope.and_then(|envelope| envelope.bare_message_id());
-    Ok(bare.is_some_and(|bare| bare == message_id))
+    Ok(data.and_then(|data| encode::from_bytes::<Envelope>(&data).ok()))
 }
 
 fn instances_of_blob(

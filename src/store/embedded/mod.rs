@@ -312,6 +312,11 @@ impl Store for Embedded {
         Box::pin(self.0.readers.ask(move |reader| reader.instances_of(&message_id)))
     }
 
+    fn referring_to(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
+        let message_id = message_id.to_owned();
+        Box::pin(self.0.readers.ask(move |reader| reader.referring_to(&message_id)))
+    }
+
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.0.shared.board().subscriptions(user)
     }

@@ -79,8 +79,9 @@ fn put_facts(connection: &Connection, id: BlobId, encoded: &Encoded) -> rusqlite
     for (query, data) in tables {
         connection.prepare_cached(query)?.execute(params![id.0, data])?;
     }
-    if let Some(digest) = encoded.message_id {
-        connection.prepare_cached(sql::PUT_MESSAGE_ID)?.execute(params![digest, id.0])?;
+    let mut put = connection.prepare_cached(sql::PUT_MESSAGE_ID)?;
+    for digest in &encoded.digests {
+        put.execute(params![digest, id.0])?;
     }
     Ok(())
 }

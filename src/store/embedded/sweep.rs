@@ -72,7 +72,7 @@ impl Writer {
     }
 
     fn remove(&self, freed: &Freed) -> rusqlite::Result<()> {
-        self.remove_message_id(freed.id)?;
+        self.remove_message_ids(freed.id)?;
         for query in sql::DELETE_MESSAGE {
             self.connection.prepare_cached(query)?.execute(params![freed.id])?;
         }
@@ -80,15 +80,15 @@ impl Writer {
         dead.execute(params![freed.bytes.cast_signed(), freed.pack]).map(|_| ())
     }
 
-    fn remove_message_id(&self, id: i64) -> rusqlite::Result<()> {
+    fn remove_message_ids(&self, id: i64) -> rusqlite::Result<()> {
         let mut envelope = self.connection.prepare_cached(sql::ENVELOPE)?;
         let envelope =
             envelope.query_row(params![id], |row| row.get::<_, Vec<u8>>(0)).optional()?;
         // What cannot be read was never written by us, and has no row.
         let envelope: Option<Envelope> = envelope.and_then(|data| encode::from_bytes(&data).ok());
-        if let Some(bare) = envelope.and_then(|envelope| envelope.bare_message_id()) {
-            let mut delete = self.connection.prepare_cached(sql::DELETE_MESSAGE_ID)?;
-            delete.execute(params![encode::message_id_digest(&bare), id])?;
+        let mut delete = self.connection.prepare_cached(sql::DELETE_MESSAGE_ID)?;
+        for digest in envelope.iter().flat_map(encode::digests) {
+            delete.execute(params![digest, id])?;
         }
         Ok(())
     }

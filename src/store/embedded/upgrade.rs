@@ -53,8 +53,8 @@ fn fill_message_ids(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         let (id, data) = (row.get::<_, i64>(0)?, row.get_ref(1)?.as_blob()?);
         // A damaged envelope is found when it is asked for; the rest of the store is not to suffer.
         let Ok(envelope) = encode::from_bytes::<Envelope>(data) else { continue };
-        if let Some(bare) = envelope.bare_message_id() {
-            put.execute(params![encode::message_id_digest(&bare), id])?;
+        for digest in encode::digests(&envelope) {
+            put.execute(params![digest, id])?;
         }
     }
     Ok(())

@@ -74,8 +74,9 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 ";
 
 /// The queue: `instances` of a message and of trace fields count its entries, too. Messages by
-/// Message-ID: `digest` is of the bare identifier, and different identifiers may share one. The
-/// header's folded text apart from the body's: `search_text` is emptied into these two and dropped.
+/// Message-ID, and by the Message-IDs that they follow: `digest` is of the bare identifier and of
+/// which of the two it is, and different identifiers may share one. The header's folded text apart
+/// from the body's: `search_text` is emptied into these two and dropped.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
   id {id} PRIMARY KEY, blob BIGINT NOT NULL, trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL,

@@ -1,6 +1,7 @@
 //! The commands on messages, each run through the table against the store in memory.
 
 mod append;
+mod conversations;
 mod fetch;
 mod move_and_expunge;
 mod search;

@@ -23,12 +23,14 @@ async fn an_identifier_of_the_same_digest_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_freed_takes_its_identifier_along() {
+async fn a_message_that_is_freed_takes_its_identifiers_along() {
     let (place, clock) = (Place::new(), clock());
     let running = start(idle(&place, &clock, Options::default()));
     let mailbox = running.0.inbox().await;
-    let both = vec![identified(mailbox, "one", "a@x"), identified(mailbox, "two", "a@x")];
-    running.0.commit(both).await.expect("commits");
+    let mut one = identified(mailbox, "one", "a@x");
+    let Change::Delivered(delivered) = &mut one else { panic!("a delivery") };
+    Arc::make_mut(&mut delivered.message.parsed).envelope.references = vec!["b@x".into()];
+    running.0.commit(vec![one, identified(mailbox, "two", "a@x")]).await.expect("commits");
     running.0.expunge(mailbox, "1").await;
     assert_eq!(close(running), Ok(()));
     clock.set(Timestamp::from_seconds(contract::START + sweep::GRACE_SECS));

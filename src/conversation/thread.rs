@@ -1,0 +1,164 @@
+//! The messages of an inbox that belong together: what is reached from one by links between two.
+//! `header` says what a link is; here they are followed through the store, in both directions, so
+//! that missing parents and any order of arrival make no difference.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::header::Claim;
+pub use super::header::Header;
+use super::{Scope, State};
+use crate::mail::account::Folder;
+use crate::mail::id::{BlobId, MailboxId, Uid};
+use crate::store::{FactsWanted, Instance, StoreError};
+
+/// Most messages of a conversation that are looked at.
+pub const MESSAGES_MAX: usize = 256;
+/// Most identifiers that are looked up for it. Whoever writes References chooses how many.
+pub const LOOKUPS_MAX: usize = 512;
+
+/// Messages of one inbox that belong together.
+#[derive(Clone, Debug, Default)]
+pub struct Thread {
+    /// In the order in which they were found.
+    pub messages: Vec<Message>,
+}
+
+/// A stored message of a conversation.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Which; a later one has a higher number.
+    pub blob: BlobId,
+    /// What it says.
+    pub header: Header,
+    /// Where in the inbox it lies.
+    pub places: Vec<Place>,
+}
+
+/// Where a message lies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Which mailbox.
+    pub mailbox: MailboxId,
+    /// Which there.
+    pub uid: Uid,
+    /// What that mailbox is.
+    pub folder: Folder,
+}
+
+impl Thread {
+    /// The stored messages that belong with one that is not stored yet.
+    pub async fn with(scope: &Scope<'_>, header: Header) -> Result<Thread, StoreError> {
+        Search::new(scope).run(vec![(None, header)]).await
+    }
+
+    /// The messages that belong with stored ones, themselves included where they have a Message-ID.
+    pub async fn of(scope: &Scope<'_>, blobs: &[BlobId]) -> Result<Thread, StoreError> {
+        let headers = headers(scope, blobs).await?;
+        let start = headers.into_iter().map(|(blob, header)| (Some(blob), header)).collect();
+        Search::new(scope).run(start).await
+    }
+
+    /// Where it lies among the folders that are a state, the newest message first.
+    pub fn states(&self, scope: &Scope<'_>) -> Vec<(State, &Place)> {
+        let mut messages: Vec<&Message> = self.messages.iter().collect();
+        messages.sort_by_key(|message| std::cmp::Reverse(message.blob));
+        let places = messages.into_iter().flat_map(|message| &message.places);
+        places.filter_map(|place| Some((State::of(scope.account, &place.folder)?, place))).collect()
+    }
+}
+
+/// What is known while a conversation is looked for.
+struct Search<'a> {
+    scope: &'a Scope<'a>,
+    asked: HashSet<String>,
+    known: HashSet<BlobId>,
+    /// The first message with each identifier.
+    first: HashMap<String, BlobId>,
+    /// Found, but not linked to any member yet.
+    pool: Vec<Message>,
+}
+
+impl<'a> Search<'a> {
+    fn new(scope: &'a Scope<'a>) -> Search<'a> {
+        Search {
+            scope,
+            asked: HashSet::new(),
+            known: HashSet::new(),
+            first: HashMap::new(),
+            pool: Vec::new(),
+        }
+    }
+
+    async fn run(mut self, start: Vec<(Option<BlobId>, Header)>) -> Result<Thread, StoreError> {
+        let mut members: Vec<(Option<BlobId>, Header)> = start;
+        let mut thread = Thread::default();
+        let mut next = 0;
+        while let Some((blob, header)) = members.get(next).cloned() {
+            next += 1;
+            for id in header.id.iter().chain(&header.follows) {
+                self.ask(id).await?;
+            }
+            let own = self.claim(blob, &header);
+            let pool = std::mem::take(&mut self.pool);
+            for found in pool {
+                let other = (&found.header, self.claim(Some(found.blob), &found.header));
+                if thread.messages.len() < MESSAGES_MAX && header.belongs_with(own, other) {
+                    members.push((Some(found.blob), found.header.clone()));
+                    thread.messages.push(found);
+                } else {
+                    self.pool.push(found);
+                }
+            }
+        }
+        Ok(thread)
+    }
+
+    /// A message that is not stored yet comes after all that are.
+    fn claim(&self, blob: Option<BlobId>, header: &Header) -> Claim {
+        let first = header.id.as_ref().and_then(|id| self.first.get(id));
+        if first.copied() == blob { Claim::First } else { Claim::Later }
+    }
+
+    /// Finds what has this identifier, and what follows it.
+    async fn ask(&mut self, id: &str) -> Result<(), StoreError> {
+        if self.asked.len() >= LOOKUPS_MAX || !self.asked.insert(id.to_owned()) {
+            return Ok(());
+        }
+        let named = self.here(self.scope.store.instances_of(id).await?);
+        if let Some((first, _)) = named.first_key_value() {
+            self.first.insert(id.to_owned(), *first);
+        }
+        let mut found = self.here(self.scope.store.referring_to(id).await?);
+        found.extend(named);
+        found.retain(|blob, _| self.known.insert(*blob));
+        let blobs: Vec<BlobId> = found.keys().copied().collect();
+        for (blob, header) in headers(self.scope, &blobs).await? {
+            let places = found.remove(&blob).unwrap_or_default();
+            self.pool.push(Message { blob, header, places });
+        }
+        Ok(())
+    }
+
+    /// Those in this inbox, by message.
+    fn here(&self, instances: Vec<Instance>) -> BTreeMap<BlobId, Vec<Place>> {
+        let mut here: BTreeMap<BlobId, Vec<Place>> = BTreeMap::new();
+        for Instance { mailbox, uid, blob } in instances {
+            let found = self.scope.store.mailbox(mailbox);
+            if let Some(found) = found.filter(|found| found.account == *self.scope.account) {
+                let place = Place { mailbox, uid, folder: found.folder.clone() };
+                here.entry(blob).or_default().push(place);
+            }
+        }
+        here
+    }
+}
+
+async fn headers(scope: &Scope<'_>, blobs: &[BlobId]) -> Result<Vec<(BlobId, Header)>, StoreError> {
+    let wanted = FactsWanted { envelope: true, ..FactsWanted::default() };
+    let facts = scope.store.facts(blobs, wanted).await?;
+    let envelopes = blobs.iter().zip(facts);
+    let headers = envelopes.filter_map(|(blob, facts)| {
+        facts.envelope.map(|envelope| (*blob, Header::of(scope, &envelope)))
+    });
+    Ok(headers.collect())
+}
