@@ -9,7 +9,6 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::queue::{Transport, entropy};
-use crate::mail::address::Address;
 use crate::outbound::routes::{Route, Routes};
 use crate::outbound::verified::{Answer, Asked, Verified};
 use crate::smtp::client::Verification;
@@ -124,6 +123,7 @@ fn takes(answer: Answer) -> Takes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::address::Address;
     use crate::mail::id::Timestamp;
     use crate::outbound::verified::{ACCEPTED_SECS, REFUSED_SECS};
     use crate::outbound::{Hop, Login, Security};
