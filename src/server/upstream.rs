@@ -123,6 +123,7 @@ fn takes(answer: Answer) -> Takes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::address::Address;
     use crate::mail::id::Timestamp;
     use crate::outbound::verified::{ACCEPTED_SECS, REFUSED_SECS};
     use crate::outbound::{Hop, Login, Security};
