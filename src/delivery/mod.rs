@@ -148,17 +148,23 @@ pub async fn deliver(
     loop {
         let local = Local { store, directory, placed };
         let mut changes = instances(&local, &recipients.local, envelope, content.message).await?;
+        let is_ordered = !changes.iter().all(is_plain);
         changes.extend(relayed(envelope, &recipients.queued, content.message));
         let transaction = change::Transaction { actor: Actor::Delivery, changes };
         match store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
             // its folder can take no more keywords, say: mail comes before order
-            Err(StoreError::Limit(_)) if placed == Placed::ByConversation => {
+            Err(StoreError::Limit(_)) if is_ordered && placed == Placed::ByConversation => {
                 placed = Placed::Open;
             }
             answer => return Ok(accepted(&answer?)),
         }
     }
+}
+
+/// Whether it is mail as it would be without any conversation.
+fn is_plain(change: &Change) -> bool {
+    matches!(change, Change::Delivered(delivered) if delivered.flags.keywords.is_empty())
 }
 
 /// Where mail for an inbox goes.
