@@ -26,7 +26,8 @@ import sys
 import tempfile
 import time
 
-BODY = "".join(f"{n:04} The quick brown fox jumps over the lazy dog, again and again.\r\n" for n in range(56))
+LINE = "The quick brown fox jumps over the lazy dog, again and again."
+BODY = "".join(f"{n:04} {LINE}\r\n" for n in range(56))
 HASH_LOGIN, HASH_PASSWORD = "anna", "anna-bench"
 
 
@@ -122,6 +123,7 @@ class Postfach:
             f'hostname = "mail.example.org"\ndata_dir = "{folder}/data"\n'
             f'[listen]\nsubmission = ["127.0.0.1:{self.port}"]\n'
             '[auth]\nplaintext_without_tls = "loopback"\n'
+            f'[limits]\nwaiting_per_address_max = 200\n'  # all connections come from one address
             f'[outbound]\nvia = "smtp://127.0.0.1:{sink.port}"\n'
         )
         self.process = subprocess.Popen(
@@ -162,6 +164,7 @@ async def connection(server, numbers):
     async def answer(code):
         while True:
             line = await reader.readline()
+            assert line, "the server has closed the connection"
             if line[3:4] == b" ":
                 assert line.startswith(code), line
                 return
@@ -191,9 +194,10 @@ async def connection(server, numbers):
     writer.close()
 
 
-async def load(server, count, connections):
-    """Each connection sends 50 mails and is followed by another, `connections` at a time."""
-    batches = [range(n, min(n + 50, count)) for n in range(0, count, 50)]
+async def load(server, numbers, connections):
+    """Each connection sends 50 mails and is followed by another, `connections` at a time. A number
+    is sent once: Postfach takes the same mail again for a retry, and does not send it twice."""
+    batches = [numbers[n : n + 50] for n in range(0, len(numbers), 50)]
 
     async def lane():
         while batches:
@@ -207,11 +211,11 @@ def measure(kind, options):
     sink = Sink(folder)
     server = kind(folder, sink)
     try:
-        asyncio.run(load(server, 100, 2))  # warm
+        asyncio.run(load(server, range(100), 2))  # warm
         while sink.count() < 100:
             time.sleep(0.05)
         before, cpu = time.monotonic(), cpu_seconds(server.process.pid)
-        asyncio.run(load(server, options.count, options.connections))
+        asyncio.run(load(server, range(100, 100 + options.count), options.connections))
         accepted = time.monotonic()
         while sink.count() < options.count + 100:
             time.sleep(0.02)

@@ -7,7 +7,7 @@
 //!   taken) open a connection; one that is not opened so is under TLS and greeted.
 //! - `@deliver inbox Support: text` lets mail come in; `@fire anna support` takes her from a team,
 //!   `@remove anna` from the directory; `@disable NAME` at the top switches a capability off,
-//!   `@scram` one on.
+//!   `@scram` and `@tokens` some on.
 //! - `1S: text` is a line from us, in order; `1S~ text` comes in any order among its neighbours;
 //!   `1!: text` begins no line of this answer. In all of them, `$name` stands for one word: it is
 //!   bound where it is first met, and the same from then on, also in `C:`.
@@ -127,6 +127,9 @@ impl Player {
         if text.lines().any(|line| line == "@scram") {
             world.offer_scram();
         }
+        if text.lines().any(|line| line == "@tokens") {
+            world.offer_bearer();
+        }
         Player {
             world,
             clients: BTreeMap::new(),
@@ -182,7 +185,7 @@ impl Player {
             ["remove", login] => self.world.declare(|directory| {
                 directory.users.remove(&Login::new(login));
             }),
-            ["disable", _] | ["german"] | ["scram"] => {}
+            ["disable", _] | ["german"] | ["scram"] | ["tokens"] => {}
             _ => panic!("no such event: {event}"),
         }
     }

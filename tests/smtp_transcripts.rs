@@ -4,7 +4,7 @@
 //! and nothing added. `S: text` is a line of ours, in order. `D: …` is a message that is
 //! delivered. `T:` at the top sets TLS: `active`, `available` or `unavailable` (default: active).
 //! `R: submission` makes it a session of a user's program; `R: submission in clear` one that takes
-//! passwords without TLS. `#` is a comment.
+//! passwords without TLS, `R: submission with tokens` one that takes tokens, too. `#` is a comment.
 
 mod smtp_support;
 
@@ -57,6 +57,7 @@ fn play(text: &str) -> String {
     };
     let mut peer = match text.lines().find_map(|line| line.strip_prefix("R: ")) {
         Some("submission") => Peer::submitting(tls, InClear::Refused),
+        Some("submission with tokens") => Peer::submitting_with_tokens(tls),
         Some("submission in clear") => Peer::submitting(tls, InClear::Taken),
         _ => Peer::new(tls),
     };

@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use postfach::mail::id::Login;
+use postfach::sasl::bearer::TOKEN_BYTES_MAX;
 use postfach::sasl::scram::{Keys, Proof};
 use postfach::sasl::{Answer, Exchange, Failure, Mechanism, Question, Step};
 
@@ -51,6 +52,15 @@ fn answer(question: &Question) -> Answer {
         Question::Proof { proof: Proof::Right(_), .. } => panic!("a proof was found by chance"),
         Question::Proof { proof: Proof::Wrong, .. } => Answer::Wrong,
         Question::Password { login, .. } => Answer::Accepted(Login::new(login)),
+        Question::Token { authzid, token } => {
+            assert!(!token.0.is_empty() && token.0.len() <= TOKEN_BYTES_MAX);
+            match token.0.as_bytes()[0] {
+                b'0' => Answer::Wrong,
+                b'1' => Answer::NotAuthorized,
+                b'2' => Answer::TryLater,
+                _ => Answer::Accepted(Login::new(authzid.as_deref().unwrap_or("anna"))),
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::{Outcome, to_stdout};
 use crate::config::{self, Config, Fault, Tls};
@@ -15,7 +16,9 @@ use crate::mail::address::Address;
 use crate::mail::id::Login;
 use crate::outbound::dkim::SigningKey;
 use crate::server::dkim::Signers;
+use crate::server::login::oauth::Tokens;
 use crate::server::tls::{Certificates, Source};
+use crate::sys::SystemClock;
 
 /// `check` on the terminal.
 pub fn run(path: &Path) -> ExitCode {
@@ -39,6 +42,10 @@ pub fn report(path: &Path, out: &mut dyn Write) -> io::Result<Outcome> {
         Err(faults) => return refuse(&faults, out),
     };
     warn(&directory.warnings, out)?;
+    let oauth = config.oauth.as_ref().map(|oauth| Tokens::load(oauth, Arc::new(SystemClock)));
+    if let Some(Err(faults)) = oauth {
+        return refuse(&faults, out);
+    }
     match Signers::load(&config.dkim, &directory) {
         Ok(signers) => {
             accounts(&directory, out)?;

@@ -5,12 +5,10 @@ use std::path::PathBuf;
 
 use toml::Spanned;
 
-use super::written::{
-    Auth, Folders, Imap, Limits as WrittenLimits, Store, Submission, Text, Written,
-};
+use super::written::{Folders, Imap, Limits as WrittenLimits, Store, Submission, Text, Written};
 use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine};
 use super::{DEFAULT_DATA_DIR, DEFAULT_DIRECTORY};
-use super::{dkim, network, outbound};
+use super::{dkim, network, oauth, outbound};
 use crate::directory::findings::Findings;
 use crate::directory::name;
 use crate::directory::source::{Fault, Source};
@@ -41,7 +39,8 @@ pub(super) fn check(
         dkim: dkim::keys(&mut found, written.dkim, &data_dir),
         data_dir,
         directory_path: path(&mut found, written.directory, DEFAULT_DIRECTORY),
-        plaintext_without_tls: auth(&mut found, written.auth),
+        plaintext_without_tls: auth(&mut found, written.auth.plaintext_without_tls),
+        oauth: oauth::check(&mut found, written.auth.oauth),
         listen: network::listen(&mut found, written.listen, &tls),
         tls,
         limits: limits(&mut found, written.limits),
@@ -82,8 +81,8 @@ fn path(found: &mut Findings, written: Option<Text>, default: &str) -> PathBuf {
     found.path(written.as_ref().map_or(default, |text| text.get_ref()))
 }
 
-fn auth(found: &mut Findings, written: Auth) -> PlaintextLogin {
-    let Some(written) = written.plaintext_without_tls else { return PlaintextLogin::Never };
+fn auth(found: &mut Findings, written: Option<Text>) -> PlaintextLogin {
+    let Some(written) = written else { return PlaintextLogin::Never };
     match written.get_ref().as_str() {
         "never" => return PlaintextLogin::Never,
         "loopback" => return PlaintextLogin::Loopback,

@@ -5,11 +5,14 @@
 mod dkim;
 mod meant;
 mod network;
+mod oauth;
 mod outbound;
 mod written;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+pub use oauth::{Introspection, Judge, Oauth};
 
 pub use crate::directory::source::Fault;
 use crate::directory::source::{Place, Source};
@@ -43,6 +46,8 @@ pub struct Config {
     pub tls: Tls,
     /// Whether a password may travel without TLS.
     pub plaintext_without_tls: PlaintextLogin,
+    /// Whose tokens are taken in place of passwords; `None`: nobody's.
+    pub oauth: Option<Oauth>,
     /// What is bounded by choice.
     pub limits: Limits,
     /// What the folders with a role are called.
@@ -149,6 +154,11 @@ pub struct Outbound {
     pub retry: Policy,
     /// How much goes out at a time.
     pub limits: agenda::Limits,
+    /// Whether a domain that publishes an MTA-STS policy is taken at its word. RFC 8461
+    pub mta_sts: bool,
+    /// Whether the TLSA records of servers count: then `resolver` validates DNSSEC and is on this
+    /// machine. RFC 7672
+    pub dane: bool,
     /// Who is asked for MX and addresses; none: as the system says.
     pub resolver: Vec<SocketAddr>,
     /// A certificate authority that is trusted beside the system's: for private networks.

@@ -52,6 +52,24 @@ pub(super) fn reference(found: &Findings, text: &str) -> PathBuf {
     folder.map_or_else(|| PathBuf::from(CREDENTIALS), PathBuf::from).join(name)
 }
 
+/// Deliberately not the password itself: a config file is read by many, copied and shown.
+pub(super) fn secret(found: &mut Findings, text: &Text) -> Option<PathBuf> {
+    let written = text.get_ref();
+    if written.starts_with("credential:") && written.len() > "credential:".len() {
+        return Some(reference(found, written));
+    }
+    match written.strip_prefix("file:") {
+        Some(path) if !path.is_empty() => Some(found.path(path)),
+        _ => {
+            let remedy = "put the password into a file that only the daemon may read, and write \
+                          its name here: \"file:NAME\", or \"credential:NAME\" for systemd's \
+                          LoadCredential=";
+            found.fault(text.span(), "a password does not stand in the config itself", remedy);
+            None
+        }
+    }
+}
+
 /// Where the daemon listens.
 pub(super) fn listen(found: &mut Findings, written: WrittenListen, tls: &Tls) -> Listen {
     let at = |list: &[Text]| list.first().map(Spanned::span);

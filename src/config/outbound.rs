@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 
 use toml::Spanned;
 
@@ -55,12 +54,15 @@ pub(super) fn check(found: &mut Findings, written: Written) -> Outbound {
         port: u16::try_from(port).unwrap_or(SMTP_PORT),
         destinations: destinations(found, written.destination),
     };
+    let resolver = resolvers(found, written.resolver);
     Outbound {
         routes,
         login,
         retry,
         limits,
-        resolver: resolvers(found, written.resolver),
+        mta_sts: written.mta_sts.unwrap_or(true),
+        dane: dane(found, written.dane, &resolver),
+        resolver,
         ca: written.ca.map(|text| network::reference(found, text.get_ref())),
     }
 }
@@ -84,7 +86,7 @@ fn via(
     };
     match (server, user, password) {
         (Some(server), Some(user), Some(password)) => {
-            let path = secret(found, &password);
+            let path = network::secret(found, &password);
             let login = path.map(|password_path| SmarthostLogin { user, password_path });
             (Via::Server(server, Login::Configured), login)
         }
@@ -101,24 +103,6 @@ fn via(
             (server.map_or(Via::Mx, |server| Via::Server(server, Login::None)), None)
         }
         (None, Some(_), _) => (Via::Mx, None),
-    }
-}
-
-/// Deliberately not the password itself: a config file is read by many, copied and shown.
-fn secret(found: &mut Findings, text: &Text) -> Option<PathBuf> {
-    let written = text.get_ref();
-    if written.starts_with("credential:") && written.len() > "credential:".len() {
-        return Some(network::reference(found, written));
-    }
-    match written.strip_prefix("file:") {
-        Some(path) if !path.is_empty() => Some(found.path(path)),
-        _ => {
-            let remedy = "put the password into a file that only the daemon may read, and write \
-                          password = \"file:smarthost.secret\", or \"credential:NAME\" for \
-                          systemd's LoadCredential=";
-            found.fault(text.span(), "a password does not stand in the config itself", remedy);
-            None
-        }
     }
 }
 
@@ -207,6 +191,20 @@ fn resolvers(found: &mut Findings, written: Vec<Text>) -> Vec<SocketAddr> {
         }
     }
     list
+}
+
+/// Whether an answer was proven is the resolver's word, and on a network everybody could give it.
+fn dane(found: &mut Findings, wanted: Option<Spanned<bool>>, resolver: &[SocketAddr]) -> bool {
+    let Some(wanted) = wanted.filter(|wanted| *wanted.get_ref()) else { return false };
+    let is_here = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+    if resolver.is_empty() || !resolver.iter().all(is_here) {
+        let message = "DANE needs a resolver of its own that validates DNSSEC, on this machine: \
+                       answers from elsewhere can be forged on the way";
+        let remedy = "run one (unbound, for example) and write resolver = [\"127.0.0.1\"], or take \
+                      dane out";
+        found.fault(wanted.span(), message, remedy);
+    }
+    true
 }
 
 fn retry(found: &mut Findings, [first, max]: [Option<Spanned<i64>>; 2]) -> Policy {

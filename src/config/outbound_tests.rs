@@ -30,6 +30,7 @@ fn without_a_word_mail_goes_by_mx_with_the_defaults() {
     assert_eq!(outbound.retry, Policy::default());
     assert_eq!(outbound.limits, Limits::default());
     assert_eq!((outbound.resolver.len(), outbound.ca, outbound.login), (0, None, None));
+    assert!(outbound.mta_sts && !outbound.dane);
     assert_eq!(meant("via = \"mx\"").routes.via, Via::Mx);
     assert_eq!(meant("via = \"hold\"").routes.via, Via::Hold);
 }
@@ -55,7 +56,8 @@ fn a_smarthost_has_a_user_and_a_password_file() {
 #[test]
 fn all_keys_have_a_meaning() {
     let outbound = meant(
-        "tls = \"verified\"\nca = \"ca.pem\"\nresolver = [\"127.0.0.1:5353\", \"::1\"]\n\
+        "tls = \"verified\"\nmta_sts = false\nca = \"ca.pem\"\n\
+         resolver = [\"127.0.0.1:5353\", \"::1\"]\n\
          port = 2525\nretry_first_secs = 1\nretry_max_secs = 2\ndelay_notice_secs = 3\n\
          expire_hours = 4\nconnections_max = 5\nconnections_per_destination_max = 6\n\
          [[outbound.destination]]\ndomain = \"Own.example\"\ntls = \"off\"\n\
@@ -70,6 +72,7 @@ fn all_keys_have_a_meaning() {
     assert_eq!(outbound.retry, expected);
     assert_eq!(outbound.limits, Limits { total: 5, per_destination: 6 });
     assert_eq!((outbound.routes.port, outbound.routes.tls), (2525, Security::Verified));
+    assert!(!outbound.mta_sts);
     let resolver: Vec<String> = outbound.resolver.iter().map(ToString::to_string).collect();
     assert_eq!(resolver, ["127.0.0.1:5353", "[::1]:53"]);
     assert_eq!(outbound.ca.as_deref(), Some(Path::new("/etc/postfach/ca.pem")));
@@ -89,6 +92,10 @@ fn each_fault_has_its_place_and_says_what_to_do() {
     refused("via = \"smtp://me@s\"\npassword = \"file:\"", "4:12", "credential:NAME");
     refused("tls = \"off\"", "3:7", "write \"opportunistic\" or \"verified\"");
     refused("resolver = [\"dns.example\"]", "3:13", "write an IP address");
+    let words = "on this machine";
+    refused("dane = true", "3:8", words);
+    refused("dane = true\nresolver = [\"127.0.0.1\", \"192.0.2.1\"]", "3:8", words);
+    refused("mta_sts = \"on\"", "3:11", "boolean");
     refused("port = 0", "3:8", "from 1 to 65535");
     refused("port = 65536", "3:8", "from 1 to 65535");
     refused("retry_first_secs = 0", "3:20", "from 1 to 2592000");
@@ -130,4 +137,12 @@ fn a_password_that_nobody_uses_is_a_warning() {
     let warnings = parsed("password = \"file:x\"").expect("valid").warnings;
     let told: Vec<String> = warnings.iter().map(Fault::to_string).collect();
     assert!(told.iter().any(|t| t.contains(":3:12: nobody logs in")), "{told:?}");
+}
+
+#[test]
+fn dane_believes_a_resolver_on_this_machine_only() {
+    for resolver in ["127.0.0.1", "[::1]:5353", "::ffff:127.0.0.1"] {
+        assert!(meant(&format!("dane = true\nresolver = [\"{resolver}\"]")).dane, "{resolver}");
+    }
+    assert!(!meant("dane = false\nresolver = [\"192.0.2.1\"]").dane);
 }

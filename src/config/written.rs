@@ -52,6 +52,21 @@ pub(super) struct Tls {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Auth {
     pub(super) plaintext_without_tls: Option<Text>,
+    pub(super) oauth: Option<Spanned<Oauth>>,
+}
+
+/// `[auth.oauth]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Oauth {
+    pub(super) issuer: Option<Text>,
+    pub(super) audience: Option<Text>,
+    pub(super) login_claim: Option<Text>,
+    pub(super) jwks: Option<Text>,
+    pub(super) introspection: Option<Text>,
+    pub(super) client_id: Option<Text>,
+    pub(super) client_secret: Option<Text>,
+    pub(super) ca: Option<Text>,
 }
 
 /// `[limits]`
@@ -80,6 +95,8 @@ pub(super) struct Outbound {
     pub(super) via: Option<Text>,
     pub(super) password: Option<Text>,
     pub(super) tls: Option<Text>,
+    pub(super) mta_sts: Option<bool>,
+    pub(super) dane: Option<Spanned<bool>>,
     pub(super) ca: Option<Text>,
     pub(super) resolver: Vec<Text>,
     pub(super) port: Option<Spanned<i64>>,

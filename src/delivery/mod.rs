@@ -46,7 +46,7 @@ pub struct Envelope {
     pub id: String,
     /// Whether a server brought it or a user.
     pub origin: Origin,
-    /// Recipients that the upstream server of their domain has said to take.
+    /// Recipients of ours whose mail the upstream server of their domain gets as well.
     pub upstream: Vec<Address>,
     /// Given up after so long, where it has to wait for another server.
     pub lifetime_secs: i64,
@@ -149,16 +149,25 @@ pub async fn deliver(
         let local = Local { store, directory, placed };
         let mut changes = instances(&local, &recipients.local, envelope, content.message).await?;
         changes.extend(relayed(envelope, &recipients.queued, content.message));
+        let is_ordered = is_ordered(&changes);
         let transaction = change::Transaction { actor: Actor::Delivery, changes };
         match store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
             // its folder can take no more keywords, say: mail comes before order
-            Err(StoreError::Limit(_)) if placed == Placed::ByConversation => {
+            Err(StoreError::Limit(_)) if is_ordered => {
                 placed = Placed::Open;
             }
             answer => return Ok(accepted(&answer?)),
         }
     }
+}
+
+/// Whether a transaction also moves or marks conversations.
+fn is_ordered(changes: &[Change]) -> bool {
+    changes.iter().any(|change| match change {
+        Change::Delivered(delivered) => !delivered.flags.keywords.is_empty(),
+        change => matches!(change, Change::Moved(_)),
+    })
 }
 
 /// Where mail for an inbox goes.

@@ -7,6 +7,7 @@ use super::{Envelope, Origin, Refused};
 use crate::directory::{Directory, Role, Routing};
 use crate::mail::account::Account;
 use crate::mail::address::Address;
+use crate::mail::transport::Notify;
 use crate::smtp::path::Path;
 use crate::store::queue::{Progress, QueuedRecipient};
 
@@ -62,33 +63,43 @@ pub(super) fn recipients(
 ) -> Result<Recipients, Refused> {
     let (mut local, mut queued) = (Vec::new(), Vec::new());
     for (number, recipient) in (0..).zip(&envelope.transaction.recipients) {
-        let mut queue = |address: Address, upstream: Option<String>| {
+        let mut queue = |address: Address, upstream: Option<String>, notify: Option<Notify>| {
             queued.push(QueuedRecipient {
                 number,
                 address,
                 upstream,
-                notify: recipient.parameters.notify,
+                notify,
                 orcpt: recipient.parameters.orcpt.clone(),
                 progress: Progress::new(envelope.received_at),
             });
         };
+        let notify = recipient.parameters.notify;
         match resolve(directory, &recipient.path) {
             Resolution::Local(address, accounts) => local.push((address, accounts)),
             Resolution::Both(address, accounts, upstream) => {
                 if envelope.upstream.contains(&address) {
-                    queue(address.clone(), Some(upstream));
+                    queue(address.clone(), Some(upstream), of_both(envelope, notify));
                 }
                 local.push((address, accounts));
             }
-            Resolution::Upstream(address, upstream) => queue(address, Some(upstream)),
+            Resolution::Upstream(address, upstream) => queue(address, Some(upstream), notify),
             Resolution::Foreign(address) if envelope.origin == Origin::Submission => {
-                queue(address, None);
+                queue(address, None, notify);
             }
             Resolution::Foreign(_) | Resolution::Unknown => return Err(Refused::RecipientGone),
         }
     }
     let addresses = local.iter().map(|(address, _)| address.clone()).collect();
     Ok(Recipients { addresses, local: each_once(local), queued })
+}
+
+/// Mail that has arrived in an account of ours is not reported as lost when the upstream server
+/// refuses its copy later: its sender may be forged, and hears of nothing. Our users are told.
+fn of_both(envelope: &Envelope, wanted: Option<Notify>) -> Option<Notify> {
+    match envelope.origin {
+        Origin::Relay => Some(Notify::default()),
+        Origin::Submission => wanted,
+    }
 }
 
 /// Each account once, with the first address by which it was reached.

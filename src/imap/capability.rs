@@ -51,14 +51,19 @@ pub enum Passwords {
 /// Offered only where every user has the keys for it.
 const SCRAM: &str = "AUTH=SCRAM-SHA-256";
 
+/// Offered only where tokens can be verified.
+const BEARER: [&str; 2] = ["AUTH=OAUTHBEARER", "AUTH=XOAUTH2"];
+
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 24] = [
+const TABLE: [(&str, When, Option<&str>); 26] = [
     ("IMAP4rev1", When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
     ("LOGINDISABLED", When::LoginRefused, None),
     (SCRAM, When::LoginAwaited, None),
     ("AUTH=PLAIN", When::LoginAwaited, None),
     ("AUTH=LOGIN", When::LoginAwaited, None),
+    (BEARER[0], When::LoginAwaited, None),
+    (BEARER[1], When::LoginAwaited, None),
     ("SASL-IR", When::LoginAwaited, None),
     ("LITERAL+", When::Always, None),
     ("ID", When::Always, None),
@@ -83,27 +88,33 @@ const TABLE: [(&str, When, Option<&str>); 24] = [
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Capabilities {
     off: BTreeSet<String>,
-    scram: Scram,
+    scram: Possible,
+    bearer: Possible,
 }
 
-/// Whether SCRAM is offered.
+/// Whether a way to log in works at this installation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Scram {
-    Offered,
+enum Possible {
+    Yes,
     #[default]
-    Absent,
+    No,
 }
 
 impl Capabilities {
     /// All but `disabled`, in any case; see `is_known`.
     pub fn without(disabled: &[String]) -> Capabilities {
         let off = disabled.iter().map(|name| name.to_ascii_uppercase()).collect();
-        Capabilities { off, scram: Scram::Absent }
+        Capabilities { off, ..Capabilities::default() }
     }
 
     /// With SCRAM: every user's password is stored so that it works. RFC 7677
     pub fn with_scram(self) -> Capabilities {
-        Capabilities { scram: Scram::Offered, ..self }
+        Capabilities { scram: Possible::Yes, ..self }
+    }
+
+    /// With OAUTHBEARER and XOAUTH2: there is somebody who verifies tokens. RFC 7628
+    pub fn with_bearer(self) -> Capabilities {
+        Capabilities { bearer: Possible::Yes, ..self }
     }
 
     /// Whether `name` is a capability that can be switched off.
@@ -114,7 +125,9 @@ impl Capabilities {
 
     /// Whether `name` is on, and so is what it is a part of.
     pub fn has(&self, name: &str) -> bool {
-        if name == SCRAM && self.scram == Scram::Absent {
+        let is_impossible = (name == SCRAM && self.scram == Possible::No)
+            || (BEARER.contains(&name) && self.bearer == Possible::No);
+        if is_impossible {
             return false;
         }
         let whole = TABLE.iter().find(|row| row.0 == name).and_then(|row| row.2);
@@ -160,6 +173,20 @@ mod tests {
             assert!(!absent.has(SCRAM));
         }
         assert!(Capabilities::is_known(SCRAM));
+    }
+
+    #[test]
+    fn tokens_are_advertised_last_where_they_can_be_verified_and_are_not_switched_off() {
+        let stage = Stage::BeforeLogin { tls: StartTls::Absent, login: Passwords::Taken };
+        let line = Capabilities::without(&[]).with_bearer().line(stage);
+        let offered = "IMAP4rev1 AUTH=PLAIN AUTH=LOGIN AUTH=OAUTHBEARER AUTH=XOAUTH2 SASL-IR ";
+        assert!(line.starts_with(offered), "{line}");
+        let off = Capabilities::without(&["auth=xoauth2".into()]).with_bearer();
+        assert!(off.has("AUTH=OAUTHBEARER") && !off.has("AUTH=XOAUTH2"));
+        assert!(!Capabilities::default().has("AUTH=OAUTHBEARER"));
+        let in_clear = Stage::BeforeLogin { tls: StartTls::Offered, login: Passwords::Refused };
+        assert!(!Capabilities::without(&[]).with_bearer().line(in_clear).contains("AUTH="));
+        assert!(Capabilities::is_known("AUTH=OAUTHBEARER") && Capabilities::is_known(BEARER[1]));
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub enum Body {
     SevenBit,
     /// 8BITMIME: any octets in lines. RFC 6152 §3
     EightBitMime,
+    /// BINARYMIME: any octets. At submission only, where it becomes lines before it is kept.
+    /// RFC 3030 §3
+    BinaryMime,
 }
 
 /// How much of the message a delivery report returns. RFC 3461 §4.3

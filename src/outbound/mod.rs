@@ -6,6 +6,7 @@
 //! that are, `schedule` what came of it, `report` what the sender is told.
 
 pub mod agenda;
+pub mod dane;
 pub mod dkim;
 pub mod mta_sts;
 pub mod next_hop;
@@ -16,6 +17,9 @@ pub mod schedule;
 pub mod verified;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use dane::Dane;
 
 /// A server to talk to.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -28,6 +32,8 @@ pub struct Hop {
     pub security: Security,
     /// Whether we log in there as the smarthost's client.
     pub login: Login,
+    /// What its certificate must be instead of valid: only beside `Security::Verified`.
+    pub dane: Option<Arc<Dane>>,
 }
 
 /// What TLS is worth on the way to a hop.
@@ -35,6 +41,8 @@ pub struct Hop {
 pub enum Security {
     /// STARTTLS when offered, any certificate; in plain text otherwise. RFC 7435
     Opportunistic,
+    /// STARTTLS with any certificate, or no delivery.
+    Encrypted,
     /// STARTTLS with a certificate that is valid for the hop's name, or no delivery.
     Verified,
     /// TLS from the first byte, with a valid certificate: `smtps://`.

@@ -1,8 +1,12 @@
 //! From what DNS says of a destination to the servers that are tried, in their order. Asks DNS
 //! nothing itself. RFC 5321 §5.1
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use super::dane::{Dane, Published};
+use super::mta_sts::Applied;
 use super::routes::Route;
 use super::{Hop, Login, Security};
 use crate::smtp::client::Fate;
@@ -90,10 +94,64 @@ pub struct Domain<'a> {
     pub port: u16,
     /// What TLS is worth on the way to them.
     pub security: Security,
+    /// What the domain itself says about that.
+    pub policy: &'a Applied,
+    /// What its servers say in DNS, proven by DNSSEC; by their names.
+    pub published: &'a HashMap<String, Published>,
 }
 
-/// The servers that may be tried, in order: those before ourselves, with their addresses. An error
-/// says what it means for the domain's recipients that there is none. RFC 5321 §5.1
+impl Domain<'_> {
+    /// Whether mail may go to a server. What it says itself is proven, and so counts more than the
+    /// domain's policy. RFC 8461 §2
+    fn allows(&self, host: &str) -> bool {
+        match self.published.get(host) {
+            Some(Published::Usable(..)) => true,
+            Some(Published::Unusable | Published::Unknown(_)) | None => self.policy.allows(host),
+        }
+    }
+
+    /// Whether a server is of use: it has addresses, and what it says of itself is not hidden.
+    pub fn may_use(&self, host: &str, addresses: &Answer<IpAddr>) -> bool {
+        let is_hidden = matches!(self.published.get(host), Some(Published::Unknown(_)));
+        matches!(addresses, Answer::Found(_)) && self.allows(host) && !is_hidden
+    }
+
+    /// Why a server cannot be used at the moment.
+    fn trouble(&self, host: &str, addresses: &Answer<IpAddr>) -> Option<String> {
+        match (addresses, self.published.get(host)) {
+            (Answer::Unknown(why), _) => Some(format!("{host} cannot be looked up: {why}")),
+            (_, Some(Published::Unknown(why))) => {
+                Some(format!("the TLSA records of {host} cannot be looked up: {why}"))
+            }
+            _ => None,
+        }
+    }
+
+    /// The domain and its servers may ask for more than we would, never for less.
+    fn hop(&self, name: String, addresses: Vec<SocketAddr>) -> Hop {
+        let security = match (self.policy, self.security) {
+            (Applied::Enforce(_), Security::Opportunistic) => Security::Verified,
+            (_, security) => security,
+        };
+        let hop = Hop { name, addresses, security, login: Login::None, dane: None };
+        match (self.published.get(&hop.name), security) {
+            (_, Security::Off) => hop,
+            (Some(Published::Usable(name, records)), _) => {
+                let dane = Dane { records: records.clone(), domain: self.name.to_owned() };
+                let (name, dane) = (name.clone(), Some(Arc::new(dane)));
+                Hop { name, security: Security::Verified, dane, ..hop }
+            }
+            (Some(Published::Unusable), Security::Opportunistic) => {
+                Hop { security: Security::Encrypted, ..hop }
+            }
+            _ => hop,
+        }
+    }
+}
+
+/// The servers that may be tried, in order: those before ourselves that the domain's policy allows,
+/// with their addresses. An error says what it means for the domain's recipients that there is
+/// none. RFC 5321 §5.1, RFC 8461 §5
 pub fn hops(
     domain: &Domain<'_>,
     exchangers: Vec<(Exchanger, Answer<IpAddr>)>,
@@ -113,24 +171,32 @@ pub fn hops(
         let why = format!("mail for {} loops back to this server", domain.name);
         return Err(failed("5.4.6", why));
     }
-    let unknown = rest.iter().find_map(|(exchanger, answer)| match answer {
-        Answer::Unknown(why) => Some(format!("{} cannot be looked up: {why}", exchanger.host)),
-        _ => None,
-    });
-    let hop = |(exchanger, answer): (Exchanger, Answer<IpAddr>)| Hop {
-        addresses: socket_addresses(&answer, domain.port),
-        name: exchanger.host,
-        security: domain.security,
-        login: Login::None,
+    let (rest, barred): (Vec<_>, Vec<_>) =
+        rest.into_iter().partition(|(exchanger, _)| domain.allows(&exchanger.host));
+    let barred: Vec<String> = barred.into_iter().map(|(exchanger, _)| exchanger.host).collect();
+    let unknown =
+        rest.iter().find_map(|(exchanger, answer)| domain.trouble(&exchanger.host, answer));
+    let hop = |(exchanger, answer): (Exchanger, Answer<IpAddr>)| {
+        let is_of_use = domain.may_use(&exchanger.host, &answer);
+        is_of_use.then(|| domain.hop(exchanger.host, socket_addresses(&answer, domain.port)))
     };
-    let hops: Vec<Hop> = rest.into_iter().map(hop).filter(|h| !h.addresses.is_empty()).collect();
+    let hops: Vec<Hop> = rest.into_iter().filter_map(hop).collect();
     match (hops.is_empty(), unknown) {
         (false, _) => Ok(hops),
         (true, Some(why)) => Err(deferred(why)),
+        (true, None) if !barred.is_empty() => Err(all_barred(domain.name, &barred)),
         (true, None) => {
             Err(failed("5.4.4", format!("no server of {} has an address", domain.name)))
         }
     }
+}
+
+/// Temporary: whoever can forge the MX records of a domain must not be able to have its mail
+/// returned. RFC 8461 §5, RFC 3463 §3.8 `X.7.0`
+fn all_barred(domain: &str, barred: &[String]) -> Fate {
+    let barred = barred.join(", ");
+    let why = format!("the MTA-STS policy of {domain} does not allow its servers: {barred}");
+    Fate::Deferred(Route::told("4.7.0", why))
 }
 
 fn socket_addresses(answer: &Answer<IpAddr>, port: u16) -> Vec<SocketAddr> {
@@ -152,7 +218,7 @@ pub fn named_hop(
         return Err(Fate::Deferred(Route::told("4.4.6", why)));
     }
     if !addresses.is_empty() {
-        return Ok(Hop { name: host.into(), addresses, security, login });
+        return Ok(Hop { name: host.into(), addresses, security, login, dane: None });
     }
     Err(deferred(match answer {
         Answer::Unknown(why) => format!("{host} cannot be looked up: {why}"),

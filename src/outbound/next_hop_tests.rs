@@ -1,6 +1,8 @@
 //! From records to servers.
 
 use super::*;
+use crate::outbound::dane::Record;
+use crate::outbound::mta_sts::Policy;
 
 struct Us;
 
@@ -23,8 +25,31 @@ fn found(last: u8) -> Answer<IpAddr> {
 }
 
 fn names(exchangers: Vec<(Exchanger, Answer<IpAddr>)>) -> Result<Vec<String>, Fate> {
-    let domain = Domain { name: "d.example", port: 25, security: Security::Opportunistic };
-    Ok(hops(&domain, exchangers, &Us)?.into_iter().map(|hop| hop.name).collect())
+    let found = under(&Applied::None, Security::Opportunistic, exchangers)?;
+    Ok(found.into_iter().map(|hop| hop.name).collect())
+}
+
+fn under(
+    policy: &Applied,
+    security: Security,
+    exchangers: Vec<(Exchanger, Answer<IpAddr>)>,
+) -> Result<Vec<Hop>, Fate> {
+    publishing(&HashMap::new(), (policy, security), exchangers)
+}
+
+fn publishing(
+    published: &HashMap<String, Published>,
+    (policy, security): (&Applied, Security),
+    exchangers: Vec<(Exchanger, Answer<IpAddr>)>,
+) -> Result<Vec<Hop>, Fate> {
+    let domain = Domain { name: "d.example", port: 25, security, policy, published };
+    hops(&domain, exchangers, &Us)
+}
+
+/// Allows `*.good.example`.
+fn enforced() -> Applied {
+    let text = b"version: STSv1\nmode: enforce\nmx: *.good.example\nmax_age: 86400\n";
+    Applied::Enforce(Policy::parse(text).expect("a policy").into())
 }
 
 /// Status and whether it is for good.
@@ -120,4 +145,115 @@ fn a_named_server_that_does_not_exist_gives_nothing_up() {
         let hop = named_hop(("relay.example", 25), answer, (Security::Off, Login::None), &Us);
         assert_eq!(fate(hop), ("4.4.3".into(), false));
     }
+}
+
+#[test]
+fn a_policy_allows_some_servers_and_wants_certificates() {
+    let two = || {
+        vec![(exchanger(5, "a.bad.example"), found(1)), (exchanger(6, "b.good.example"), found(2))]
+    };
+    for (security, expected) in
+        [(Security::Opportunistic, Security::Verified), (Security::Verified, Security::Verified)]
+    {
+        let hops = under(&enforced(), security, two()).expect("one is left");
+        let hops: Vec<_> = hops.iter().map(|hop| (hop.name.as_str(), hop.security)).collect();
+        assert_eq!(hops, [("b.good.example", expected)]);
+    }
+    for policy in [Applied::Testing, Applied::None] {
+        let hops = under(&policy, Security::Opportunistic, two()).expect("both");
+        assert!(hops.len() == 2 && hops[0].security == Security::Opportunistic, "{hops:?}");
+    }
+}
+
+#[test]
+fn mail_waits_while_a_policy_allows_no_server() {
+    let fate_of = |exchangers| fate(under(&enforced(), Security::Opportunistic, exchangers));
+    let waits = ("4.7.0".to_owned(), false);
+    assert_eq!(fate_of(vec![(exchanger(5, "a.bad.example"), found(1))]), waits);
+    let the_other_has_gone = vec![
+        (exchanger(5, "a.bad.example"), found(1)),
+        (exchanger(6, "b.good.example"), Answer::NoDomain),
+    ];
+    assert_eq!(fate_of(the_other_has_gone), waits);
+    let implicit = vec![(exchanger(0, "d.example"), Answer::NoDomain)];
+    assert_eq!(fate_of(implicit), waits);
+    let gone = vec![(exchanger(5, "b.good.example"), Answer::NoDomain)];
+    assert_eq!(fate_of(gone), ("5.4.4".into(), true));
+    let unknown = vec![
+        (exchanger(5, "a.bad.example"), found(1)),
+        (exchanger(6, "b.good.example"), Answer::Unknown("timeout".into())),
+    ];
+    assert_eq!(fate_of(unknown), ("4.4.3".into(), false));
+}
+
+#[test]
+fn ourselves_cut_the_list_whether_a_policy_allows_us_or_not() {
+    let us = vec![
+        (exchanger(5, "us.example"), Answer::Nothing),
+        (exchanger(6, "b.good.example"), found(1)),
+    ];
+    assert_eq!(fate(under(&enforced(), Security::Opportunistic, us)), ("5.4.6".into(), true));
+}
+
+/// `a.bad.example` with these records; beside it `b.good.example` without any.
+fn with_records(found: Published, policy: &Applied, security: Security) -> Result<Vec<Hop>, Fate> {
+    let two = vec![
+        (exchanger(5, "a.bad.example"), self::found(1)),
+        (exchanger(6, "b.good.example"), self::found(2)),
+    ];
+    let published = HashMap::from([("a.bad.example".to_owned(), found)]);
+    publishing(&published, (policy, security), two)
+}
+
+fn usable() -> Published {
+    let record = Record { usage: 3, selector: 1, matching: 1, data: vec![7; 32] };
+    Published::of("a.bad.example", &[record])
+}
+
+#[test]
+fn servers_with_tlsa_records_must_match_them_and_others_need_not() {
+    for (policy, security, other) in [
+        (Applied::None, Security::Opportunistic, Security::Opportunistic),
+        (Applied::None, Security::Verified, Security::Verified),
+        (enforced(), Security::Opportunistic, Security::Verified),
+    ] {
+        let hops = with_records(usable(), &policy, security).expect("both");
+        let dane = hops[0].dane.clone().expect("records");
+        assert_eq!((hops[0].security, dane.records.len()), (Security::Verified, 1));
+        assert_eq!(dane.domain, "d.example");
+        assert_eq!((hops[1].security, &hops[1].dane), (other, &None));
+    }
+    let off = with_records(usable(), &Applied::None, Security::Off).expect("both");
+    assert!(off.iter().all(|hop| hop.security == Security::Off && hop.dane.is_none()));
+}
+
+#[test]
+fn unusable_tlsa_records_ask_for_tls_and_allow_nothing() {
+    let unusable = |policy, security| with_records(Published::Unusable, policy, security);
+    let hops = unusable(&Applied::None, Security::Opportunistic).expect("both");
+    assert_eq!((hops[0].security, &hops[0].dane), (Security::Encrypted, &None));
+    let hops = unusable(&Applied::None, Security::Verified).expect("both");
+    assert_eq!(hops[0].security, Security::Verified);
+    let hops = unusable(&enforced(), Security::Opportunistic).expect("one");
+    assert_eq!(hops.len(), 1);
+}
+
+#[test]
+fn a_server_whose_tlsa_records_are_hidden_is_passed_over() {
+    let unknown = Published::Unknown("SERVFAIL".into());
+    let opportunistic = Security::Opportunistic;
+    let hops = with_records(unknown.clone(), &Applied::None, opportunistic).expect("the other");
+    assert_eq!(hops.iter().map(|hop| hop.name.as_str()).collect::<Vec<_>>(), ["b.good.example"]);
+    let published = HashMap::from([("a.example".to_owned(), unknown)]);
+    let one = vec![(exchanger(5, "a.example"), found(1))];
+    let alone = publishing(&published, (&Applied::None, opportunistic), one);
+    assert_eq!(fate(alone), ("4.4.3".into(), false));
+}
+
+#[test]
+fn the_hop_has_the_name_that_its_records_stand_below() {
+    let Published::Usable(_, records) = usable() else { panic!("usable") };
+    let found = Published::Usable("real.example".into(), records);
+    let hops = with_records(found, &Applied::None, Security::Opportunistic).expect("both");
+    assert_eq!(hops[0].name, "real.example");
 }

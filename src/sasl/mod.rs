@@ -3,6 +3,7 @@
 //! a question to it; in the end there is a user or a failure. Knows no directory, no protocol and
 //! no socket. RFC 4422
 
+pub mod bearer;
 pub mod scram;
 
 use std::fmt;
@@ -11,13 +12,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::mail::id::Login;
+use bearer::{BearerToken, Form};
 use scram::{Challenged, ClientFirst, Keys, Proof};
 
 /// Longest login in bytes. RFC 4616 §2
 pub const LOGIN_BYTES_MAX: usize = 255;
 /// Longest password in bytes.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
-/// Longest response in bytes, decoded: PLAIN's three parts and two NULs.
+/// Longest response in bytes, decoded: PLAIN's three parts and two NULs. `bearer` has its own.
 pub const RESPONSE_BYTES_MAX: usize = 2 * LOGIN_BYTES_MAX + PASSWORD_BYTES_MAX + 2;
 /// Longest line of a response in bytes, without its CRLF.
 pub const LINE_BYTES_MAX: usize = RESPONSE_BYTES_MAX.div_ceil(3) * 4;
@@ -36,11 +38,21 @@ pub enum Mechanism {
     /// Login, then password: not standard, but Outlook knows nothing else.
     /// draft-murchison-sasl-login
     Login,
+    /// A token of an identity provider. RFC 7628
+    OAuthBearer,
+    /// The same in Google's older form, which some programs know alone.
+    XOAuth2,
 }
 
 impl Mechanism {
     /// All, in the order in which they are offered.
-    pub const ALL: [Mechanism; 3] = [Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login];
+    pub const ALL: [Mechanism; 5] = [
+        Mechanism::ScramSha256,
+        Mechanism::Plain,
+        Mechanism::Login,
+        Mechanism::OAuthBearer,
+        Mechanism::XOAuth2,
+    ];
 
     /// The name that is advertised.
     pub fn name(self) -> &'static str {
@@ -48,7 +60,19 @@ impl Mechanism {
             Mechanism::ScramSha256 => "SCRAM-SHA-256",
             Mechanism::Plain => "PLAIN",
             Mechanism::Login => "LOGIN",
+            Mechanism::OAuthBearer => "OAUTHBEARER",
+            Mechanism::XOAuth2 => "XOAUTH2",
         }
+    }
+
+    /// Whether it takes tokens.
+    pub fn is_bearer(self) -> bool {
+        matches!(self, Mechanism::OAuthBearer | Mechanism::XOAuth2)
+    }
+
+    /// Longest line of a response in bytes, without its CRLF.
+    pub fn line_bytes_max(self) -> usize {
+        if self.is_bearer() { bearer::LINE_BYTES_MAX } else { LINE_BYTES_MAX }
     }
 
     /// The mechanism with this name, in any case.
@@ -96,6 +120,13 @@ pub enum Question {
         /// What came of it.
         proof: Proof,
     },
+    /// Whether the token is good, and whose it is.
+    Token {
+        /// Whom they want to act as: nobody but the token's user. RFC 7628 §3.1
+        authzid: Option<String>,
+        /// What they hold.
+        token: BearerToken,
+    },
 }
 
 /// A question holds secrets, so only its kind is shown.
@@ -105,6 +136,7 @@ impl fmt::Debug for Question {
             Question::Password { .. } => "Password(…)",
             Question::Keys { .. } => "Keys(…)",
             Question::Proof { .. } => "Proof(…)",
+            Question::Token { .. } => "Token(…)",
         })
     }
 }
@@ -118,7 +150,9 @@ pub enum Answer {
     Keys(Box<Keys>),
     /// Unknown user or wrong password: not told apart.
     Wrong,
-    /// There were too many attempts.
+    /// The token is good, but the user is another.
+    NotAuthorized,
+    /// There were too many attempts, or nobody can tell now.
     TryLater,
 }
 
@@ -129,6 +163,7 @@ impl fmt::Debug for Answer {
             Answer::Accepted(_) => "Accepted(…)",
             Answer::Keys(_) => "Keys(…)",
             Answer::Wrong => "Wrong",
+            Answer::NotAuthorized => "NotAuthorized",
             Answer::TryLater => "TryLater",
         })
     }
@@ -145,7 +180,9 @@ pub enum Failure {
     NotAuthorized,
     /// Unknown user or wrong password: not told apart.
     Wrong,
-    /// There were too many attempts.
+    /// The token does not count here; why, is not told.
+    BadToken,
+    /// There were too many attempts, or nobody can tell now.
     TryLater,
 }
 
@@ -175,6 +212,11 @@ enum State {
     ScramProof(String),
     /// The server's final message is to be answered with nothing.
     ScramEnd(Login),
+    Bearer(Form),
+    /// The driver is asked whether the token is good.
+    BearerAsked(Form),
+    /// The error is to be acknowledged, with whatever. RFC 7628 §3.2.3
+    BearerEnd(Failure),
     Over,
 }
 
@@ -186,6 +228,8 @@ impl Exchange {
             Mechanism::ScramSha256 => (State::ScramFirst, &b""[..]),
             Mechanism::Plain => (State::Plain, &b""[..]),
             Mechanism::Login => (State::LoginName, USERNAME),
+            Mechanism::OAuthBearer => (State::Bearer(Form::OAuthBearer), &b""[..]),
+            Mechanism::XOAuth2 => (State::Bearer(Form::XOAuth2), &b""[..]),
         };
         let mut exchange = Exchange(state);
         let step = match initial {
@@ -206,7 +250,7 @@ impl Exchange {
     /// Takes the answer to a question.
     pub fn answer(&mut self, answer: Answer) -> Step {
         match (std::mem::replace(&mut self.0, State::Over), answer) {
-            (State::Asked, Answer::Accepted(user)) => Step::Done(user),
+            (State::Asked | State::BearerAsked(_), Answer::Accepted(user)) => Step::Done(user),
             (State::ScramKeys(first), Answer::Keys(keys)) => {
                 let (challenged, server_first) = first.challenge(*keys);
                 self.0 = State::ScramFinal(Box::new(challenged));
@@ -216,8 +260,21 @@ impl Exchange {
                 self.0 = State::ScramEnd(user);
                 challenge_of(server_final.as_bytes())
             }
+            // deliberately no error before the end: it would make the client throw its token away
             (_, Answer::TryLater) => Step::Failed(Failure::TryLater),
+            (State::BearerAsked(form), Answer::NotAuthorized) => {
+                self.bad_token(form, Failure::NotAuthorized)
+            }
+            (State::BearerAsked(form), _) => self.bad_token(form, Failure::BadToken),
             _ => Step::Failed(Failure::Wrong),
+        }
+    }
+
+    /// Longest line that the client may send next, in bytes, without its CRLF.
+    pub fn line_bytes_max(&self) -> usize {
+        match self.0 {
+            State::Bearer(_) => bearer::LINE_BYTES_MAX,
+            _ => LINE_BYTES_MAX,
         }
     }
 
@@ -226,7 +283,7 @@ impl Exchange {
         if line == b"*" {
             return self.over(Failure::Cancelled);
         }
-        if line.len() > LINE_BYTES_MAX {
+        if line.len() > self.line_bytes_max() {
             return self.over(Failure::Malformed);
         }
         match STANDARD.decode(line) {
@@ -261,11 +318,21 @@ impl Exchange {
                 }
                 Err(failure) => Step::Failed(failure),
             },
+            State::Bearer(form) => match form.read(response) {
+                Ok(Some(question)) => {
+                    self.0 = State::BearerAsked(form);
+                    Step::Ask(question)
+                }
+                Ok(None) => self.bad_token(form, Failure::BadToken),
+                Err(failure) => Step::Failed(failure),
+            },
+            State::BearerEnd(failure) => Step::Failed(failure),
             State::ScramEnd(user) if response.is_empty() => Step::Done(user),
             State::Asked
             | State::ScramKeys(_)
             | State::ScramProof(_)
             | State::ScramEnd(_)
+            | State::BearerAsked(_)
             | State::Over => Step::Failed(Failure::Malformed),
         }
     }
@@ -278,6 +345,12 @@ impl Exchange {
             }
             Err(failure) => Step::Failed(failure),
         }
+    }
+
+    /// No answer but an error that the client acknowledges. RFC 7628 §3.2.3
+    fn bad_token(&mut self, form: Form, failure: Failure) -> Step {
+        self.0 = State::BearerEnd(failure);
+        challenge_of(form.error())
     }
 
     fn over(&mut self, failure: Failure) -> Step {
@@ -317,213 +390,4 @@ fn question(login: String, password: &[u8]) -> Result<Question, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// The outcome as text: `+ challenge`, `login/password`, or the failure.
-    fn told(step: Step) -> String {
-        match step {
-            Step::Challenge(text) => format!("+ {}", String::from_utf8_lossy(&text)),
-            Step::Ask(Question::Password { login, password }) => {
-                format!("{login}/{}", String::from_utf8_lossy(&password.0))
-            }
-            Step::Ask(Question::Keys { login }) => format!("{login}?"),
-            Step::Ask(Question::Proof { login, proof: Proof::Right(_) }) => format!("{login}="),
-            Step::Ask(Question::Proof { login, proof: Proof::Wrong }) => format!("{login}≠"),
-            Step::Done(user) => format!("{user}!"),
-            Step::Failed(why) => format!("{why:?}"),
-        }
-    }
-
-    fn encoded(text: &[u8]) -> Vec<u8> {
-        STANDARD.encode(text).into_bytes()
-    }
-
-    fn plain(response: &[u8]) -> String {
-        told(Exchange::new(Mechanism::Plain, Some(&encoded(response))).1)
-    }
-
-    #[test]
-    fn plain_takes_login_and_password_in_the_initial_response() {
-        // the example of RFC 4616 §4
-        assert_eq!(plain(b"\0tim\0tanstaaftanstaaf"), "tim/tanstaaftanstaaf");
-        assert_eq!(plain("\0größe\0ß".as_bytes()), "größe/ß");
-    }
-
-    #[test]
-    fn plain_asks_with_an_empty_challenge() {
-        let (mut exchange, step) = Exchange::new(Mechanism::Plain, None);
-        assert_eq!(told(step), "+ ");
-        assert_eq!(told(exchange.step(&encoded(b"\0tim\0secret"))), "tim/secret");
-        assert_eq!(told(exchange.step(&encoded(b"\0tim\0secret"))), "Malformed", "it is over");
-    }
-
-    #[test]
-    fn plain_lets_nobody_act_as_somebody_else() {
-        assert_eq!(plain(b"tim\0tim\0secret"), "tim/secret");
-        assert_eq!(plain(b"ursel\0kurt\0xipj3plmq"), "NotAuthorized");
-        assert_eq!(plain(b"Tim\0tim\0secret"), "NotAuthorized", "compared exactly");
-    }
-
-    #[test]
-    fn plain_refuses_what_is_not_three_parts_of_utf_8() {
-        let bad: [&[u8]; 8] =
-            [b"", b"\0", b"\0tim", b"\0\0secret", b"\0tim\0", b"\0tim\0a\0b", b"\0\xff\0a", b"tim"];
-        for response in bad {
-            assert_eq!(plain(response), "Malformed", "{response:?}");
-        }
-    }
-
-    #[test]
-    fn login_asks_for_the_name_and_then_for_the_password() {
-        let (mut exchange, step) = Exchange::new(Mechanism::Login, None);
-        assert_eq!(told(step), "+ VXNlcm5hbWU6");
-        assert_eq!(told(exchange.step(b"dGlt")), "+ UGFzc3dvcmQ6");
-        assert_eq!(told(exchange.step(b"c2VjcmV0")), "tim/secret");
-    }
-
-    #[test]
-    fn login_takes_the_name_as_an_initial_response() {
-        let (mut exchange, step) = Exchange::new(Mechanism::Login, Some(b"dGlt"));
-        assert_eq!(told(step), "+ UGFzc3dvcmQ6");
-        assert_eq!(told(exchange.step(b"c2VjcmV0")), "tim/secret");
-    }
-
-    const SCRAM_FIRST: &[u8] = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
-    const SCRAM_FINAL: &[u8] = b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
-                                 p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
-
-    /// An exchange that waits for the final message.
-    fn challenged() -> Exchange {
-        let initial = encoded(SCRAM_FIRST);
-        let (mut exchange, step) = Exchange::new(Mechanism::ScramSha256, Some(&initial));
-        assert_eq!(told(step), "user?");
-        let challenge = told(exchange.answer(Answer::Keys(Box::new(scram::tests::pencil()))));
-        assert!(challenge.starts_with("+ cj1yT3By"), "{challenge}");
-        exchange
-    }
-
-    #[test]
-    fn scram_asks_for_keys_and_for_the_proof_and_ends_with_an_empty_response() {
-        let (mut exchange, step) = Exchange::new(Mechanism::ScramSha256, None);
-        assert_eq!(told(step), "+ ");
-        assert_eq!(told(exchange.step(&encoded(SCRAM_FIRST))), "user?");
-        let mut exchange = challenged();
-        assert_eq!(told(exchange.step(&encoded(SCRAM_FINAL))), "user=");
-        let last = told(exchange.answer(Answer::Accepted(Login::new("user"))));
-        let verifier = encoded(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
-        assert_eq!(last, format!("+ {}", String::from_utf8_lossy(&verifier)));
-        assert_eq!(told(exchange.step(b"")), "user!");
-        assert_eq!(told(exchange.step(b"")), "Malformed", "it is over");
-    }
-
-    #[test]
-    fn scram_does_not_end_well_by_another_way() {
-        let user = || Answer::Accepted(Login::new("user"));
-        let initial = encoded(SCRAM_FIRST);
-        let (mut exchange, _) = Exchange::new(Mechanism::ScramSha256, Some(&initial));
-        assert_eq!(told(exchange.answer(user())), "Wrong", "no proof was given");
-        let mut exchange = challenged();
-        assert_eq!(told(exchange.answer(user())), "Wrong", "nothing was asked");
-        let mut exchange = challenged();
-        let wrong = String::from_utf8_lossy(SCRAM_FINAL).replace("p=dH", "p=dG");
-        assert_eq!(told(exchange.step(&encoded(wrong.as_bytes()))), "user≠");
-        assert_eq!(told(exchange.answer(Answer::Wrong)), "Wrong");
-        let mut exchange = challenged();
-        assert_eq!(told(exchange.step(&encoded(SCRAM_FINAL))), "user=");
-        assert!(told(exchange.answer(user())).starts_with("+ "));
-        assert_eq!(told(exchange.step(b"*")), "Cancelled");
-        let mut exchange = challenged();
-        assert_eq!(told(exchange.step(&encoded(SCRAM_FINAL))), "user=");
-        assert!(told(exchange.answer(user())).starts_with("+ "));
-        assert_eq!(told(exchange.step(b"eA==")), "Malformed", "not empty");
-    }
-
-    #[test]
-    fn the_drivers_answer_ends_an_exchange() {
-        for (answer, outcome) in [
-            (Answer::Accepted(Login::new("tim")), "tim!"),
-            (Answer::Wrong, "Wrong"),
-            (Answer::TryLater, "TryLater"),
-        ] {
-            let (mut exchange, _) = Exchange::new(Mechanism::Plain, Some(b"AHRpbQBzZWNyZXQ="));
-            assert_eq!(told(exchange.answer(answer.clone())), outcome);
-            assert_ne!(told(exchange.answer(Answer::Accepted(Login::new("tim")))), "tim!");
-            let password = Password(b"secret".to_vec());
-            let (mut exchange, _) = Exchange::of_password("tim".into(), password);
-            assert_eq!(told(exchange.answer(answer)), outcome);
-        }
-    }
-
-    #[test]
-    fn what_was_not_asked_cannot_be_answered() {
-        let (mut exchange, _) = Exchange::new(Mechanism::Plain, None);
-        assert_eq!(told(exchange.answer(Answer::Accepted(Login::new("tim")))), "Wrong");
-        let (mut exchange, _) = Exchange::new(Mechanism::Plain, Some(b"AHRpbQBzZWNyZXQ="));
-        assert_eq!(told(exchange.step(b"AHRpbQBzZWNyZXQ=")), "Malformed", "not twice");
-    }
-
-    #[test]
-    fn a_star_cancels_an_exchange_that_has_begun() {
-        for mechanism in Mechanism::ALL {
-            let (mut exchange, _) = Exchange::new(mechanism, None);
-            assert_eq!(told(exchange.step(b"*")), "Cancelled");
-            assert_eq!(told(exchange.step(b"dGlt")), "Malformed", "it is over");
-            assert_eq!(told(Exchange::new(mechanism, Some(b"*")).1), "Malformed");
-        }
-    }
-
-    #[test]
-    fn an_equals_sign_is_an_empty_initial_response_and_nothing_later() {
-        assert_eq!(told(Exchange::new(Mechanism::Plain, Some(b"=")).1), "Malformed");
-        let (mut exchange, _) = Exchange::new(Mechanism::Login, None);
-        assert_eq!(told(exchange.step(b"=")), "Malformed");
-    }
-
-    #[test]
-    fn what_is_not_base64_is_malformed() {
-        for line in [&b"AHRpbQBzZWNyZXQ"[..], b"AHRp bQ==", b"%%%", b"AHRpbQ==\r", b"====", b"\xff"]
-        {
-            assert_eq!(told(Exchange::new(Mechanism::Plain, Some(line)).1), "Malformed");
-        }
-    }
-
-    #[test]
-    fn login_and_password_have_their_longest() {
-        let response = |login, password| {
-            [b"\0", "a".repeat(login).as_bytes(), b"\0", "b".repeat(password).as_bytes()].concat()
-        };
-        assert!(plain(&response(LOGIN_BYTES_MAX, PASSWORD_BYTES_MAX)).starts_with("aaa"));
-        assert_eq!(plain(&response(LOGIN_BYTES_MAX + 1, 1)), "Malformed");
-        assert_eq!(plain(&response(1, PASSWORD_BYTES_MAX + 1)), "Malformed");
-        let longest = "a".repeat(LOGIN_BYTES_MAX);
-        let whole = [longest.as_bytes(), &response(LOGIN_BYTES_MAX, PASSWORD_BYTES_MAX)].concat();
-        assert_eq!(encoded(&whole).len(), LINE_BYTES_MAX);
-        assert!(plain(&whole).starts_with("aaa"));
-    }
-
-    #[test]
-    fn mechanisms_are_named_in_any_case() {
-        assert_eq!(Mechanism::parse("plain"), Some(Mechanism::Plain));
-        assert_eq!(Mechanism::parse("Login"), Some(Mechanism::Login));
-        assert_eq!(Mechanism::parse("scram-sha-256"), Some(Mechanism::ScramSha256));
-        assert_eq!(Mechanism::parse("SCRAM-SHA-256-PLUS"), None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_lines_make_an_exchange_panic(
-            mechanism in prop::sample::select(&Mechanism::ALL[..]),
-            initial in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
-            lines in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..4),
-        ) {
-            let (mut exchange, _) = Exchange::new(mechanism, initial.as_deref());
-            for line in lines {
-                let _ = exchange.step(&line);
-                let _ = exchange.step(&encoded(&line));
-            }
-        }
-    }
-}
+mod tests;

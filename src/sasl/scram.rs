@@ -134,7 +134,7 @@ impl Challenged {
 }
 
 /// A comma and an equals sign are written `=2C` and `=3D`. RFC 5802 §5.1
-fn name(text: &str) -> Option<String> {
+pub(super) fn name(text: &str) -> Option<String> {
     let mut name = String::new();
     let mut parts = text.split('=');
     name.push_str(parts.next()?);

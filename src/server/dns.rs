@@ -1,6 +1,9 @@
-//! Look-ups in DNS: MX, A and AAAA, by the system's resolvers or by those of `[outbound] resolver`.
-//! Decides nothing: what an answer means is `outbound::next_hop`'s.
+//! Look-ups in DNS: MX, A, AAAA and TXT, by the system's resolvers or by those of `[outbound]
+//! resolver`. Decides nothing: what an answer means is `outbound::next_hop`'s.
 
+pub mod proven;
+
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -11,6 +14,7 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 
+use super::mta_sts::{Looked, Names};
 use crate::outbound::next_hop::{Answer, Exchanger};
 
 /// How long one question may take.
@@ -41,13 +45,6 @@ impl Dns {
 
     /// The MX records of a domain.
     pub async fn exchangers(&self, domain: &str) -> Answer<Exchanger> {
-        let exchanger = |data: &RData| match data {
-            RData::MX(mx) => Some(Exchanger {
-                preference: mx.preference,
-                host: mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase(),
-            }),
-            _ => None,
-        };
         self.ask(domain, RecordType::MX, exchanger).await
     }
 
@@ -56,17 +53,19 @@ impl Dns {
         if let Ok(address) = host.parse() {
             return Answer::Found(vec![address]);
         }
-        let v6 = |data: &RData| match data {
-            RData::AAAA(address) => Some(IpAddr::V6(address.0)),
-            _ => None,
-        };
-        let v4 = |data: &RData| match data {
-            RData::A(address) => Some(IpAddr::V4(address.0)),
-            _ => None,
-        };
-        let (v6, v4) =
+        let (six, four) =
             tokio::join!(self.ask(host, RecordType::AAAA, v6), self.ask(host, RecordType::A, v4));
-        both(v6, v4)
+        both(six, four)
+    }
+
+    /// The TXT records of a name, each with its strings put together; what is not UTF-8 in them is
+    /// replaced.
+    pub async fn texts(&self, name: &str) -> Answer<String> {
+        let text = |data: &RData| match data {
+            RData::TXT(text) => Some(String::from_utf8_lossy(&text.txt_data.concat()).into_owned()),
+            _ => None,
+        };
+        self.ask(name, RecordType::TXT, text).await
     }
 
     async fn ask<T>(
@@ -89,6 +88,40 @@ impl Dns {
             Err(error) => failed(&error),
         }
     }
+}
+
+impl Names for Dns {
+    fn texts<'a>(&'a self, name: &'a str) -> Looked<'a, Vec<String>> {
+        Box::pin(async { all(Dns::texts(self, name).await) })
+    }
+
+    fn addresses<'a>(&'a self, host: &'a str) -> Looked<'a, Vec<IpAddr>> {
+        Box::pin(async { all(Dns::addresses(self, host).await) })
+    }
+}
+
+fn all<T>(answer: Answer<T>) -> io::Result<Vec<T>> {
+    match answer {
+        Answer::Found(found) => Ok(found),
+        Answer::Nothing | Answer::NoDomain => Ok(Vec::new()),
+        Answer::Unknown(why) => Err(io::Error::other(why)),
+    }
+}
+
+fn exchanger(data: &RData) -> Option<Exchanger> {
+    let RData::MX(mx) = data else { return None };
+    let host = mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase();
+    Some(Exchanger { preference: mx.preference, host })
+}
+
+fn v6(data: &RData) -> Option<IpAddr> {
+    let RData::AAAA(address) = data else { return None };
+    Some(IpAddr::V6(address.0))
+}
+
+fn v4(data: &RData) -> Option<IpAddr> {
+    let RData::A(address) = data else { return None };
+    Some(IpAddr::V4(address.0))
 }
 
 fn open(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {

@@ -47,6 +47,9 @@ fn context(shared: &Shared) -> Arc<Context> {
     if shared.directory.borrow().all_have_scram_keys() {
         capabilities = capabilities.with_scram();
     }
+    if shared.login.takes_tokens() {
+        capabilities = capabilities.with_bearer();
+    }
     Arc::new(Context {
         store: shared.store.clone(),
         folder_names: Arc::new(config.folder_names.clone()),

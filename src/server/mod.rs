@@ -7,6 +7,7 @@ mod declared;
 pub mod dkim;
 pub mod dns;
 pub mod folders;
+pub mod https;
 pub mod imap;
 mod inherited;
 pub mod listener;

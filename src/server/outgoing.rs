@@ -1,4 +1,5 @@
-//! Everything that sends, put together from the config: DNS, the SMTP client, the queue.
+//! Everything that sends, put together from the config: DNS, MTA-STS policies, the SMTP client, the
+//! queue.
 
 use std::fs;
 use std::io;
@@ -8,10 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Shared;
 use super::dns::Dns;
+use super::dns::proven::Validating;
+use super::mta_sts::{self, Policies};
 use super::queue::transport::{Outside, Us};
 use super::queue::{Handle, Office, Queue, Settings};
 use super::relay::{self, Relay};
@@ -23,6 +26,8 @@ use crate::sys::Clock;
 
 /// Longest password of a smarthost.
 const PASSWORD_BYTES_MAX: usize = 1_000;
+/// How often policies are looked at that may have become too old.
+const POLICIES_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// How long servers may take to hear our farewell when the daemon stops.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -33,6 +38,8 @@ pub(super) struct Sending {
     /// Who talks to other servers.
     relay: Arc<Relay>,
     runner: JoinHandle<()>,
+    /// Keeps policies fresh.
+    refresher: Option<JoinHandle<()>>,
 }
 
 /// Reads the smarthost's password and the authorities, and makes the way out. `smtp` is where we
@@ -47,9 +54,16 @@ pub(super) fn outside(
         authorities: config.outbound.ca.clone(),
         ..relay::Settings::new(&config.hostname)
     };
-    let relay = Relay::new(settings, clock).map_err(Failure::Tls)?;
+    let relay = Relay::new(settings, clock.clone()).map_err(Failure::Tls)?;
+    let dns = Arc::new(Dns::new(&config.outbound.resolver));
+    let policies = config.outbound.mta_sts.then(|| {
+        let settings = mta_sts::Settings::new(&config.data_dir);
+        Arc::new(Policies::open(settings, relay.verified_tls(), (dns.clone(), clock)))
+    });
     Ok(Arc::new(Outside {
-        dns: Dns::new(&config.outbound.resolver),
+        dns,
+        policies,
+        dane: config.outbound.dane.then(|| Validating::new(&config.outbound.resolver)),
         relay: Arc::new(relay),
         store,
         ourselves: Us { hostname: config.hostname.clone(), listening: smtp.to_vec() },
@@ -61,6 +75,10 @@ impl Sending {
     pub(super) fn start(shared: &Shared, outside: Arc<Outside>) -> Sending {
         let config = &shared.config;
         let relay = outside.relay.clone();
+        if outside.dane.is_some() {
+            tokio::spawn(check_resolver(outside.clone()));
+        }
+        let refresher = outside.policies.clone().map(|policies| tokio::spawn(refresh(policies)));
         let (runner, queue) = Queue::new(Office {
             store: shared.store.clone(),
             directory: shared.directory.clone(),
@@ -74,18 +92,40 @@ impl Sending {
                 limits: config.outbound.limits,
             },
         });
-        Sending { queue, relay, runner: tokio::spawn(runner.run()) }
+        Sending { queue, relay, runner: tokio::spawn(runner.run()), refresher }
     }
 
     /// Waits until the queue has ended, which it does by itself once the daemon stops; then takes
     /// leave of servers.
     pub(super) async fn finish(self) {
+        if let Some(refresher) = self.refresher {
+            refresher.abort();
+        }
         if let Err(error) = self.runner.await {
             tracing::error!(%error, "the queue broke off");
         }
         if timeout(FAREWELL_TIMEOUT, self.relay.close()).await.is_err() {
             tracing::debug!("servers left without a farewell");
         }
+    }
+}
+
+/// From now on once a day: what became too old while the daemon was down is not waited for.
+async fn refresh(policies: Arc<Policies>) {
+    let mut days = interval(POLICIES_INTERVAL);
+    days.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        days.tick().await;
+        policies.refresh().await;
+    }
+}
+
+/// One that does not validate proves nothing, so that there would be no DANE, without a word.
+async fn check_resolver(outside: Arc<Outside>) {
+    if let Some(dane) = &outside.dane
+        && !dane.validates().await
+    {
+        tracing::warn!("no DANE: the resolver does not validate DNSSEC, or cannot be asked");
     }
 }
 
@@ -106,7 +146,7 @@ fn credentials(config: &Config) -> Result<Option<Credentials>, Failure> {
 }
 
 /// The first line.
-fn password(path: &Path) -> io::Result<String> {
+pub(super) fn password(path: &Path) -> io::Result<String> {
     let text = fs::read_to_string(path)?;
     let line = text.lines().next().unwrap_or_default();
     match line.len() {

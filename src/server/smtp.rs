@@ -84,7 +84,7 @@ struct Driver {
     at: usize,
     replies: Vec<u8>,
     message: Message,
-    /// Recipients of this transaction that their upstream server takes.
+    /// Recipients of this transaction that their upstream server takes, or may take.
     upstream: Vec<Address>,
 }
 

@@ -194,6 +194,25 @@ impl Spooled {
         spool.finish().await
     }
 
+    /// A message in BINARYMIME as lines.
+    pub async fn as_lines(self, folder: PathBuf) -> Result<Spooled, SpoolError> {
+        let permit = LARGE_PARSES.acquire().await.map_err(io::Error::other)?;
+        let message = self.message.clone();
+        let lines = blocking(move || {
+            // Held by the thread: it goes on when the caller has given up.
+            let _permit = permit;
+            let structure = &message.parsed.structure;
+            Ok(match &message.bytes {
+                Bytes::Memory(bytes) => message::as_lines(bytes, structure),
+                Bytes::File { path, .. } => message::as_lines(&fs::read(path)?, structure),
+            })
+        })
+        .await?;
+        let mut spool = Spool::new(folder, lines.len() as u64);
+        spool.write(&lines).await?;
+        spool.finish().await
+    }
+
     /// Whether all bytes are ASCII.
     pub async fn is_ascii(&self) -> Result<bool, SpoolError> {
         let (path, len) = match &self.message.bytes {

@@ -135,7 +135,8 @@ mod tests {
     impl Transport for Server {
         fn hops<'a>(&'a self, _: &'a Route, _: u64) -> Later<'a, Result<Vec<Hop>, Fate>> {
             let (name, addresses) = ("old.example".into(), Vec::new());
-            let hop = Hop { name, addresses, security: Security::Off, login: Login::None };
+            let security = Security::Off;
+            let hop = Hop { name, addresses, security, login: Login::None, dane: None };
             Box::pin(std::future::ready(Ok(vec![hop])))
         }
 

@@ -72,6 +72,8 @@ pub enum LineEnds {
 /// The lines of a content that comes in chunks.
 #[derive(Debug)]
 pub enum Lines {
+    /// There are none: any octets may come. RFC 3030 §3
+    None,
     /// They are checked.
     Checked(LineCheck),
     /// They are mended.
@@ -90,6 +92,7 @@ impl Lines {
     /// What the next octets mean, and what is wrong with them.
     pub fn take<'o>(&mut self, octets: &'o [u8]) -> (Cow<'o, [u8]>, Option<Refusal>) {
         match self {
+            Lines::None => (Cow::Borrowed(octets), None),
             Lines::Checked(check) => (Cow::Borrowed(octets), check.check(octets)),
             Lines::Mended(mender) => {
                 let fault = octets.contains(&0).then_some(Refusal::ContentNul);
@@ -101,6 +104,7 @@ impl Lines {
     /// What is still to come at the end of the last chunk, or what is wrong with it.
     pub fn end(&self) -> Result<&'static [u8], Refusal> {
         match self {
+            Lines::None => Ok(b""),
             Lines::Checked(check) => check.end().map_or(Ok(b""), Err),
             Lines::Mended(mender) => Ok(mender.end()),
         }

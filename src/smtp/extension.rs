@@ -1,9 +1,7 @@
 //! What EHLO offers: a table, a row for each extension. RFC 5321 §2.2
 //!
-//! Deliberately not: BINARYMIME (RFC 3030 §3). A message in it would have to be turned into base64
-//! before it is kept, since the next hop may take lines only and IMAP4rev1 cannot show a NUL; no
-//! mail program needs it. Nor FUTURERELEASE (RFC 4865): what goes to mailboxes of ours would have
-//! to wait in the queue too, and mail programs that send later do it themselves.
+//! Deliberately not: FUTURERELEASE (RFC 4865): what goes to mailboxes of ours would have to wait in
+//! the queue too, and mail programs that send later do it themselves.
 
 use std::borrow::Cow;
 
@@ -18,6 +16,8 @@ struct Extension {
 
 enum Argument {
     None,
+    /// None; at submission only.
+    Submission,
     /// The most bytes that a message may have.
     MessageBytesMax,
     /// The limits that a client can keep.
@@ -28,7 +28,7 @@ enum Argument {
     Mechanisms,
 }
 
-const EXTENSIONS: [Extension; 10] = [
+const EXTENSIONS: [Extension; 11] = [
     // RFC 2920
     Extension { keyword: "PIPELINING", argument: Argument::None },
     // RFC 1870
@@ -39,6 +39,8 @@ const EXTENSIONS: [Extension; 10] = [
     Extension { keyword: "SMTPUTF8", argument: Argument::None },
     // RFC 3030
     Extension { keyword: "CHUNKING", argument: Argument::None },
+    // RFC 3030 §3
+    Extension { keyword: "BINARYMIME", argument: Argument::Submission },
     // RFC 2034
     Extension { keyword: "ENHANCEDSTATUSCODES", argument: Argument::None },
     // RFC 3461
@@ -61,7 +63,9 @@ pub fn lines(settings: &Settings) -> Vec<Cow<'static, str>> {
 fn line(extension: &Extension, settings: &Settings) -> Option<Cow<'static, str>> {
     let keyword = extension.keyword;
     let argument = match (&extension.argument, &settings.role) {
-        (Argument::None, _) => return Some(keyword.into()),
+        (Argument::None, _) | (Argument::Submission, Role::Submission(_)) => {
+            return Some(keyword.into());
+        }
         (Argument::StartTls, _) => {
             return (settings.tls == Tls::Available).then_some(keyword.into());
         }
@@ -70,7 +74,7 @@ fn line(extension: &Extension, settings: &Settings) -> Option<Cow<'static, str>>
         (Argument::Mechanisms, Role::Submission(offer)) if settings.takes_passwords() => {
             offer.mechanisms.iter().map(|m| m.name()).collect::<Vec<_>>().join(" ")
         }
-        (Argument::Mechanisms, _) => return None,
+        (Argument::Mechanisms | Argument::Submission, _) => return None,
     };
     Some(format!("{keyword} {argument}").into())
 }
@@ -124,6 +128,8 @@ mod tests {
             lines.iter().find(|line| line.starts_with(keyword)).map(|line| line.to_string())
         };
         assert_eq!(of(Role::Relay, "AUTH"), None);
-        assert_eq!(of(submission(InClear::Refused), "BINARYMIME"), None);
+        assert_eq!(of(Role::Relay, "BINARYMIME"), None);
+        let binary = of(submission(InClear::Refused), "BINARYMIME");
+        assert_eq!(binary.as_deref(), Some("BINARYMIME"));
     }
 }

@@ -33,9 +33,9 @@ pub use transaction::{Recipient, Transaction};
 /// Longest command line, CRLF included: 512 octets and what the extensions add, the longest of
 /// which is the ORCPT of DSN with 500. RFC 5321 §4.5.3.1.4, RFC 3461 §4
 pub const LINE_BYTES_MAX: usize = 2048;
-/// Longest line at submission, CRLF included: AUTH, a mechanism's name and the longest response. A
-/// response alone is shorter. RFC 4954 §4
-pub const SUBMISSION_LINE_BYTES_MAX: usize = crate::sasl::LINE_BYTES_MAX + 32;
+/// What a line at submission may have beside the longest response of a mechanism that is offered:
+/// AUTH, the mechanism's name and CRLF. RFC 4954 §4
+pub const AUTH_BYTES_MAX: usize = 32;
 /// How long a client may take to log in where it has to, whatever it sends meanwhile.
 pub const LOGIN_TIMEOUT_SECS: i64 = 300;
 /// Longest path, with its angle brackets. RFC 5321 §4.5.3.1.3

@@ -52,7 +52,7 @@ impl MailParameters {
         MailParameters::read(text, Defined::Everywhere)
     }
 
-    /// The same at submission, which has AUTH. RFC 4954 §5
+    /// The same at submission, which has AUTH and BINARYMIME. RFC 4954 §5, RFC 3030 §3
     pub fn parse_submitted(text: &str) -> Result<MailParameters, Refusal> {
         MailParameters::read(text, Defined::AtSubmission)
     }
@@ -63,7 +63,7 @@ impl MailParameters {
         for (keyword, value) in split(text)? {
             match (keyword.to_ascii_uppercase().as_str(), defined) {
                 ("SIZE", _) => once(&mut parameters.size, size(value), "SIZE")?,
-                ("BODY", _) => once(&mut parameters.body, body(value), "BODY")?,
+                ("BODY", _) => once(&mut parameters.body, body(value, defined), "BODY")?,
                 ("RET", _) => once(&mut parameters.ret, ret(value), "RET")?,
                 ("ENVID", _) => once(&mut parameters.envid, envid(value), "ENVID")?,
                 ("SMTPUTF8", _) if value.is_none() && !parameters.smtputf8 => {
@@ -128,10 +128,11 @@ fn size(value: Option<&str>) -> Option<u64> {
     (fits && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
-fn body(value: Option<&str>) -> Option<Body> {
-    match value?.to_ascii_uppercase().as_str() {
-        "7BIT" => Some(Body::SevenBit),
-        "8BITMIME" => Some(Body::EightBitMime),
+fn body(value: Option<&str>, defined: Defined) -> Option<Body> {
+    match (value?.to_ascii_uppercase().as_str(), defined) {
+        ("7BIT", _) => Some(Body::SevenBit),
+        ("8BITMIME", _) => Some(Body::EightBitMime),
+        ("BINARYMIME", Defined::AtSubmission) => Some(Body::BinaryMime),
         _ => None,
     }
 }
@@ -245,6 +246,9 @@ mod tests {
         for text in [" AUTH=", " AUTH", " AUTH=<> AUTH=<>", " AUTH=a+4"] {
             assert_eq!(read(text), Err(Refusal::Parameter("AUTH")), "{text}");
         }
+        let binary = MailParameters { body: Some(Body::BinaryMime), ..MailParameters::default() };
+        assert_eq!(read(" BODY=binarymime"), Ok(binary));
+        assert_eq!(MailParameters::parse(" BODY=BINARYMIME"), Err(Refusal::Parameter("BODY")));
         assert_eq!(read(" HOLDFOR=60"), Err(Refusal::UnknownParameter));
     }
 

@@ -79,6 +79,8 @@ pub enum Refusal {
     NestedMail,
     /// A command that may not come between chunks. RFC 3030 §2
     ChunksStarted,
+    /// DATA for a message in BINARYMIME. RFC 3030 §3
+    BinaryData,
     /// TLS is not configured.
     TlsUnavailable,
     /// TLS is active already.
@@ -121,6 +123,8 @@ pub enum Refusal {
     Cancelled,
     /// Unknown user, wrong password, or somebody else's name. RFC 4954 §6
     WrongCredentials,
+    /// A token that does not count here. RFC 7628 §3.2.3, RFC 4954 §6
+    BadToken,
     /// Too many attempts to log in. RFC 4954 §6
     LoginLater,
     /// The peer was silent, or too slow, for too long.
@@ -175,6 +179,7 @@ fn of_command(refusal: Refusal) -> Option<Row> {
         Refusal::MailFirst => row(503, "5.5.1", "MAIL first"),
         Refusal::NoRecipient => row(503, "5.5.1", "No valid recipients"),
         Refusal::NestedMail => row(503, "5.5.1", "MAIL was given already"),
+        Refusal::BinaryData => row(503, "5.5.1", "BODY=BINARYMIME comes by BDAT"),
         Refusal::ChunksStarted => row(503, "5.5.1", "Only BDAT or RSET between chunks"),
         Refusal::TlsUnavailable => row(502, "5.5.1", "TLS is not available"),
         Refusal::TlsActive => row(503, "5.5.1", "TLS is active already"),
@@ -194,6 +199,7 @@ fn of_login(refusal: Refusal) -> Option<Row> {
         Refusal::ResponseSyntax => row(501, "5.5.2", "Not what the mechanism wants"),
         Refusal::Cancelled => row(501, "5.7.0", "Cancelled"),
         Refusal::WrongCredentials => row(535, "5.7.8", "Wrong user name or password"),
+        Refusal::BadToken => row(535, "5.7.8", "The token is not accepted here"),
         Refusal::LoginLater => row(454, "4.7.0", "Too many attempts, try again later"),
         _ => return None,
     })

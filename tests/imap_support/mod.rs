@@ -155,6 +155,12 @@ impl World {
         self.store.commit(transaction).await.expect("delivered");
     }
 
+    /// There is somebody who verifies tokens; anna's is "anna-token".
+    pub(crate) fn offer_bearer(&mut self) {
+        let context = Arc::get_mut(&mut self.context).expect("nobody is connected");
+        context.capabilities = Arc::new((*context.capabilities).clone().with_bearer());
+    }
+
     /// Every user has the keys of SCRAM.
     pub(crate) fn offer_scram(&mut self) {
         let context = Arc::get_mut(&mut self.context).expect("nobody is connected");
@@ -210,6 +216,14 @@ fn answer(world: &World, attempt: &Attempt) -> Answer {
             return Answer::Accepted(Login::new("anna"));
         }
         Question::Proof { .. } => return Answer::Wrong,
+        Question::Token { authzid, token } => {
+            return match (token.0.as_str(), authzid.as_deref()) {
+                ("anna-token", None | Some("anna")) => Answer::Accepted(Login::new("anna")),
+                ("anna-token", Some(_)) => Answer::NotAuthorized,
+                ("far-away", _) => Answer::TryLater,
+                _ => Answer::Wrong,
+            };
+        }
     };
     let login = Login::new(name);
     let right = format!("{login}{PASSWORD_SUFFIX}");

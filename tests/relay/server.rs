@@ -79,7 +79,10 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(script: Script) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Server::start_on(TcpListener::bind("127.0.0.1:0").await.expect("a port"), script)
+    }
+
+    pub(crate) fn start_on(listener: TcpListener, script: Script) -> Server {
         let address = listener.local_addr().expect("an address");
         let heard = Arc::new(Mutex::new(Heard::default()));
         let server = Server { address, heard: heard.clone() };

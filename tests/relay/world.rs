@@ -22,6 +22,8 @@ use postfach::store::change::{Actor, Bytes, Change, Delivered, NewMessage, Trans
 use postfach::store::memory::Memory;
 use postfach::sys::SystemClock;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 use crate::server::Server;
 
@@ -126,6 +128,7 @@ pub(crate) fn hop(addresses: &[SocketAddr]) -> Hop {
         addresses: addresses.to_vec(),
         security: Security::Opportunistic,
         login: Login::None,
+        dane: None,
     }
 }
 
@@ -167,6 +170,32 @@ impl Certificate {
         let source = Source::SelfSigned { folder: folder.clone(), hostname: hostname.into() };
         let acceptor = Certificates::load(&source).expect("a certificate").acceptor();
         Certificate { folder, acceptor }
+    }
+
+    /// One for another name, from the same authority.
+    pub(crate) fn beside(&self, hostname: &str) -> TlsAcceptor {
+        let source = Source::SelfSigned { folder: self.folder.clone(), hostname: hostname.into() };
+        Certificates::load(&source).expect("a certificate").acceptor()
+    }
+
+    /// The same, and the authority's certificate is shown, too.
+    pub(crate) fn chain_for(&self, hostname: &str) -> TlsAcceptor {
+        self.beside(hostname);
+        let read = |name| std::fs::read_to_string(self.folder.join(name)).expect("PEM");
+        let chain = self.folder.join("chain.pem");
+        std::fs::write(&chain, read("certificate.pem") + &read(AUTHORITY)).expect("written");
+        let source = Source::Files { certificate: chain, key: self.folder.join("key.pem") };
+        Certificates::load(&source).expect("a certificate").acceptor()
+    }
+
+    /// The certificate that was made last, in DER.
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_file(self.folder.join("certificate.pem")).expect("PEM")
+    }
+
+    /// The authority's, in DER.
+    pub(crate) fn authority_der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_file(self.authority()).expect("PEM")
     }
 
     pub(crate) fn authority(&self) -> PathBuf {

@@ -7,8 +7,9 @@ mod world;
 use std::time::Duration;
 
 use postfach::mail::account::Account;
-use postfach::mail::id::Timestamp;
-use postfach::store::StoreError;
+use postfach::mail::id::{QueueId, Timestamp};
+use postfach::mail::transport::Notify;
+use postfach::store::{Store, StoreError};
 use tokio::io::AsyncWriteExt;
 use world::{Client, HELLO, World, instance};
 
@@ -77,6 +78,21 @@ async fn an_address_of_a_channel_and_a_person_reaches_both() {
     client.tell("MAIL FROM:<>\nRCPT TO:<both@example.org>\nDATA\nx: y\n\nz\n.\n").await;
     assert_eq!(world.instances(&user("ben")).await.len(), 1);
     assert_eq!(world.instances(&Account::Channel("Ben Both".into())).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_upstreams_copy_waits_while_it_cannot_be_asked_and_nobody_is_told_of_it() {
+    let world = World::new();
+    let mut client = world.connect().await;
+    client.tell(HELLO).await;
+    let text = "MAIL FROM:<bob@c.example>\nRCPT TO:<ben@split.example>\nDATA\nx: y\n\nz\n.\n";
+    let answer = client.tell(text).await;
+    assert!(answer.last().is_some_and(|line| line.starts_with("250 ")), "{answer:?}");
+    assert_eq!(world.instances(&Account::Channel("Ben Split".into())).await.len(), 1);
+    let queue = world.store.queued_from(QueueId(0), 10);
+    let [recipient] = &queue[0].recipients[..] else { panic!("{queue:?}") };
+    assert_eq!(recipient.address.to_string(), "ben@split.example");
+    assert_eq!(recipient.notify, Some(Notify::default()), "bob may be forged");
 }
 
 #[tokio::test]
@@ -314,4 +330,20 @@ async fn a_clock_that_is_set_back_gives_nobody_longer() {
     assert_eq!(answer.as_deref(), Some("421 4.4.2 Timeout, closing the connection"));
     let took = start.elapsed();
     assert!(took <= Duration::from_secs(301), "{took:?}");
+}
+
+#[tokio::test]
+async fn mail_for_here_and_an_upstream_that_is_away_waits_for_it() {
+    let world = World::new();
+    let mut client = world.connect().await;
+    client.tell(HELLO).await;
+    let envelope = "MAIL FROM:<bob@c.example>\nRCPT TO:<anna.old@split.example>\n";
+    client.tell(&format!("{envelope}RSET\n")).await;
+    let answer = client.tell(&format!("{envelope}DATA\nSubject: hi\n\n.\n")).await;
+    assert!(answer.last().is_some_and(|line| line.starts_with("250 2.0.0 OK ")), "{answer:?}");
+    assert_eq!(world.instances(&Account::Channel("Anna Old".into())).await.len(), 1);
+    let queue = world.store.queued_from(QueueId(0), 10);
+    assert_eq!(queue.len(), 1);
+    assert_eq!(queue[0].recipients[0].upstream.as_deref(), Some("smtp://old.example:25"));
+    assert_eq!(queue[0].recipients[0].notify, Some(Notify::default()));
 }

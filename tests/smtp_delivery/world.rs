@@ -74,9 +74,19 @@ name = "Anna Sales"
 owner = "anna"
 addresses = ["anna.sales@example.org"]
 [[channel]]
+name = "Anna Old"
+owner = "anna"
+addresses = ["anna.old@split.example"]
+personal = true
+[[channel]]
 name = "Ben Both"
 owner = "ben"
 addresses = ["both@example.org"]
+personal = true
+[[channel]]
+name = "Ben Split"
+owner = "ben"
+addresses = ["ben@split.example"]
 personal = true
 "#;
 

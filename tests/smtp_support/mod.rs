@@ -45,7 +45,14 @@ impl Peer {
 
     /// A user's program; anna's password is "anna-secret".
     pub(crate) fn submitting(tls: Tls, in_clear: InClear) -> Peer {
-        let mechanisms = Mechanism::ALL.to_vec();
+        let mechanisms = Mechanism::ALL.into_iter().filter(|m| !m.is_bearer()).collect();
+        let role = Role::Submission(LoginOffer { mechanisms, in_clear });
+        Peer::in_role(role, tls, 2 * MESSAGE_BYTES_MAX)
+    }
+
+    /// The same where tokens are taken, too; anna's is "anna-token".
+    pub(crate) fn submitting_with_tokens(tls: Tls) -> Peer {
+        let (mechanisms, in_clear) = (Mechanism::ALL.to_vec(), InClear::Refused);
         let role = Role::Submission(LoginOffer { mechanisms, in_clear });
         Peer::in_role(role, tls, 2 * MESSAGE_BYTES_MAX)
     }
@@ -121,6 +128,14 @@ fn answer(question: &Question) -> Answer {
             return Answer::Accepted(Login::new("anna"));
         }
         Question::Proof { .. } => return Answer::Wrong,
+        Question::Token { authzid, token } => {
+            return match (token.0.as_str(), authzid.as_deref()) {
+                ("anna-token", None | Some("anna")) => Answer::Accepted(Login::new("anna")),
+                ("anna-token", Some(_)) => Answer::NotAuthorized,
+                ("far-away", _) => Answer::TryLater,
+                _ => Answer::Wrong,
+            };
+        }
     };
     match (login.as_str(), password.0.as_slice()) {
         ("anna", b"anna-secret") => Answer::Accepted(Login::new("anna")),

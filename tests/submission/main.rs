@@ -51,6 +51,25 @@ async fn a_reply_leaves_as_the_inbox_and_is_filed_in_its_sent_in_one_transaction
 }
 
 #[tokio::test]
+async fn a_copy_that_the_program_filed_before_it_sent_is_the_teams() {
+    let world = World::new().await;
+    let text = mail("support@example.org", "Message-ID: <f1@c>\r\n");
+    world.file((&inbox("Support"), sent()), &text).await;
+    world.submit("anna", OUTSIDE, &text).await.expect("accepted");
+    for login in ["anna", "ben", "dora"] {
+        let filed = world.messages((&inbox("Support"), sent()), login).await;
+        assert_eq!(filed.len(), 1);
+        assert_eq!(filed[0].flags, SystemFlags::SEEN, "no news for {login}");
+    }
+    let text = mail("info@example.org", "Message-ID: <f2@c>\r\n");
+    world.file((&inbox("Info"), sent()), &text).await;
+    let to = ("info@example.org", &["kunde@customer.example"][..]);
+    world.submit("anna", to, &text).await.expect("accepted");
+    let filed = world.messages((&inbox("Info"), sent()), "ben").await;
+    assert_eq!((filed.len(), filed[0].flags), (1, SystemFlags::SEEN), "\\Seen is shared there");
+}
+
+#[tokio::test]
 async fn mail_as_oneself_is_filed_in_ones_own_sent() {
     let world = World::new().await;
     let text = mail("Anna <anna@example.org>", "Message-ID: <a2@c>\r\n");
@@ -100,6 +119,30 @@ async fn only_allowed_addresses_can_be_used_at_all() {
     assert!(world.queue().is_empty());
     let read_only = world.submit("dora", OUTSIDE, &mail("support@example.org", "")).await;
     assert_eq!(read_only, Err("550 5.7.1 You may send as dora@example.org".to_owned()));
+}
+
+#[tokio::test]
+async fn nobody_else_can_be_named_where_some_reader_might_look() {
+    let world = World::new().await;
+    let from = |value: &str| mail(value, "");
+    let crowd = format!("To: {}\r\n{}", "a,".repeat(19_999), from("ben@example.org, x@y.example"));
+    let many = format!("Cc: {}\r\nSender: x@y.example\r\n", "a,".repeat(19_998));
+    for text in [
+        from("Chef <chef@example.org> <ben@example.org>"),
+        from("chef@example.org <ben@example.org>"),
+        from("<ben@example.org>, (a) chef@example.org"),
+        mail("ben@example.org", "Resent-From: chef@example.org\r\n"),
+        mail("ben@example.org", "Resent-Sender: chef@example.org\r\n"),
+        crowd,
+        mail("ben@example.org", &many),
+    ] {
+        let told = world.submit("ben", OUTSIDE, &text).await.expect_err("refused");
+        assert!(told.starts_with("550 5.7.1 You may send as ben@example.org"), "{text}: {told}");
+    }
+    let odd = world.submit("ben", OUTSIDE, &from("\"Ben <ben@example.org>, x")).await;
+    assert!(odd.is_err_and(|told| told.starts_with("550 5.6.0 From or Sender ")));
+    let usual = from("\"chef@example.org\" <ben@example.org> (Ben, at work)");
+    world.submit("ben", OUTSIDE, &usual).await.expect("a display name is free");
 }
 
 #[tokio::test]
@@ -217,7 +260,7 @@ async fn others_of_a_split_domain_go_to_its_upstream_server() {
     let direct = Account::Channel("Ben Direct".into());
     assert_eq!(world.messages((&direct, Folder::root()), "ben").await.len(), 1);
     let queue = world.queue();
-    assert_eq!(queue[0].recipients.len(), 1, "the upstream has not said that it has the other");
+    assert_eq!(queue[0].recipients.len(), 1, "the upstream has said that it has not the other");
     assert_eq!(queue[0].recipients[0].upstream.as_deref(), Some("smtp://old.example:25"));
 
     envelope.upstream = vec![Address::new("direct", "split.example")];

@@ -10,15 +10,15 @@ use postfach::delivery::submission::{self, Outgoing, Submitter};
 use postfach::delivery::{self, Accepted, Content, Envelope, Origin, Protection, Refused};
 use postfach::directory::{Directory, file};
 use postfach::mail::account::{Account, Folder, FolderRole};
-use postfach::mail::flag::SystemFlags;
+use postfach::mail::flag::{FlagList, SystemFlags};
 use postfach::mail::id::{Login, QueueId, Timestamp};
 use postfach::mail::message;
 use postfach::mail::transport::Body;
 use postfach::server::folders;
 use postfach::smtp::parameters::{MailParameters, RcptParameters};
 use postfach::smtp::path::Path;
-use postfach::smtp::{Client, Recipient, Transaction};
-use postfach::store::change::{Bytes, NewMessage};
+use postfach::smtp::{Client, Recipient};
+use postfach::store::change::{Actor, Bytes, Change, Delivered, NewMessage, Transaction};
 use postfach::store::memory::Memory;
 use postfach::store::queue::Queued;
 use postfach::store::{Store, StoreError};
@@ -119,7 +119,8 @@ impl World {
             let (path, _) = Path::parse(&format!("<{text}>")).expect("a path");
             path
         };
-        let mut transaction = Transaction::new(path(from), MailParameters::default());
+        let mut transaction =
+            postfach::smtp::Transaction::new(path(from), MailParameters::default());
         transaction.recipients = to
             .iter()
             .map(|to| Recipient { path: path(to), parameters: RcptParameters::default() })
@@ -145,6 +146,23 @@ impl World {
         let content = Content { message: &message, head: text.as_bytes() };
         let delivered = delivery::deliver(&self.store, &self.directory, &envelope, content).await;
         delivered.expect("accepted");
+    }
+
+    /// As APPEND does it.
+    pub(crate) async fn file(&self, (account, folder): (&Account, Folder), text: &str) {
+        let mailbox = self.store.find(account, &folder).expect("a mailbox").id;
+        let appended = Change::Delivered(Box::new(Delivered {
+            mailbox,
+            message: new_message(text),
+            trace: Vec::new(),
+            flags: FlagList::default(),
+            seen_by: Vec::new(),
+            internal_date: self.store.now(),
+            duplicate_key: None,
+        }));
+        let transaction =
+            Transaction { actor: Actor::User(login("anna")), changes: vec![appended] };
+        self.store.commit(transaction).await.expect("filed");
     }
 
     /// As the driver does it: plan, header, commit. The reply of a refusal as text.

@@ -6,7 +6,7 @@ use crate::conversation::collision;
 use crate::delivery::queueing::{self, Onward};
 use crate::delivery::{
     ATTEMPTS_MAX, Accepted, Content, Envelope, Local, Placed, Refused, accepted, instances,
-    mailbox, recipient,
+    is_ordered, mailbox, recipient,
 };
 use crate::directory::rights;
 use crate::imap::seen_mode;
@@ -16,7 +16,8 @@ use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
 use crate::mail::id::{Login, MailboxId};
 use crate::mail::message::{Envelope as Header, EnvelopeAddress};
 use crate::mail::transport::Body;
-use crate::store::change::{Actor, Change, Delivered, NewMessage, Transaction};
+use crate::mail::uid_set::UidSet;
+use crate::store::change::{Actor, Change, Delivered, FlagOperation, NewMessage, Transaction};
 use crate::store::{StoreError, twin};
 
 /// Hidden recipients that the copy in Sent names.
@@ -77,10 +78,11 @@ pub async fn submit(
         if let (Some(claim), Placed::ByConversation) = (&claim, placed) {
             changes.extend(claim.assign(by, plan).await?);
         }
+        let is_ordered = is_ordered(&changes);
         let transaction = Transaction { actor: Actor::User(by.user.clone()), changes };
         match by.store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
-            Err(StoreError::Limit(_)) if placed == Placed::ByConversation => {
+            Err(StoreError::Limit(_)) if is_ordered => {
                 placed = Placed::Open;
             }
             answer => return Ok(accepted(&answer?)),
@@ -106,17 +108,19 @@ pub(super) fn duplicate_key(
     Some(*hasher.finalize().as_bytes())
 }
 
-/// The copy in the Sent of who it is sent as, read by everybody who may see it; none if the user's
-/// program has put it there already.
+/// The copy in the Sent of who it is sent as, read by everybody who may see it. If the user's
+/// program has put it there already, that one is the copy.
 async fn sent_copy(
     by: &Submitter<'_>,
     envelope: &Envelope,
     plan: &Plan,
     message: &NewMessage,
-) -> Result<Option<Change>, StoreError> {
+) -> Result<Vec<Change>, StoreError> {
     let sent = mailbox(by.store, &plan.account, &Folder::role(FolderRole::Sent)).await?;
-    if is_filed(by, sent, message).await? {
-        return Ok(None);
+    let twins = twin::twins(by.store, &message.parsed).await?;
+    let filed: UidSet = twins.iter().filter(|i| i.mailbox == sent).map(|i| i.uid).collect();
+    if !filed.is_empty() {
+        return Ok(read(by, &plan.account, (sent, filed)));
     }
     let mut flags = FlagList::default();
     let mut seen_by = Vec::new();
@@ -124,7 +128,7 @@ async fn sent_copy(
         SeenMode::Shared => flags.system = SystemFlags::SEEN,
         SeenMode::PerUser => seen_by = readers(by, &plan.account),
     }
-    Ok(Some(Change::Delivered(Box::new(Delivered {
+    Ok(vec![Change::Delivered(Box::new(Delivered {
         mailbox: sent,
         message: message.clone(),
         trace: [hidden(envelope, &message.parsed.envelope), sender_field(by, plan)].concat(),
@@ -132,7 +136,7 @@ async fn sent_copy(
         seen_by,
         internal_date: envelope.received_at,
         duplicate_key: plan.duplicate_key,
-    }))))
+    }))])
 }
 
 /// Says to the inbox, and to it only, which colleague has sent the message.
@@ -143,13 +147,26 @@ fn sender_field(by: &Submitter<'_>, plan: &Plan) -> Vec<u8> {
     }
 }
 
-async fn is_filed(
-    by: &Submitter<'_>,
-    sent: MailboxId,
-    message: &NewMessage,
-) -> Result<bool, StoreError> {
-    let twins = twin::twins(by.store, &message.parsed).await?;
-    Ok(twins.iter().any(|instance| instance.mailbox == sent))
+/// Marks a copy as read by everybody who may see it.
+fn read(by: &Submitter<'_>, of: &Account, (mailbox, uids): (MailboxId, UidSet)) -> Vec<Change> {
+    let unchanged_since = None;
+    match seen_mode(by.directory, of) {
+        SeenMode::Shared => vec![Change::FlagsSet {
+            mailbox,
+            uids,
+            operation: FlagOperation::Add,
+            flags: FlagList { system: SystemFlags::SEEN, ..FlagList::default() },
+            unchanged_since,
+            viewer: None,
+        }],
+        SeenMode::PerUser => {
+            let seen = |user| {
+                let uids = uids.clone();
+                Change::SeenSet { mailbox, user, uids, seen: true, unchanged_since }
+            };
+            readers(by, of).into_iter().map(seen).collect()
+        }
+    }
 }
 
 /// Whoever may see the account's mail: what a colleague has sent is news to nobody.

@@ -6,7 +6,7 @@ use crate::conversation::collision;
 use crate::mail::address::Address;
 use crate::mail::date;
 use crate::mail::id::Timestamp;
-use crate::mail::message::{Envelope, EnvelopeAddress, select_fields, select_fields_not};
+use crate::mail::message::{Envelope, EnvelopeAddress, select_fields_not};
 
 /// Never leaves: Bcc names hidden recipients (RFC 5322 §3.6.3), Return-Path is the last server's to
 /// write (RFC 5321 §4.4), and which colleague has sent something is nobody else's business.
@@ -36,7 +36,8 @@ pub fn edited(header: &[u8], envelope: &Envelope, wanted: &Wanted<'_>) -> Option
         added.extend(format!("Message-ID: <{}>\r\n", wanted.message_id).into_bytes());
     }
     if let Some(address) = wanted.from {
-        removed.push("From");
+        // Sender would name the address that is not to be seen.
+        removed.extend(["From", "Sender"]);
         added.extend(from(envelope.from.first(), address));
     }
     let mut rest = Vec::with_capacity(header.len());
@@ -44,14 +45,6 @@ pub fn edited(header: &[u8], envelope: &Envelope, wanted: &Wanted<'_>) -> Option
     let fields_end = header.strip_suffix(b"\r\n").filter(|fields| fields.ends_with(b"\r\n"));
     let is_same = added.is_empty() && rest.len() == fields_end.unwrap_or(header).len();
     (!is_same).then(|| [&added[..], &rest, b"\r\n"].concat())
-}
-
-/// How many From fields there are; only one is allowed. RFC 5322 §3.6
-pub fn count_from(header: &[u8]) -> usize {
-    let mut fields = Vec::new();
-    select_fields(header, &["From"], &mut fields);
-    let lines = fields.split(|byte| *byte == b'\n');
-    lines.filter(|line| !line.is_empty() && !matches!(line[0], b' ' | b'\t')).count()
 }
 
 /// The author's name stays, behind it stands `address`.
@@ -134,17 +127,14 @@ mod tests {
         };
         assert_eq!(with("anna@example.org"), "From: support@example.org");
         assert_eq!(with("Anna <anna@example.org>"), "From: Anna <support@example.org>");
+        let sender =
+            "Sender: anna@example.org\r\nFrom: a@b\r\nDate: x\r\nMessage-ID: <a@b>\r\n\r\n";
+        let edited = edit(sender, Some("support@example.org")).expect("changed");
+        assert!(!edited.contains("anna"), "{edited}");
         assert_eq!(with("\"A. \\\"B\\\"\" <a@b>"), "From: \"A. \\\"B\\\"\" <support@example.org>");
         assert_eq!(
             with("=?utf-8?q?J=C3=B6rg?= <a@b>"),
             "From: =?utf-8?q?J=C3=B6rg?= <support@example.org>"
         );
-    }
-
-    #[test]
-    fn from_fields_are_counted_not_their_lines() {
-        assert_eq!(count_from(b"From: a\r\n\tb\r\nSubject: x\r\n\r\nFrom: body\r\n"), 1);
-        assert_eq!(count_from(b"From: a\r\nX: y\r\nfrom : b\r\n\r\n"), 2);
-        assert_eq!(count_from(b"Subject: x\r\n\r\n"), 0);
     }
 }

@@ -9,6 +9,7 @@ mod answer;
 mod claim;
 mod filing;
 pub mod header;
+mod named;
 mod sender;
 
 use crate::conversation::collision::Desk;

@@ -186,6 +186,9 @@ impl Exchange {
                 Refusal::no("AUTHORIZATIONFAILED", "You may not act as somebody else")
             }
             Failure::Wrong => Refusal::no("AUTHENTICATIONFAILED", "Wrong user name or password"),
+            Failure::BadToken => {
+                Refusal::no("AUTHENTICATIONFAILED", "The token is not accepted here")
+            }
             Failure::TryLater => Refusal::no("UNAVAILABLE", "Too many attempts, try again later"),
         })
     }

@@ -6,8 +6,8 @@
 //! message can never be read as a command. Any split of the input gives the same events. Knows no
 //! command but the word APPEND, and no state but its limits.
 
-/// Longest line before login, in bytes, without its CRLF.
-pub const LINE_BYTES_MAX_BEFORE_LOGIN: usize = 8 * 1024;
+/// Longest line before login, in bytes, without its CRLF: AUTHENTICATE with the longest response.
+pub const LINE_BYTES_MAX_BEFORE_LOGIN: usize = crate::sasl::bearer::LINE_BYTES_MAX + 1024;
 /// Longest line after login.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Longest literal before login.

@@ -155,6 +155,11 @@ pub fn select_fields(header: &[u8], names: &[impl AsRef<[u8]>], out: &mut Vec<u8
     }
 }
 
+/// The value of each named field of a raw header block, in its order, unfolded.
+pub fn field_values(header: &[u8], names: &[impl AsRef<[u8]>]) -> Vec<Vec<u8>> {
+    fields(header).filter(|field| is_named(field, names)).map(|field| unfold(field.value)).collect()
+}
+
 /// Appends all but the named fields of a raw header block, in its order, without an empty line.
 /// RFC 3501 §6.4.5 `HEADER.FIELDS.NOT`
 pub fn select_fields_not(header: &[u8], names: &[impl AsRef<[u8]>], out: &mut Vec<u8>) {
@@ -196,6 +201,13 @@ mod tests {
 
     const HEADER: &[u8] = b"Received: x\r\n\tby y\r\nsubject : a\r\n b\r\nFrom: me\r\n\
         junk line\r\nSUBJECT: again\r\n\r\nFrom: body\r\n";
+
+    #[test]
+    fn each_field_of_a_name_has_one_value_however_many_lines() {
+        assert_eq!(field_values(HEADER, &["Subject"]), [&b"a b"[..], b"again"]);
+        assert_eq!(field_values(HEADER, &["from"]), [b"me"], "what is behind the header is body");
+        assert!(field_values(HEADER, &["Sender"]).is_empty());
+    }
 
     fn selected(names: &[&str]) -> String {
         let mut out = Vec::new();

@@ -6,6 +6,7 @@
 //! message, so nesting never reaches it.
 
 mod addresses;
+mod binary;
 mod encoded_word;
 mod envelope;
 mod fields;
@@ -16,8 +17,9 @@ mod section;
 mod structure;
 mod text;
 
+pub use binary::as_lines;
 pub use envelope::{REFERRED_MAX, message_ids};
-pub use fields::{CACHED_FIELDS, are_cached, select_fields, select_fields_not};
+pub use fields::{CACHED_FIELDS, are_cached, field_values, select_fields, select_fields_not};
 pub use parse::parse;
 pub use section::{SectionText, part_at, section};
 pub use text::SEARCH_TEXT_BYTES_MAX;

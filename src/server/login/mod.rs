@@ -1,8 +1,10 @@
-//! Login and password → user. Verifies off the runtime threads and a few at a time, slows down who
-//! guesses, and remembers successes for some minutes. An unknown user costs what a wrong password
-//! costs. Knows no protocol.
+//! Login and password, or a token, → user. Verifies passwords off the runtime threads and a few
+//! at a time, slows down who guesses, and remembers successes for some minutes. An unknown user
+//! costs what a wrong password costs. Knows no protocol.
 
+mod bearer;
 pub mod cache;
+pub mod oauth;
 pub mod salts;
 mod scram;
 pub mod throttle;
@@ -34,6 +36,8 @@ pub struct Authenticator {
     waiting: Arc<Semaphore>,
     /// A place to verify in: as many as there are processors.
     verifying: Arc<Semaphore>,
+    /// Who verifies tokens; `None`: they are not taken.
+    tokens: Option<oauth::Tokens>,
 }
 
 /// Why nobody is logged in.
@@ -90,6 +94,7 @@ impl Authenticator {
             shared: Arc::new(shared),
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             verifying: Arc::new(Semaphore::new(processors)),
+            tokens: None,
         }
     }
 
@@ -111,6 +116,9 @@ impl Authenticator {
             },
             Question::Proof { login, proof } => {
                 held_back(self.shared.proven(peer, login, proof)).await
+            }
+            Question::Token { authzid, token } => {
+                return self.bearer(peer, authzid.as_deref(), token).await;
             }
         };
         match outcome {

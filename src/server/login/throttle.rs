@@ -52,6 +52,20 @@ impl Throttle {
         Verdict::Try
     }
 
+    /// Whether `peer` may try anything, where it is not known yet who it wants to be.
+    pub fn may_address_try(&self, peer: IpAddr, now: Timestamp) -> Verdict {
+        if self.addresses.count(&network(peer), now) >= ADDRESS_FAILURES_MAX {
+            return Verdict::TryLater;
+        }
+        Verdict::Try
+    }
+
+    /// Counts a failure that is nobody's but the address's, and says how long the answer is to be
+    /// held back.
+    pub fn address_failed(&mut self, peer: IpAddr, now: Timestamp) -> Duration {
+        delay(self.addresses.add(network(peer), now))
+    }
+
     /// Counts a failure. The answer is to be held back for as long as this says: 1 s from the third
     /// failure of the address or the user on, then 2, 4, 8 and 15.
     pub fn failed(&mut self, peer: IpAddr, login: &Login, now: Timestamp) -> Duration {
@@ -59,11 +73,7 @@ impl Throttle {
         let by_address = self.addresses.add(peer, now);
         let by_user = self.users.add(login.clone(), now);
         self.pairs.add((peer, login.clone()), now);
-        let failures = by_address.max(by_user);
-        match failures.checked_sub(FREE_FAILURES + 1) {
-            None => Duration::ZERO,
-            Some(doublings) => Duration::from_secs(1 << doublings.min(10)).min(DELAY_MAX),
-        }
+        delay(by_address.max(by_user))
     }
 
     /// Forgets the failures of a user who has logged in. The address keeps its own: who has one
@@ -71,6 +81,13 @@ impl Throttle {
     pub fn succeeded(&mut self, peer: IpAddr, login: &Login) {
         self.users.0.remove(login);
         self.pairs.0.remove(&(network(peer), login.clone()));
+    }
+}
+
+fn delay(failures: u32) -> Duration {
+    match failures.checked_sub(FREE_FAILURES + 1) {
+        None => Duration::ZERO,
+        Some(doublings) => Duration::from_secs(1 << doublings.min(10)).min(DELAY_MAX),
     }
 }
 
@@ -190,6 +207,19 @@ mod tests {
         assert_eq!(throttle.may_try(HERE, &login("ben"), at(599)), Verdict::Try);
         assert_eq!(throttle.may_try(THERE, &login("anna"), at(599)), Verdict::Try);
         assert_eq!(throttle.may_try(HERE, &login("anna"), at(600)), Verdict::Try);
+    }
+
+    #[test]
+    fn a_failure_of_nobody_counts_for_the_address_alone() {
+        let mut throttle = Throttle::default();
+        let delays: Vec<u64> =
+            (0..20).map(|n| throttle.address_failed(HERE, at(n)).as_secs()).collect();
+        assert_eq!(delays[..8], [0, 0, 1, 2, 4, 8, 15, 15]);
+        assert_eq!(throttle.may_address_try(HERE, at(20)), Verdict::TryLater);
+        assert_eq!(throttle.may_try(HERE, &login("anna"), at(20)), Verdict::TryLater);
+        assert_eq!(throttle.may_address_try(THERE, at(20)), Verdict::Try);
+        assert_eq!(throttle.failed(THERE, &login("anna"), at(20)), Duration::ZERO);
+        assert_eq!(throttle.may_address_try(HERE, at(600)), Verdict::Try);
     }
 
     #[test]

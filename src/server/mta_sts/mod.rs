@@ -20,10 +20,9 @@ use tokio_rustls::TlsConnector;
 use crate::directory::name;
 use crate::mail::id::Timestamp;
 use crate::outbound::mta_sts::{Applied, Kept, Mode, record_id};
+use crate::server::https;
 use crate::sys::Clock;
 
-/// Where a policy is served.
-pub const HTTPS_PORT: u16 = 443;
 /// How long a fetch may take. RFC 8461 §3.3
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most domains whose policies are kept; of more, those that were fetched first are forgotten.
@@ -49,7 +48,7 @@ pub trait Names: Send + Sync {
 pub struct Settings {
     /// Where policies are kept, below `data_dir`.
     pub file: PathBuf,
-    /// `HTTPS_PORT`
+    /// `https::PORT`
     pub port: u16,
     /// `FETCH_TIMEOUT`
     pub timeout: Duration,
@@ -59,7 +58,7 @@ impl Settings {
     /// As the daemon has them.
     pub fn new(data_dir: &Path) -> Settings {
         let file = data_dir.join("mta-sts.policies");
-        Settings { file, port: HTTPS_PORT, timeout: FETCH_TIMEOUT }
+        Settings { file, port: https::PORT, timeout: FETCH_TIMEOUT }
     }
 }
 

@@ -74,6 +74,7 @@ impl Transport for FakeTransport {
             addresses: Vec::new(),
             security: Security::Opportunistic,
             login: crate::outbound::Login::None,
+            dane: None,
         };
         let hops = match route {
             Route::Nowhere { status, why } => Err(Fate::Failed(Route::told(status, why.clone()))),
@@ -333,7 +334,7 @@ impl Store for FullableStore {
     fn commit(&self, transaction: Transaction) -> Answer<'_, Receipt> {
         if self.is_full.load(Ordering::SeqCst) {
             self.refused.fetch_add(1, Ordering::SeqCst);
-            return Box::pin(async { Err(StoreError::Unavailable("disk full".into())) });
+            return Box::pin(async { Err(StoreError::NoSpace("disk full".into())) });
         }
         self.inner.commit(transaction)
     }

@@ -38,8 +38,10 @@ pub(super) async fn settle(office: &Office, queued: &Queued, settled: Vec<Settle
         let stopping = *shutdown.borrow();
         let error = match commit(office, queued, (&settled, with_reports > 0)).await {
             Ok(()) => return,
-            Err(error @ (StoreError::Unavailable(_) | StoreError::Corrupt(_))) => error,
-            Err(error) if with_reports > 0 => {
+            // The report's fault, not the store's: everything else passes by waiting.
+            Err(error @ (StoreError::Gone | StoreError::Exists | StoreError::Limit(_)))
+                if with_reports > 0 =>
+            {
                 with_reports -= 1;
                 if with_reports == 0 {
                     tracing::error!(%error, "a report cannot be delivered and is dropped");

@@ -1,16 +1,21 @@
-//! The real world of the queue: DNS, and the SMTP client.
+//! The real world of the queue: DNS with what it proves, MTA-STS policies, and the SMTP client.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use super::{Attempt, Later, Transport};
 use crate::mail::address::Address;
-use crate::outbound::Hop;
+use crate::outbound::dane::Published;
+use crate::outbound::mta_sts::Applied;
 use crate::outbound::next_hop::{
     self, Answer, Domain, EXCHANGERS_MAX, Exchanger, Ourselves, named_hop,
 };
 use crate::outbound::routes::Route;
+use crate::outbound::{Hop, Security};
 use crate::server::dns::Dns;
+use crate::server::dns::proven::{Proof, Proven, Validating};
+use crate::server::mta_sts::Policies;
 use crate::server::relay::{Content, Relay};
 use crate::smtp::client::{Fate, Mail, Verification};
 use crate::store::Store;
@@ -22,7 +27,11 @@ const HOPS_MAX: usize = 4;
 /// Everything out there.
 pub struct Outside {
     /// Who knows the servers.
-    pub dns: Dns,
+    pub dns: Arc<Dns>,
+    /// Who knows what domains say about TLS; `None`: nobody is asked.
+    pub policies: Option<Arc<Policies>>,
+    /// Who proves what DNS says; `None`: TLSA records are not asked for.
+    pub dane: Option<Validating>,
     /// Who talks to them.
     pub relay: Arc<Relay>,
     /// Where the content comes from.
@@ -72,8 +81,7 @@ impl Transport for Outside {
         Box::pin(async move {
             match route {
                 Route::Mx { domain, port, security } => {
-                    let domain = Domain { name: domain, port: *port, security: *security };
-                    self.by_mx(&domain, entropy).await
+                    self.by_mx((domain, *port, *security), entropy).await
                 }
                 Route::Server { server, security, login } => {
                     let addresses = self.dns.addresses(&server.host).await;
@@ -117,25 +125,73 @@ impl Transport for Outside {
 }
 
 impl Outside {
-    async fn by_mx(&self, domain: &Domain<'_>, entropy: u64) -> Result<Vec<Hop>, Fate> {
-        let found = self.dns.exchangers(domain.name).await;
-        let exchangers = next_hop::exchangers(domain.name, found, entropy)?;
+    async fn by_mx(
+        &self,
+        (name, port, security): (&str, u16, Security),
+        entropy: u64,
+    ) -> Result<Vec<Hop>, Fate> {
+        let dane = self.dane.as_ref().filter(|_| security != Security::Off);
+        let (found, policy) =
+            tokio::join!(self.exchangers(dane, name), self.policy(name, security));
+        let exchangers = next_hop::exchangers(name, found.answer, entropy)?;
+        // Without a proof of who the servers are, theirs is worth nothing. RFC 7672 §2.2.1
+        let dane = dane.filter(|_| found.proof == Proof::Secure);
+        let mut published = HashMap::new();
         // Ourselves by name may stand anywhere; what is behind is not looked up for nothing.
         let mut known: Vec<(Exchanger, Answer<IpAddr>)> = Vec::new();
+        let mut of_use = 0;
         for exchanger in exchangers.into_iter().take(EXCHANGERS_MAX) {
             let is_us = self.ourselves.is_our_name(&exchanger.host);
-            let addresses = match is_us {
-                true => Answer::Nothing,
-                false => self.dns.addresses(&exchanger.host).await,
+            let addresses = match (is_us, dane) {
+                (true, _) => Answer::Nothing,
+                (false, None) => self.dns.addresses(&exchanger.host).await,
+                (false, Some(dane)) => {
+                    let (addresses, found) = proven(dane, &exchanger.host, port).await;
+                    published.extend(found.map(|found| (exchanger.host.clone(), found)));
+                    addresses
+                }
             };
+            let domain = Domain { name, port, security, policy: &policy, published: &published };
+            of_use += usize::from(domain.may_use(&exchanger.host, &addresses));
             known.push((exchanger, addresses));
-            let usable = known.iter().filter(|(_, found)| matches!(found, Answer::Found(_)));
-            if is_us || usable.count() >= HOPS_MAX {
+            if is_us || of_use >= HOPS_MAX {
                 break;
             }
         }
-        next_hop::hops(domain, known, &self.ourselves)
+        let domain = Domain { name, port, security, policy: &policy, published: &published };
+        next_hop::hops(&domain, known, &self.ourselves)
     }
+
+    async fn exchangers(&self, dane: Option<&Validating>, domain: &str) -> Proven<Exchanger> {
+        match dane {
+            Some(dane) => dane.exchangers(domain).await,
+            None => Proven {
+                answer: self.dns.exchangers(domain).await,
+                proof: Proof::Insecure,
+                name: domain.to_owned(),
+            },
+        }
+    }
+
+    /// Not asked for where the operator wants no TLS at all.
+    async fn policy(&self, domain: &str, security: Security) -> Applied {
+        match (&self.policies, security) {
+            (None, _) | (_, Security::Off) => Applied::None,
+            (Some(policies), _) => policies.policy_for(domain).await,
+        }
+    }
+}
+
+/// A server's addresses, and the TLSA records that it has if those are proven: name servers that
+/// do not sign may fail at such questions. RFC 7672 §2.2.2
+async fn proven(dane: &Validating, host: &str, port: u16) -> (Answer<IpAddr>, Option<Published>) {
+    let Proven { answer, proof, name } = dane.addresses(host).await;
+    let is_proven = proof == Proof::Secure && matches!(answer, Answer::Found(_));
+    let published = match is_proven {
+        true => dane.published((host, &name), port).await,
+        false => None,
+    };
+    (answer, published)
 }
 
 #[cfg(test)]

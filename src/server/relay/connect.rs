@@ -8,6 +8,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::connection::Connection;
+use super::trust::by_tlsa;
 use super::{ADDRESSES_TRIED_MAX, Relay, ours};
 use crate::outbound::{Hop, Login, Security};
 use crate::server::stream::Stream;
@@ -48,7 +49,7 @@ impl Relay {
     async fn open_at(&self, hop: &Hop, address: SocketAddr) -> Result<Connection, Told> {
         let tls = match hop.security {
             Security::Opportunistic => Tls::IfOffered,
-            Security::Verified => Tls::Required,
+            Security::Encrypted | Security::Verified => Tls::Required,
             Security::Implicit => Tls::Active,
             Security::Off => Tls::Never,
         };
@@ -111,7 +112,7 @@ impl Relay {
         address: SocketAddr,
     ) -> Result<Stream, Failure> {
         let (connector, server) = self.identity(hop, address).map_err(Failure::Other)?;
-        stream.connect(connector, server).await.map_err(|error| {
+        stream.connect(&connector, server).await.map_err(|error| {
             let text = format!("TLS handshake with {} failed: {error}", hop.name);
             Failure::Handshake(ours(&hop.name, "4.7.5", text))
         })
@@ -122,22 +123,23 @@ impl Relay {
         &self,
         hop: &Hop,
         address: SocketAddr,
-    ) -> Result<(&TlsConnector, ServerName<'static>), Told> {
+    ) -> Result<(TlsConnector, ServerName<'static>), Told> {
         let name = hop.name.trim_end_matches('.').to_owned();
-        let server = ServerName::try_from(name);
-        match (hop.security, server) {
-            (Security::Opportunistic | Security::Off, Ok(server)) => Ok((&self.trust.any, server)),
-            (Security::Opportunistic | Security::Off, Err(_)) => {
-                Ok((&self.trust.any, ServerName::IpAddress(address.ip().into())))
+        let connector = match (hop.security, &hop.dane) {
+            (Security::Opportunistic | Security::Encrypted | Security::Off, _) => {
+                let ip = || ServerName::IpAddress(address.ip().into());
+                let server = ServerName::try_from(name).unwrap_or_else(|_| ip());
+                return Ok((self.trust.any.clone(), server));
             }
-            (Security::Verified | Security::Implicit, Ok(server)) => {
-                Ok((&self.trust.verified, server))
-            }
-            (Security::Verified | Security::Implicit, Err(_)) => {
-                let text = format!("no certificate can be valid for the name {}", hop.name);
-                Err(ours("", "4.7.5", text))
-            }
-        }
+            (Security::Verified | Security::Implicit, None) => self.trust.verified.clone(),
+            (Security::Verified | Security::Implicit, Some(dane)) => by_tlsa(dane.clone())
+                .map_err(|error| ours("", "4.7.5", format!("no TLS: {error}")))?,
+        };
+        let unfit = |_| {
+            let text = format!("no certificate can be valid for the name {}", hop.name);
+            ours("", "4.7.5", text)
+        };
+        Ok((connector, ServerName::try_from(name).map_err(unfit)?))
     }
 
     fn session_settings(&self, hop: &Hop, address: SocketAddr, tls: Tls) -> Settings {

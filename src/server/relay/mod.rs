@@ -7,6 +7,7 @@
 //! | `connect` | one address after the other, TLS as the hop wants it |
 //! | `connection` | bytes and the time for one session |
 //! | `content` | the stored message, piece by piece |
+//! | `dane` | which certificates TLSA records mean |
 //! | `pool` | connections that wait for the next mail |
 //! | `suspects` | hops that lose pipelined commands |
 //! | `trust` | which certificates are good |
@@ -14,6 +15,7 @@
 mod connect;
 mod connection;
 mod content;
+mod dane;
 mod pool;
 mod suspects;
 mod trust;
@@ -23,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_rustls::TlsConnector;
 use tracing::Instrument;
 
 use super::tls::TlsFault;
@@ -37,6 +40,7 @@ pub use content::Content;
 use pool::Pool;
 use suspects::Suspects;
 use trust::Trust;
+pub(in crate::server) use trust::verified;
 
 /// Addresses of a hop that are tried in one attempt.
 pub const ADDRESSES_TRIED_MAX: usize = 5;
@@ -124,6 +128,12 @@ impl Relay {
             clock,
             suspects: Suspects::default(),
         })
+    }
+
+    /// A handshake that ends well only with a certificate for the server's name, from an authority
+    /// that is trusted on the way to servers: for what is fetched on their behalf.
+    pub fn verified_tls(&self) -> TlsConnector {
+        self.trust.verified.clone()
     }
 
     /// Sends a mail to its recipients over one hop. Everything that can happen is a fate: nobody is

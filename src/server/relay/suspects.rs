@@ -42,6 +42,7 @@ mod tests {
             addresses: Vec::new(),
             security: Security::Off,
             login: Login::None,
+            dane: None,
         }
     }
 

@@ -13,12 +13,15 @@ use tokio_rustls::rustls::crypto::{
 };
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    WantsVerifier,
 };
 
+use super::dane::ByTlsa;
+use crate::outbound::dane::Dane;
 use crate::server::tls::{TlsFault, provider, read_chain};
 
-/// The two ways to do a handshake.
+/// The ways to do a handshake.
 pub(super) struct Trust {
     /// The certificate is for the server's name, and an authority has signed it.
     pub(super) verified: TlsConnector,
@@ -29,40 +32,52 @@ pub(super) struct Trust {
 impl Trust {
     /// Reads this machine's authorities, and those of a PEM file.
     pub(super) fn load(authorities: Option<&Path>) -> Result<Trust, TlsFault> {
-        let fault = |path: &Path, error: &Error| TlsFault::of(path, error);
-        let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        for error in &found.errors {
-            tracing::warn!(%error, "an authority of this machine cannot be read");
-        }
-        let (added, ignored) = roots.add_parsable_certificates(found.certs);
-        tracing::debug!(added, ignored, "authorities of this machine");
-        if let Some(path) = authorities {
-            for certificate in read_chain(path)? {
-                roots.add(certificate).map_err(|error| fault(path, &error))?;
-            }
-        }
-        let builder = || {
-            ClientConfig::builder_with_provider(provider())
-                .with_safe_default_protocol_versions()
-                .map_err(|error| fault(Path::new("TLS"), &error))
-        };
-        let verified = builder()?.with_root_certificates(roots).with_no_client_auth();
-        let any = builder()?
+        let any = own_builder()?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider())))
             .with_no_client_auth();
-        Ok(Trust {
-            verified: TlsConnector::from(Arc::new(verified)),
-            any: TlsConnector::from(Arc::new(any)),
-        })
+        Ok(Trust { verified: verified(authorities)?, any: TlsConnector::from(Arc::new(any)) })
     }
+}
+
+/// For one handshake: a certificate that these records mean.
+pub(super) fn by_tlsa(dane: Arc<Dane>) -> Result<TlsConnector, Error> {
+    let verifier = Arc::new(ByTlsa::new(dane));
+    let config = builder()?.dangerous().with_custom_certificate_verifier(verifier);
+    Ok(TlsConnector::from(Arc::new(config.with_no_client_auth())))
+}
+
+/// A handshake with those alone whose certificate an authority of this machine, or of the PEM file,
+/// has signed for their name.
+pub(in crate::server) fn verified(authorities: Option<&Path>) -> Result<TlsConnector, TlsFault> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "an authority of this machine cannot be read");
+    }
+    let (added, ignored) = roots.add_parsable_certificates(found.certs);
+    tracing::debug!(added, ignored, "authorities of this machine");
+    if let Some(path) = authorities {
+        for certificate in read_chain(path)? {
+            roots.add(certificate).map_err(|error| TlsFault::of(path, &error))?;
+        }
+    }
+    let config = own_builder()?.with_root_certificates(roots).with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn own_builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, TlsFault> {
+    builder().map_err(|error| TlsFault::of(Path::new("TLS"), &error))
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
+    ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()
 }
 
 /// Takes any certificate, but its owner must be at the other end: the handshake's signature is
 /// checked all the same.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
+pub(super) struct AnyCertificate(pub(super) Arc<CryptoProvider>);
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(

@@ -19,7 +19,10 @@ impl Driver {
             Resolution::Foreign(_) if is_user => Verdict::Accepted,
             Resolution::Foreign(_) => Verdict::Foreign,
             Resolution::Both(address, _, server) => {
-                self.takes(&server, &address).await;
+                // That it cannot be asked is no refusal: its copy waits until it can.
+                if !matches!(self.takes(&server, &address).await, Takes::No(_)) {
+                    self.goes_upstream_too(address);
+                }
                 Verdict::Accepted
             }
             Resolution::Upstream(address, server) => match self.takes(&server, &address).await {
@@ -36,15 +39,20 @@ impl Driver {
         }
     }
 
-    /// Whether the upstream server takes mail for this address; remembered for this transaction.
-    async fn takes(&mut self, server: &str, address: &Address) -> Takes {
+    async fn takes(&self, server: &str, address: &Address) -> Takes {
         let reverse_path = self.session.reverse_path().cloned();
-        let takes = self.shared.upstreams.takes(server, reverse_path.as_ref(), address).await;
-        let is_new = !self.upstream.contains(address) && self.upstream.len() < RECIPIENTS_MAX;
-        if takes == Takes::Yes && is_new {
-            self.upstream.push(address.clone());
+        self.shared.upstreams.takes(server, reverse_path.as_ref(), address).await
+    }
+
+    /// For this transaction.
+    fn goes_upstream_too(&mut self, address: Address) {
+        if self.session.recipients() == 0 {
+            // One before it was reset.
+            self.upstream.clear();
         }
-        takes
+        if !self.upstream.contains(&address) && self.upstream.len() < RECIPIENTS_MAX {
+            self.upstream.push(address);
+        }
     }
 }
 

@@ -23,7 +23,12 @@ pub(super) fn offer(peer: &Peer, shared: &Shared) -> LoginOffer {
         PlaintextLogin::Loopback | PlaintextLogin::Never => InClear::Refused,
     };
     let scram = shared.directory.borrow().all_have_scram_keys();
-    let is_offered = |m: &Mechanism| scram || *m != Mechanism::ScramSha256;
+    let tokens = shared.login.takes_tokens();
+    let is_offered = |mechanism: &Mechanism| match mechanism {
+        Mechanism::ScramSha256 => scram,
+        Mechanism::Plain | Mechanism::Login => true,
+        Mechanism::OAuthBearer | Mechanism::XOAuth2 => tokens,
+    };
     LoginOffer { mechanisms: Mechanism::ALL.into_iter().filter(is_offered).collect(), in_clear }
 }
 
@@ -74,12 +79,14 @@ impl Driver {
             user,
             desk: &self.shared.desk,
         };
+        let folder = spool::folder(&self.shared.config.data_dir);
+        let spooled = match envelope.transaction.parameters.body {
+            Some(Body::BinaryMime) => spooled.as_lines(folder.clone()).await?,
+            _ => spooled,
+        };
         let plan = submission::plan(&by, envelope, content(&spooled)).await?;
         let spooled = match &plan.header {
-            Some(header) => {
-                let folder = spool::folder(&self.shared.config.data_dir);
-                spooled.with_header(header, folder).await?
-            }
+            Some(header) => spooled.with_header(header, folder).await?,
             None => spooled,
         };
         let outgoing = Outgoing {

@@ -17,7 +17,9 @@ impl Session {
     pub(super) fn auth(&mut self, mechanism: &str, initial: Option<Response>, now: Timestamp) {
         match self.may_begin(mechanism) {
             Err(refusal) => self.refuse(refusal),
-            Ok(_) if initial.as_ref().is_some_and(is_too_long) => {
+            Ok(mechanism)
+                if initial.as_ref().is_some_and(|r| r.0.len() > mechanism.line_bytes_max()) =>
+            {
                 self.refuse(Refusal::ResponseTooLong);
             }
             Ok(mechanism) => {
@@ -52,7 +54,7 @@ impl Session {
         let Some(line) = line else { return used };
         let Phase::Response(mut exchange) = self.enter(Phase::Command) else { return used };
         match line.map(Response) {
-            Ok(line) if !is_too_long(&line) => {
+            Ok(line) if line.0.len() <= exchange.line_bytes_max() => {
                 let step = exchange.step(&line.0);
                 self.proceed(exchange, step, now);
             }
@@ -97,16 +99,13 @@ impl Session {
     }
 }
 
-fn is_too_long(response: &Response) -> bool {
-    response.0.len() > sasl::LINE_BYTES_MAX
-}
-
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Refusal {
         match failure {
             Failure::Cancelled => Refusal::Cancelled,
             Failure::Malformed => Refusal::ResponseSyntax,
             Failure::NotAuthorized | Failure::Wrong => Refusal::WrongCredentials,
+            Failure::BadToken => Refusal::BadToken,
             Failure::TryLater => Refusal::LoginLater,
         }
     }

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 
 use crate::mail::address::Address;
 use crate::mail::id::{Login, Timestamp};
+use crate::mail::transport::Body;
 use crate::sasl;
 use crate::smtp::command::Command;
 use crate::smtp::content::{Content, Lines};
@@ -290,6 +291,14 @@ impl Session {
         }
     }
 
+    /// How many recipients the transaction has.
+    pub fn recipients(&self) -> usize {
+        match &self.mail {
+            Mail::None => 0,
+            Mail::Open(transaction) | Mail::Chunks(transaction, ..) => transaction.recipients.len(),
+        }
+    }
+
     fn take_line(&mut self, input: &[u8], now: Timestamp) -> usize {
         let (used, line) = self.framer.feed(input);
         let Some(line) = line else { return used };
@@ -407,6 +416,9 @@ impl Session {
             Mail::None => self.refuse(Refusal::MailFirst),
             Mail::Chunks(..) => self.refuse(Refusal::ChunksStarted),
             Mail::Open(t) if t.recipients.is_empty() => self.refuse(Refusal::NoRecipient),
+            Mail::Open(t) if t.parameters.body == Some(Body::BinaryMime) => {
+                self.refuse(Refusal::BinaryData);
+            }
             Mail::Open(_) => {
                 let content = Content::new(self.settings.message_bytes_max);
                 let receiver = DataReceiver::new(self.settings.line_ends());

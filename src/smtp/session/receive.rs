@@ -2,6 +2,7 @@
 
 use super::{Chunk, Mail, Pace, Phase, Session, Step, after};
 use crate::mail::id::Timestamp;
+use crate::mail::transport::Body;
 use crate::smtp::content::{Content, Lines, Piece};
 use crate::smtp::reply::{Refusal, Reply};
 use crate::smtp::{DATA_WINDOW_BYTES_MIN, DATA_WINDOW_SECS};
@@ -69,7 +70,10 @@ impl Session {
                 Mail::Open(transaction)
             }
             Mail::Open(transaction) => {
-                let lines = Lines::new(self.settings.line_ends());
+                let lines = match transaction.parameters.body {
+                    Some(Body::BinaryMime) => Lines::None,
+                    _ => Lines::new(self.settings.line_ends()),
+                };
                 Mail::Chunks(transaction, Content::new(bytes_max), lines)
             }
             chunks => chunks,

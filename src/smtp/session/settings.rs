@@ -3,7 +3,7 @@
 use crate::sasl::Mechanism;
 use crate::smtp::content::LineEnds;
 use crate::smtp::framing::Framer;
-use crate::smtp::{LINE_BYTES_MAX, SUBMISSION_LINE_BYTES_MAX};
+use crate::smtp::{AUTH_BYTES_MAX, LINE_BYTES_MAX};
 
 /// What a session has to know of its surroundings.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,9 +73,12 @@ impl Settings {
     }
 
     pub(super) fn framer(&self) -> Framer {
-        Framer::new(match self.role {
+        Framer::new(match &self.role {
             Role::Relay => LINE_BYTES_MAX,
-            Role::Submission(_) => SUBMISSION_LINE_BYTES_MAX,
+            Role::Submission(offer) => {
+                let longest = offer.mechanisms.iter().map(|m| m.line_bytes_max()).max();
+                LINE_BYTES_MAX.max(longest.unwrap_or_default() + AUTH_BYTES_MAX)
+            }
         })
     }
 }

@@ -76,6 +76,8 @@ fn a_copy_of_what_is_in_that_sent_already_is_answered_with_its_uid() {
         let again = append(&rig, "anna", folder, COPY);
         assert!(again.starts_with(uid), "{first} {again}");
         assert_eq!(count(&rig, "anna", folder), 1);
+        let again = append(&rig, "anna", folder, &format!("{COPY}\r\n"));
+        assert!(again.starts_with(uid), "s-nail ends its copy with an empty line: {again}");
         append(&rig, "anna", folder, &SENT.replace("body", "else"));
         append(&rig, "anna", folder, &SENT.replace("s1@c", "s2@c"));
         assert_eq!(count(&rig, "anna", folder), 3, "another body, another identifier");
