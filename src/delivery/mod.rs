@@ -148,13 +148,13 @@ pub async fn deliver(
     loop {
         let local = Local { store, directory, placed };
         let mut changes = instances(&local, &recipients.local, envelope, content.message).await?;
-        let is_ordered = !changes.iter().all(is_plain);
         changes.extend(relayed(envelope, &recipients.queued, content.message));
+        let is_ordered = is_ordered(&changes);
         let transaction = change::Transaction { actor: Actor::Delivery, changes };
         match store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
             // its folder can take no more keywords, say: mail comes before order
-            Err(StoreError::Limit(_)) if is_ordered && placed == Placed::ByConversation => {
+            Err(StoreError::Limit(_)) if is_ordered => {
                 placed = Placed::Open;
             }
             answer => return Ok(accepted(&answer?)),
@@ -162,9 +162,12 @@ pub async fn deliver(
     }
 }
 
-/// Whether it is mail as it would be without any conversation.
-fn is_plain(change: &Change) -> bool {
-    matches!(change, Change::Delivered(delivered) if delivered.flags.keywords.is_empty())
+/// Whether a transaction also moves or marks conversations.
+fn is_ordered(changes: &[Change]) -> bool {
+    changes.iter().any(|change| match change {
+        Change::Delivered(delivered) => !delivered.flags.keywords.is_empty(),
+        change => matches!(change, Change::Moved(_)),
+    })
 }
 
 /// Where mail for an inbox goes.

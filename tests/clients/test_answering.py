@@ -102,7 +102,7 @@ def is_one_for_the_team(demo, question, answer):
         found = flags(demo, login, "Shared/Support/Sent", answer)
         equal(len(found), 1, f"copies in the team's Sent for {login}")
         assert SEEN in found[0], f"unread for {login}: {found}"
-        assert ANSWERED in flags(demo, login, "Shared/Support", question)[0], login
+        assert ANSWERED in flags(demo, login, "Shared/Support/Assigned/anna", question)[0], login
 
 
 def test_mutt_answers_and_files_into_the_users_sent(demo):

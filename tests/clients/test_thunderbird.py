@@ -110,5 +110,5 @@ def steps(demo, bird, ask, late, own):
     answered = flags_for(demo, "ben", "Shared/Support/Assigned/anna", ask)
     assert imapclient.ANSWERED in answered, answered
 
-    bird.open_folder("Shared/Support")
-    bird.show("Shared/Support", ask)
+    bird.open_folder("Shared/Support/Assigned/anna")
+    bird.show("Shared/Support/Assigned/anna", ask)

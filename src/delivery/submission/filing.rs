@@ -6,7 +6,7 @@ use crate::conversation::collision;
 use crate::delivery::queueing::{self, Onward};
 use crate::delivery::{
     ATTEMPTS_MAX, Accepted, Content, Envelope, Local, Placed, Refused, accepted, instances,
-    mailbox, recipient,
+    is_ordered, mailbox, recipient,
 };
 use crate::directory::rights;
 use crate::imap::seen_mode;
@@ -78,10 +78,11 @@ pub async fn submit(
         if let (Some(claim), Placed::ByConversation) = (&claim, placed) {
             changes.extend(claim.assign(by, plan).await?);
         }
+        let is_ordered = is_ordered(&changes);
         let transaction = Transaction { actor: Actor::User(by.user.clone()), changes };
         match by.store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
-            Err(StoreError::Limit(_)) if placed == Placed::ByConversation => {
+            Err(StoreError::Limit(_)) if is_ordered => {
                 placed = Placed::Open;
             }
             answer => return Ok(accepted(&answer?)),
