@@ -4,7 +4,6 @@ with its own copy, and whenever, the team has one in its Sent."""
 import email
 import os
 import random
-import subprocess
 
 from harness import command, equal, until
 from test_mutt import CONFIG, Terminal
@@ -245,14 +244,19 @@ def sent_through_a_maildir(demo, box, filed_first):
         maildir.sync()
     maildir.agrees("Shared/Support/Sent", message_id, 1)
     maildir.agrees("Sent", message_id, int(box == "Sent"))
-    before = subprocess.check_output(["ls", "-lR", maildir.mail])
+    before = mails(maildir.mail)
     maildir.sync()
-    found = subprocess.check_output(["ls", "-lR", maildir.mail])
-    equal(names(found), names(before), "a run without changes changed something")
+    equal(mails(maildir.mail), before, "a run without changes changed something")
 
 
-def names(listing):
-    return [line for line in listing.decode().split("\n") if ".mbsyncstate" not in line]
+def mails(folder):
+    """Each file with its size, but for what mbsync notes for itself."""
+    return sorted(
+        (path, name, os.path.getsize(os.path.join(path, name)))
+        for path, _, names in os.walk(folder)
+        for name in names
+        if ".mbsyncstate" not in name
+    )
 
 
 def test_mbsync_brings_up_a_copy_that_was_filed_by_the_user(demo):
