@@ -8,6 +8,7 @@
 pub mod collision;
 mod header;
 pub mod moving;
+pub mod note;
 pub mod placing;
 pub mod thread;
 
