@@ -84,6 +84,11 @@ pub fn assignee(keyword: &str) -> Option<Login> {
     (prefix.eq_ignore_ascii_case(KEYWORD_PREFIX) && !login.is_empty()).then(|| Login::new(login))
 }
 
+/// Whether only the daemon sets a keyword and takes it away.
+pub fn is_ours(keyword: &str) -> bool {
+    assignee(keyword).is_some() || keyword.eq_ignore_ascii_case(note::KEYWORD)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
