@@ -13,8 +13,8 @@ pub mod trace;
 
 use std::net::IpAddr;
 
-use crate::conversation::Scope;
 use crate::conversation::placing::{self, Placing};
+use crate::conversation::{Scope, thread};
 use crate::directory::Directory;
 use crate::mail::account::{Account, Folder};
 use crate::mail::address::Address;
@@ -192,11 +192,13 @@ impl Local<'_> {
         (account, root): (&Account, MailboxId),
         message: &NewMessage,
     ) -> Result<Placing, StoreError> {
-        if matches!(account, Account::User(_)) || self.placed == Placed::Open {
-            return Ok(Placing::open(root));
-        }
         let scope = Scope { store: self.store, directory: self.directory, account };
-        placing::place(&scope, root, &message.parsed.envelope).await
+        let envelope = &message.parsed.envelope;
+        if matches!(account, Account::User(_)) || self.placed == Placed::Open {
+            let thread = thread::id(&scope, envelope).await?;
+            return Ok(Placing { thread, ..Placing::open(root) });
+        }
+        placing::place(&scope, root, envelope).await
     }
 }
 
@@ -219,6 +221,7 @@ async fn instances(
             flags: placing.flags,
             seen_by: Vec::new(),
             internal_date: envelope.received_at,
+            thread: placing.thread,
             // by the account: a retry may find the conversation elsewhere
             duplicate_key: Some(duplicate_key(
                 &envelope.transaction,
