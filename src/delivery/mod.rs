@@ -14,7 +14,7 @@ pub mod trace;
 use std::net::IpAddr;
 
 use crate::conversation::placing::{self, Placing};
-use crate::conversation::{Scope, thread};
+use crate::conversation::{Scope, State, note, thread};
 use crate::directory::Directory;
 use crate::mail::account::{Account, Folder};
 use crate::mail::address::Address;
@@ -146,7 +146,7 @@ pub async fn deliver(
     let mut attempts = 1;
     let mut placed = Placed::ByConversation;
     loop {
-        let local = Local { store, directory, placed };
+        let local = Local { store, directory, placed, notes: &[] };
         let mut changes = instances(&local, &recipients.local, envelope, content.message).await?;
         changes.extend(relayed(envelope, &recipients.queued, content.message));
         let is_ordered = is_ordered(&changes);
@@ -154,7 +154,7 @@ pub async fn deliver(
         match store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
             // its folder can take no more keywords, say: mail comes before order
-            Err(StoreError::Limit(_)) if is_ordered => {
+            Err(StoreError::Limit(_)) if is_ordered && placed == Placed::ByConversation => {
                 placed = Placed::Open;
             }
             answer => return Ok(accepted(&answer?)),
@@ -184,6 +184,8 @@ struct Local<'a> {
     store: &'a dyn Store,
     directory: &'a Directory,
     placed: Placed,
+    /// Where the message is a note.
+    notes: &'a [Account],
 }
 
 impl Local<'_> {
@@ -194,11 +196,16 @@ impl Local<'_> {
     ) -> Result<Placing, StoreError> {
         let scope = Scope { store: self.store, directory: self.directory, account };
         let envelope = &message.parsed.envelope;
-        if matches!(account, Account::User(_)) || self.placed == Placed::Open {
-            let thread = thread::id(&scope, envelope).await?;
-            return Ok(Placing { thread, ..Placing::open(root) });
-        }
-        placing::place(&scope, root, envelope).await
+        let is_note = self.notes.contains(account);
+        let open = match self.placed {
+            Placed::ByConversation if is_note => return note::place(&scope, root, envelope).await,
+            Placed::ByConversation if !matches!(account, Account::User(_)) => {
+                return placing::place(&scope, root, envelope).await;
+            }
+            Placed::Open if is_note => note::beside(&State::Open, root),
+            Placed::ByConversation | Placed::Open => Placing::open(root),
+        };
+        Ok(Placing { thread: thread::id(&scope, envelope).await?, ..open })
     }
 }
 
