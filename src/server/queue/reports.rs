@@ -134,6 +134,7 @@ fn instance(about: &About<'_>, mailbox: MailboxId, message: NewMessage) -> Chang
         flags: FlagList::default(),
         seen_by: Vec::new(),
         internal_date: about.moment.now,
+        thread: None,
         duplicate_key: None,
     }))
 }
