@@ -16,7 +16,7 @@ pub mod trace;
 use std::net::IpAddr;
 
 use crate::conversation::placing::{self, Placing};
-use crate::conversation::{Scope, State, note};
+use crate::conversation::{Scope, State, note, thread};
 use crate::directory::Directory;
 use crate::mail::account::{Account, Folder};
 use crate::mail::address::Address;
@@ -203,16 +203,17 @@ impl Local<'_> {
         message: &NewMessage,
     ) -> Result<Placing, StoreError> {
         let scope = Scope { store: self.store, directory: self.directory, account };
-        if self.notes.contains(account) {
-            return match self.placed {
-                Placed::ByConversation => note::place(&scope, root, &message.parsed.envelope).await,
-                Placed::Open => Ok(note::beside(&State::Open, root)),
-            };
-        }
-        if matches!(account, Account::User(_)) || self.placed == Placed::Open {
-            return Ok(Placing::open(root));
-        }
-        placing::place(&scope, root, &message.parsed.envelope).await
+        let envelope = &message.parsed.envelope;
+        let is_note = self.notes.contains(account);
+        let open = match self.placed {
+            Placed::ByConversation if is_note => return note::place(&scope, root, envelope).await,
+            Placed::ByConversation if !matches!(account, Account::User(_)) => {
+                return placing::place(&scope, root, envelope).await;
+            }
+            Placed::Open if is_note => note::beside(&State::Open, root),
+            Placed::ByConversation | Placed::Open => Placing::open(root),
+        };
+        Ok(Placing { thread: thread::id(&scope, envelope).await?, ..open })
     }
 }
 
@@ -235,6 +236,7 @@ async fn instances(
             flags: placing.flags,
             seen_by: Vec::new(),
             internal_date: envelope.received_at,
+            thread: placing.thread,
             // by the account: a retry may find the conversation elsewhere
             duplicate_key: Some(duplicate_key(
                 &envelope.transaction,
