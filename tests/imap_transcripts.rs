@@ -7,7 +7,7 @@
 //!   taken) open a connection; one that is not opened so is under TLS and greeted.
 //! - `@deliver inbox Support: text` lets mail come in; `@fire anna support` takes her from a team,
 //!   `@remove anna` from the directory; `@disable NAME` at the top switches a capability off,
-//!   `@scram` and `@tokens` some on.
+//!   `@scram` and `@tokens` some on, `@virtual` gives everybody `Mine` and `All open`.
 //! - `1S: text` is a line from us, in order; `1S~ text` comes in any order among its neighbours;
 //!   `1!: text` begins no line of this answer. In all of them, `$name` stands for one word: it is
 //!   bound where it is first met, and the same from then on, also in `C:`.
@@ -125,7 +125,11 @@ impl Player {
             true => german(),
             false => FolderNames::default(),
         };
-        let mut world = World::of(imap_support::DIRECTORY, names, &disabled).await;
+        let directory = match text.lines().any(|line| line == "@virtual") {
+            true => format!("virtual = [\"mine\", \"all-open\"]\n{}", imap_support::DIRECTORY),
+            false => imap_support::DIRECTORY.to_owned(),
+        };
+        let mut world = World::of(&directory, names, &disabled).await;
         if text.lines().any(|line| line == "@scram") {
             world.offer_scram();
         }
@@ -187,7 +191,7 @@ impl Player {
             ["remove", login] => self.world.declare(|directory| {
                 directory.users.remove(&Login::new(login));
             }),
-            ["disable", _] | ["german"] | ["scram"] | ["tokens"] => {}
+            ["disable", _] | ["german"] | ["virtual"] | ["scram"] | ["tokens"] => {}
             _ => panic!("no such event: {event}"),
         }
     }
@@ -350,6 +354,8 @@ fn german() -> FolderNames {
         archive: "Archiv".into(),
         done: "Erledigt".into(),
         assigned: "Zugewiesen".into(),
+        mine: "Meine".into(),
+        all_open: "Alle offenen".into(),
     }
 }
 

@@ -129,6 +129,8 @@ fn folders(found: &mut Findings, written: Folders) -> FolderNames {
         (written.archive, &mut names.archive),
         (written.done, &mut names.done),
         (written.assigned, &mut names.assigned),
+        (written.mine, &mut names.mine),
+        (written.all_open, &mut names.all_open),
     ];
     let mut spans = Vec::new();
     let mut taken = Vec::new();

@@ -129,6 +129,8 @@ pub(super) struct Folders {
     pub(super) archive: Option<Text>,
     pub(super) done: Option<Text>,
     pub(super) assigned: Option<Text>,
+    pub(super) mine: Option<Text>,
+    pub(super) all_open: Option<Text>,
 }
 
 /// `[submission]`

@@ -6,6 +6,7 @@
 //! `Assigned/<login>`, closed in `Done`. A keyword names the assignee and stays when it is closed;
 //! setting it assigns.
 
+pub mod across;
 pub mod collision;
 mod header;
 pub mod moving;

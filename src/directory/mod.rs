@@ -15,15 +15,15 @@ pub mod source;
 pub mod view;
 mod written;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::mail::account::Account;
+use crate::mail::account::{Account, FolderRole};
 use crate::mail::address::Address;
 use crate::mail::flag::SeenMode;
 use crate::mail::id::Login;
-pub use rights::{Rights, rights};
+pub use rights::{Rights, rights, rights_in};
 pub use route::AddressIndex;
 use source::Fault;
 pub use view::{Place, Visible, view};
@@ -41,6 +41,8 @@ pub struct Directory {
     pub channels: BTreeMap<Arc<str>, Channel>,
     /// By name in lower case.
     pub domains: BTreeMap<String, Domain>,
+    /// `virtual`: which virtual mailboxes each user has; who has none may be missing.
+    pub virtual_mailboxes: BTreeMap<Login, BTreeSet<FolderRole>>,
     /// What SETACL said, over the declared rights.
     pub grants: BTreeMap<(Account, Login), Rights>,
     /// What is odd in the file, or declared but not built yet in this version.
@@ -88,6 +90,11 @@ impl Directory {
     /// Whether `user` is one of `members_at_work`.
     pub fn works_in(&self, user: &Login, account: &Account) -> bool {
         rights::declared(self, user, account).has('i')
+    }
+
+    /// Whether `user` has this virtual mailbox.
+    pub fn has_virtual(&self, user: &Login, role: FolderRole) -> bool {
+        self.virtual_mailboxes.get(user).is_some_and(|roles| roles.contains(&role))
     }
 
     /// Whose \Seen an account's mailboxes keep.

@@ -3,11 +3,14 @@
 use std::fmt;
 
 use super::{Access, Channel, Directory, Level, Role};
-use crate::mail::account::Account;
+use crate::mail::account::{Account, Folder};
 use crate::mail::id::Login;
 
 /// The letters of RFC 4314 §2.1 that are in use here.
 const LETTERS: &str = "lrswipkxtea";
+
+/// Those on a virtual mailbox.
+const VIRTUAL_LETTERS: &str = "lrswte";
 
 /// A set of rights on a mailbox. RFC 4314 §2.1
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -74,6 +77,24 @@ impl fmt::Display for Rights {
 /// no rights; forbidden and absent are the same answer.
 pub fn rights(directory: &Directory, user: &Login, account: &Account) -> Rights {
     by_role(directory, user, account).union(declared(directory, user, account))
+}
+
+/// What `user` may do in one folder of `account`: as in all of them, but for a virtual mailbox. That
+/// is there for who has it; what it shows has rights of its own where it is, and nothing can be put
+/// into it.
+pub fn rights_in(
+    directory: &Directory,
+    user: &Login,
+    (account, folder): (&Account, &Folder),
+) -> Rights {
+    let rights = rights(directory, user, account);
+    match (account, folder.virtual_role()) {
+        (Account::User(owner), Some(role)) if owner == user => {
+            let has_it = directory.has_virtual(user, role);
+            if has_it { Rights::letters(VIRTUAL_LETTERS) } else { Rights::NONE }
+        }
+        _ => rights,
+    }
 }
 
 /// What the user's role alone gives: reading or managing every inbox and channel that exists.

@@ -15,6 +15,8 @@ pub(super) type Text = Spanned<String>;
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Written {
+    #[serde(rename = "virtual")]
+    pub(super) virtual_mailboxes: Vec<Text>,
     pub(super) domain: Vec<Spanned<Domain>>,
     pub(super) user: Vec<Spanned<User>>,
     pub(super) team: Vec<Spanned<Team>>,
@@ -39,6 +41,8 @@ pub(super) struct User {
     pub(super) name: Option<Text>,
     pub(super) password: Option<Text>,
     pub(super) role: Option<Text>,
+    #[serde(rename = "virtual")]
+    pub(super) virtual_mailboxes: Option<Vec<Text>>,
     pub(super) addresses: Vec<Text>,
 }
 

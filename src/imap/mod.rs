@@ -16,6 +16,7 @@ pub(crate) mod rig;
 pub mod search;
 pub mod session;
 pub mod view;
+pub mod virtual_mailbox;
 pub mod wire;
 
 use std::borrow::Cow;
@@ -25,6 +26,7 @@ use crate::directory::{Directory, Rights};
 use crate::mail::account::{Account, FolderNames};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::Login;
+use crate::store::mirror::Source;
 use crate::store::{Mailbox, Store, StoreError};
 use capability::Capabilities;
 use output::Output;
@@ -64,6 +66,8 @@ pub struct Selected {
     pub rights: Rights,
     /// Whose \Seen it keeps.
     pub seen: SeenMode,
+    /// What it shows, where it is a virtual mailbox.
+    pub sources: Option<Arc<[Source]>>,
     /// Opened by EXAMINE: nothing may change.
     pub examined: bool,
     /// What the client believes; the only place with sequence numbers.

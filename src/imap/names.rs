@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{Context, Session, seen_mode};
-use crate::directory::{Directory, Place, Rights, Visible, rights, view};
+use crate::directory::{Directory, Place, Rights, Visible, rights_in, view};
 use crate::mail::account::{Account, Folder, FolderNames, FolderRole};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::Login;
@@ -56,8 +56,9 @@ pub struct Named {
 /// account has a folder of that name; the two cannot be told apart.
 pub fn resolve(context: &Context, session: &Session, name: &str) -> Option<Resolved> {
     let directory = &session.directory;
-    let (account, folder) = locate(&context.folder_names, directory, &session.user, name)?;
-    let rights = rights(directory, &session.user, &account);
+    let words = Words { names: &context.folder_names, directory };
+    let (account, folder) = locate(words, &session.user, name)?;
+    let rights = rights_in(directory, &session.user, (&account, &folder));
     if !rights.has('l') {
         return None;
     }
@@ -70,7 +71,7 @@ pub fn resolve(context: &Context, session: &Session, name: &str) -> Option<Resol
 /// account the root, then the folders with a role, then the others by name.
 pub fn tree(context: &Context, session: &Session) -> Vec<Named> {
     let visible = view(&session.directory, &session.user);
-    visible.iter().flat_map(|account| of_account(context, account)).collect()
+    visible.iter().flat_map(|account| of_account(context, session, account)).collect()
 }
 
 /// The name of a mailbox for the session's user; `None` when they may not see it.
@@ -82,7 +83,8 @@ pub fn name_of(
 ) -> Option<String> {
     let visible = view(&session.directory, &session.user);
     let visible = visible.iter().find(|v| v.account == *account)?;
-    Some(join(&prefix(visible), &shown_path(&context.folder_names, account, folder)))
+    let words = Words { names: &context.folder_names, directory: &session.directory };
+    Some(join(&prefix(visible), &shown_path(words, account, folder)))
 }
 
 /// Whether `name` is well-formed: levels that are not empty, not too long, not too many; without
@@ -94,31 +96,54 @@ pub fn is_well_formed(name: &str) -> bool {
         && !name.chars().any(|c| c.is_control() || matches!(c, '*' | '%' | '\u{fffd}'))
 }
 
-fn of_account(context: &Context, visible: &Visible) -> Vec<Named> {
-    let names = &context.folder_names;
+fn of_account(context: &Context, session: &Session, visible: &Visible) -> Vec<Named> {
+    let words = Words { names: &context.folder_names, directory: &session.directory };
     let prefix = prefix(visible);
+    let account = &visible.account;
     let named = |mailbox: Arc<Mailbox>| Named {
-        name: join(&prefix, &shown_path(names, &visible.account, &mailbox.folder)),
-        rights: visible.rights,
+        name: join(&prefix, &shown_path(words, account, &mailbox.folder)),
+        rights: rights_in(&session.directory, &session.user, (account, &mailbox.folder)),
         mailbox,
     };
-    let mailboxes = context.store.mailboxes(&visible.account).into_iter();
-    let reachable = mailboxes.filter(|m| is_reachable(names, &visible.account, &m.folder));
-    let mut all: Vec<Named> = reachable.map(named).collect();
-    all.sort_by_cached_key(|n| (rank(&visible.account, &n.mailbox.folder), n.name.clone()));
+    let mailboxes = context.store.mailboxes(account).into_iter();
+    let reachable = mailboxes.filter(|m| is_reachable(words, account, &m.folder));
+    let mut all: Vec<Named> = reachable.map(named).filter(|n| n.rights.has('l')).collect();
+    all.sort_by_cached_key(|n| (rank(words, account, &n.mailbox.folder), n.name.clone()));
     all
+}
+
+/// What the folders with a role are called, and which roles there are.
+#[derive(Clone, Copy)]
+struct Words<'a> {
+    names: &'a FolderNames,
+    directory: &'a Directory,
+}
+
+impl Words<'_> {
+    fn roles(self, account: &Account) -> impl Iterator<Item = FolderRole> {
+        let (all, user): (&[FolderRole], _) = match account {
+            Account::User(user) => (&FolderRole::OWN, Some(user)),
+            Account::Inbox(_) => (&FolderRole::INBOX, None),
+            Account::Channel(_) => (&FolderRole::CHANNEL, None),
+        };
+        // the name of a virtual mailbox that a user does not have is a name as any other
+        all.iter().copied().filter(move |role| {
+            let is_virtual = FolderRole::VIRTUAL.contains(role);
+            !is_virtual || user.is_some_and(|user| self.directory.has_virtual(user, *role))
+        })
+    }
 }
 
 /// Whether a folder's name means that folder. One that was made before the configuration gave its
 /// name to a role is hidden behind the role's.
-fn is_reachable(names: &FolderNames, account: &Account, folder: &Folder) -> bool {
-    folder.is_root() || folder_at(names, account, &shown_path(names, account, folder)) == *folder
+fn is_reachable(words: Words<'_>, account: &Account, folder: &Folder) -> bool {
+    folder.is_root() || folder_at(words, account, &shown_path(words, account, folder)) == *folder
 }
 
 /// The root comes first, then the roles in their order, each before what is below it.
-fn rank(account: &Account, folder: &Folder) -> usize {
+fn rank(words: Words<'_>, account: &Account, folder: &Folder) -> usize {
     let first = folder.path().split(DELIMITER).next().unwrap_or_default();
-    match roles(account).iter().position(|role| role.path() == first) {
+    match words.roles(account).position(|role| role.path() == first) {
         _ if folder.is_root() => 0,
         Some(index) => index + 1,
         None => usize::MAX,
@@ -145,29 +170,21 @@ fn join(prefix: &str, path: &str) -> String {
     }
 }
 
-fn roles(account: &Account) -> &'static [FolderRole] {
-    match account {
-        Account::User(_) => &FolderRole::PERSONAL,
-        Account::Inbox(_) => &FolderRole::INBOX,
-        Account::Channel(_) => &FolderRole::CHANNEL,
-    }
-}
-
 /// The path below the account's prefix, with the localised name of a role.
-fn shown_path(names: &FolderNames, account: &Account, folder: &Folder) -> String {
+fn shown_path(words: Words<'_>, account: &Account, folder: &Folder) -> String {
     if folder.is_root() {
         return if matches!(account, Account::User(_)) { INBOX.to_owned() } else { String::new() };
     }
     let (first, below) = split(folder.path());
-    let role = roles(account).iter().find(|role| role.path() == first);
-    let first = role.map_or(first, |role| names.of(*role));
+    let role = words.roles(account).find(|role| role.path() == first);
+    let first = role.map_or(first, |role| words.names.of(role));
     join(first, below.unwrap_or_default())
 }
 
 /// The folder with this path below the account's prefix.
-fn folder_at(names: &FolderNames, account: &Account, path: &str) -> Folder {
+fn folder_at(words: Words<'_>, account: &Account, path: &str) -> Folder {
     let (first, below) = split(path);
-    let role = roles(account).iter().find(|role| names.of(**role) == first);
+    let role = words.roles(account).find(|role| words.names.of(*role) == first);
     let first = role.map_or(first, |role| role.path());
     Folder::new(&join(first, below.unwrap_or_default()))
 }
@@ -180,12 +197,8 @@ fn split(path: &str) -> (&str, Option<&str>) {
 }
 
 /// What a name would mean, without asking whether the user may know it.
-fn locate(
-    names: &FolderNames,
-    directory: &Directory,
-    user: &Login,
-    name: &str,
-) -> Option<(Account, Folder)> {
+fn locate(words: Words<'_>, user: &Login, name: &str) -> Option<(Account, Folder)> {
+    let directory = words.directory;
     if !is_well_formed(name) {
         return None;
     }
@@ -210,20 +223,20 @@ fn locate(
         _ if [SHARED, PRIVATE, OTHER_USERS].iter().any(|root| first.eq_ignore_ascii_case(root)) => {
             return None;
         }
-        _ => return Some(locate_personal(names, user, name)),
+        _ => return Some(locate_personal(words, user, name)),
     };
-    let folder = path.map_or_else(Folder::root, |path| folder_at(names, &account, path));
+    let folder = path.map_or_else(Folder::root, |path| folder_at(words, &account, path));
     Some((account, folder))
 }
 
 /// INBOX in any case is the root, also as the parent of others. RFC 3501 §5.1
-fn locate_personal(names: &FolderNames, user: &Login, name: &str) -> (Account, Folder) {
+fn locate_personal(words: Words<'_>, user: &Login, name: &str) -> (Account, Folder) {
     let account = Account::User(user.clone());
     let (first, below) = split(name);
     let folder = match (first.eq_ignore_ascii_case(INBOX), below) {
         (true, None) => Folder::root(),
         (true, Some(below)) => Folder::new(&join(INBOX, below)),
-        (false, _) => folder_at(names, &account, name),
+        (false, _) => folder_at(words, &account, name),
     };
     (account, folder)
 }

@@ -131,6 +131,11 @@ impl View {
         Ok(view)
     }
 
+    /// Whose view it is.
+    pub fn user(&self) -> &Login {
+        &self.user
+    }
+
     /// EXISTS: how many messages the client believes in.
     pub fn exists(&self) -> usize {
         self.believed.len()
@@ -199,9 +204,12 @@ impl View {
                 let entries = self.believed.iter_from(range.start).take(range.len());
                 entries.zip(range.start as u32 + 1..)
             })
-            .map(move |(believed, number)| {
+            .filter_map(move |(believed, number)| {
                 let told = if told_is_believed { None } else { self.told.by_uid(believed.uid) };
-                self.message(number, told.unwrap_or(believed), &mut own)
+                // what a virtual mailbox shows no more, the user may not see any more, perhaps
+                let left = self.told.mirror.is_none().then_some(believed);
+                let entry = if told_is_believed { Some(believed) } else { told.or(left) };
+                Some(self.message(number, entry?, &mut own))
             })
     }
 

@@ -43,6 +43,10 @@ pub enum FolderRole {
     Done,
     /// Parent of one folder per member; holds no messages itself.
     Assigned,
+    /// Virtual, a user's: the conversations that they have, in all inboxes.
+    Mine,
+    /// Virtual, a user's: all that is not closed, in all inboxes that they may read.
+    AllOpen,
 }
 
 impl FolderRole {
@@ -53,6 +57,18 @@ impl FolderRole {
         FolderRole::Junk,
         FolderRole::Trash,
         FolderRole::Archive,
+    ];
+    /// The virtual mailboxes that a user can have.
+    pub const VIRTUAL: [FolderRole; 2] = [FolderRole::Mine, FolderRole::AllOpen];
+    /// All that a personal mailbox can have, in the order in which they are listed.
+    pub const OWN: [FolderRole; 7] = [
+        FolderRole::Drafts,
+        FolderRole::Sent,
+        FolderRole::Junk,
+        FolderRole::Trash,
+        FolderRole::Archive,
+        FolderRole::Mine,
+        FolderRole::AllOpen,
     ];
     /// The roles that a shared inbox has; `Assigned` adds one folder per member below it.
     pub const INBOX: [FolderRole; 5] = [
@@ -75,6 +91,8 @@ impl FolderRole {
             FolderRole::Archive => "\\Archive",
             FolderRole::Done => "\\Done",
             FolderRole::Assigned => "\\Assigned",
+            FolderRole::Mine => "\\Mine",
+            FolderRole::AllOpen => "\\AllOpen",
         }
     }
 }
@@ -120,6 +138,11 @@ impl Folder {
         &*self.0 == role.path()
     }
 
+    /// Which virtual mailbox this would be for a user.
+    pub fn virtual_role(&self) -> Option<FolderRole> {
+        FolderRole::VIRTUAL.into_iter().find(|role| self.is_role(*role))
+    }
+
     /// The member whose `Assigned/<login>` this is.
     pub fn assignee(&self) -> Option<&str> {
         let below = self.0.strip_prefix(FolderRole::Assigned.path())?;
@@ -159,6 +182,10 @@ pub struct FolderNames {
     pub done: String,
     /// Assigned: parent of a folder per member
     pub assigned: String,
+    /// Mine: what a user has in all inboxes
+    pub mine: String,
+    /// All open: what is not closed in all inboxes
+    pub all_open: String,
 }
 
 impl Default for FolderNames {
@@ -171,6 +198,8 @@ impl Default for FolderNames {
             archive: "Archive".into(),
             done: "Done".into(),
             assigned: "Assigned".into(),
+            mine: "Mine".into(),
+            all_open: "All open".into(),
         }
     }
 }
@@ -186,6 +215,8 @@ impl FolderNames {
             FolderRole::Archive => &self.archive,
             FolderRole::Done => &self.done,
             FolderRole::Assigned => &self.assigned,
+            FolderRole::Mine => &self.mine,
+            FolderRole::AllOpen => &self.all_open,
         }
     }
 }

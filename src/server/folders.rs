@@ -32,11 +32,12 @@ fn wanted(directory: &Directory) -> Vec<(Account, Folder)> {
     let users = directory.users.keys().cloned().map(Account::User);
     let inboxes = directory.inboxes.keys().cloned().map(Account::Inbox);
     let channels = directory.channels.keys().cloned().map(Account::Channel);
-    users
-        .chain(inboxes)
-        .chain(channels)
-        .flat_map(|account| of_account(directory, account))
-        .collect()
+    let real = users.chain(inboxes).chain(channels);
+    let real = real.flat_map(|account| of_account(directory, account));
+    let shown = directory.virtual_mailboxes.iter().flat_map(|(user, roles)| {
+        roles.iter().map(|role| (Account::User(user.clone()), Folder::role(*role)))
+    });
+    real.chain(shown).collect()
 }
 
 fn of_account(directory: &Directory, account: Account) -> Vec<(Account, Folder)> {

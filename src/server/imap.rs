@@ -83,6 +83,7 @@ struct Connection {
 }
 
 /// Why a wait ended.
+#[derive(Clone, Copy)]
 enum Woken {
     /// Bytes have arrived.
     Input,
@@ -268,15 +269,16 @@ impl Connection {
         // what happened before the watch began is told now
         let mut woken = Woken::Mailbox;
         loop {
-            if let Woken::Mailbox = woken {
+            if let Some(next) = self.on_wake(woken) {
+                return Ok(next);
+            }
+            // what a virtual mailbox shows follows from the directory, too
+            if let Woken::Mailbox | Woken::Directory = woken {
                 if let Next::Close = Box::pin(self.wake()).await {
                     return Ok(Next::Close);
                 }
                 // a mailbox that is gone does not change any more
                 changes = changes.filter(|changes| changes.has_changed().is_ok());
-            }
-            if let Some(next) = self.on_wake(woken) {
-                return Ok(next);
             }
             if let Some(line) = self.framer.next_line(&self.dialogue.limits()) {
                 return Ok(Box::pin(self.idle_ended(idle, line)).await);

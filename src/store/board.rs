@@ -1,7 +1,7 @@
 //! What readers of every engine are given: the state, who watches it, and \Recent. An engine keeps
 //! one behind a lock. Knows no table and no file.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -22,13 +22,43 @@ pub(super) struct Board {
     tree: watch::Sender<u64>,
     queue: watch::Sender<QueueId>,
     recent: HashMap<MailboxId, HashMap<Login, Uid>>,
+    shown_in: ShownIn,
+}
+
+/// Which virtual mailboxes show a mailbox.
+#[derive(Debug, Default)]
+struct ShownIn {
+    by_source: HashMap<MailboxId, BTreeSet<MailboxId>>,
+    sources: HashMap<MailboxId, Vec<MailboxId>>,
+}
+
+impl ShownIn {
+    /// A virtual mailbox shows these from now on.
+    fn set(&mut self, shown_in: MailboxId, sources: Vec<MailboxId>) {
+        if self.sources.get(&shown_in).is_some_and(|before| *before == sources) {
+            return;
+        }
+        self.forget(shown_in);
+        for source in &sources {
+            self.by_source.entry(*source).or_default().insert(shown_in);
+        }
+        self.sources.insert(shown_in, sources);
+    }
+
+    fn forget(&mut self, shown_in: MailboxId) {
+        for source in self.sources.remove(&shown_in).unwrap_or_default() {
+            if let Some(showing) = self.by_source.get_mut(&source) {
+                showing.remove(&shown_in);
+            }
+        }
+    }
 }
 
 impl Board {
     pub(super) fn new(state: State) -> Board {
         let tree = watch::Sender::new(0);
         let queue = watch::Sender::new(QueueId(state.counters().queue));
-        Board { state, watches: HashMap::new(), tree, queue, recent: HashMap::new() }
+        Board { state, watches: HashMap::new(), tree, queue, recent: HashMap::new(), shown_in: ShownIn::default() }
     }
 
     /// Shows what is committed, and wakes who waits for it.
@@ -38,6 +68,12 @@ impl Board {
             .iter()
             .map(|(id, held)| (*id, held.as_ref().map(|held| held.highest_modseq)))
             .collect();
+        for (id, held) in &changed.mailboxes {
+            let mirror = held.as_ref().and_then(|held| held.loaded().ok()?.snapshot.mirror.as_ref());
+            if let Some(mirror) = mirror {
+                self.shown_in.set(*id, mirror.sources().collect());
+            }
+        }
         let tree = changed.changes_tree();
         let counters = changed.counters;
         self.state.publish(changed);
@@ -47,6 +83,13 @@ impl Board {
                 None => {
                     self.watches.remove(&id);
                     self.recent.remove(&id);
+                    self.shown_in.forget(id);
+                }
+            }
+            // who watches a virtual mailbox has to look what there is
+            for shown_in in self.shown_in.by_source.get(&id).into_iter().flatten() {
+                if let Some(sender) = self.watches.get(shown_in) {
+                    sender.send_modify(|_| {});
                 }
             }
         }

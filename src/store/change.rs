@@ -9,6 +9,7 @@ use crate::mail::flag::{FlagList, SeenMode};
 use crate::mail::id::{Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, Uid, UidValidity};
 use crate::mail::message::Parsed;
 use crate::mail::uid_set::UidSet;
+use crate::store::mirror::Refresh;
 use crate::store::queue::{NewQueued, RecipientUpdate};
 
 /// Changes that happen together or not at all.
@@ -96,6 +97,8 @@ pub enum Change {
         /// Whose overlay counts for `unchanged_since`; `None` where \Seen is shared.
         viewer: Option<Login>,
     },
+    /// A virtual mailbox shows what its sources are now. It changes in no other way. → `Done`
+    Refreshed(Box<Refresh>),
     /// Flags and keywords change of the instances that this transaction has brought into a mailbox
     /// so far: what is copied cannot be named before. → `Flags`
     ArrivalsFlagged {

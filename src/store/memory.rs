@@ -109,6 +109,8 @@ impl Inner {
         blobs.sort_unstable_by(|a, b| b.cmp(a));
         blobs.truncate(SAME_MESSAGE_ID_MAX);
         let loaded = self.board.state.all().filter_map(|held| held.loaded().ok());
+        // what a virtual mailbox shows lies elsewhere
+        let loaded = loaded.filter(|loaded| loaded.snapshot.mirror.is_none());
         let entries = loaded.flat_map(|loaded| {
             let mailbox = loaded.snapshot.mailbox;
             let of_it = loaded.snapshot.iter().filter(|entry| blobs.contains(&entry.blob));

@@ -11,6 +11,7 @@ pub mod change;
 mod contract;
 pub mod embedded;
 pub mod memory;
+pub mod mirror;
 pub mod overlay;
 pub mod queue;
 pub mod rows;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::mail::account::{Account, Folder};
+use crate::mail::account::{Account, Folder, FolderRole};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::{
     BlobId, Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, TraceId, Uid, UidValidity,
@@ -85,6 +86,16 @@ pub struct Mailbox {
     pub folder: Folder,
     /// The epoch of its UIDs.
     pub uid_validity: UidValidity,
+}
+
+impl Mailbox {
+    /// Which virtual mailbox it is, if it is one.
+    pub fn virtual_role(&self) -> Option<FolderRole> {
+        match self.account {
+            Account::User(_) => self.folder.virtual_role(),
+            Account::Inbox(_) | Account::Channel(_) => None,
+        }
+    }
 }
 
 /// The counts of STATUS, as one user sees them. RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 8438

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::change::NewMessage;
+use super::mirror::Origin;
 use super::overlay::Block;
 use super::queue::{Queued, QueuedRecipient};
 use super::snapshot::Entry;
@@ -16,6 +17,8 @@ use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, Trac
 pub struct Rows {
     /// Instances; `None` is removed.
     pub instances: BTreeMap<(MailboxId, Uid), Option<Entry>>,
+    /// Messages of virtual mailboxes, with where they lie; `None` is removed.
+    pub mirrored: BTreeMap<(MailboxId, Uid), Option<(Entry, Origin)>>,
     /// Removed UIDs, a row per range.
     pub tombstones: Vec<Tombstone>,
     /// Blocks of users' overlays.
@@ -62,6 +65,7 @@ impl Rows {
     /// Adds what a later transaction writes.
     pub fn absorb(&mut self, later: Rows) {
         self.instances.extend(later.instances);
+        self.mirrored.extend(later.mirrored);
         self.tombstones.extend(later.tombstones);
         self.blocks.extend(later.blocks);
         self.keywords.extend(later.keywords);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::mail::flag::{KeywordSet, SystemFlags};
 use crate::mail::id::{BlobId, MailboxId, ModSeq, ThreadId, Timestamp, TraceId, Uid, UidValidity};
 use crate::mail::uid_set::UidSet;
+use crate::store::mirror::Mirror;
 
 /// Most entries in one chunk.
 const CHUNK_ENTRIES_MAX: usize = 256;
@@ -50,6 +51,8 @@ pub struct Snapshot {
     pub highest_modseq: ModSeq,
     /// The names of the keywords by number.
     pub keywords: Arc<Vec<Arc<str>>>,
+    /// Of a virtual mailbox that shows something: where its messages lie.
+    pub mirror: Option<Arc<Mirror>>,
     chunks: Arc<Vec<Arc<Chunk>>>,
     /// Index of each chunk's first entry.
     starts: Arc<Vec<u32>>,
@@ -122,6 +125,7 @@ impl Snapshot {
             uid_next: Uid(1),
             highest_modseq: ModSeq(1),
             keywords: Arc::default(),
+            mirror: None,
             chunks: Arc::default(),
             starts: Arc::default(),
             totals: Totals::default(),

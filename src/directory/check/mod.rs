@@ -24,7 +24,8 @@ pub(super) fn check(
     let mut directory = Directory::default();
     let catch_alls = addresses::domains(&mut found, &mut directory, written.domain);
     let mut taken = addresses::Taken::default();
-    people::users(&mut found, &mut directory, (written.user, &mut taken));
+    let everybodys = people::virtual_mailboxes(&mut found, &written.virtual_mailboxes);
+    people::users(&mut found, &mut directory, (written.user, &mut taken, &everybodys));
     people::teams(&mut found, &mut directory, written.team);
     mailboxes::inboxes(&mut found, &mut directory, (&written.inbox, &mut taken));
     mailboxes::channels(&mut found, &mut directory, (&written.channel, &mut taken));

@@ -1,5 +1,7 @@
 //! What `[[user]]` and `[[team]]` mean.
 
+use std::collections::BTreeSet;
+
 use toml::Spanned;
 
 use super::addresses::{Holder, Taken, addresses};
@@ -7,6 +9,7 @@ use super::{Names, choice};
 use crate::directory::findings::Findings;
 use crate::directory::written::{Team, Text, User as WrittenUser};
 use crate::directory::{Directory, PasswordHash, Role, User, password};
+use crate::mail::account::FolderRole;
 use crate::mail::id::Login;
 
 /// Characters that a login cannot have beside those that no name can: `dora:read` ends at the
@@ -17,7 +20,11 @@ const LEVEL_SEPARATOR: char = ':';
 pub(super) fn users(
     found: &mut Findings,
     directory: &mut Directory,
-    (written, taken): (Vec<Spanned<WrittenUser>>, &mut Taken),
+    (written, taken, everybodys): (
+        Vec<Spanned<WrittenUser>>,
+        &mut Taken,
+        &BTreeSet<FolderRole>,
+    ),
 ) {
     let mut names = Names::default();
     for entry in written {
@@ -28,6 +35,7 @@ pub(super) fn users(
             [("member", Role::Member), ("admin", Role::Admin), ("super-admin", Role::SuperAdmin)];
         let role = choice(found, &user.role, &roles);
         let addresses = addresses(found, directory, &user.addresses);
+        let own = user.virtual_mailboxes.map(|words| virtual_mailboxes(found, &words));
         let login = names.take(found, ("user", "login"), (&user.login, table));
         let Some(login) = login.filter(|_| has_no_colon(found, &user.login)) else { continue };
         taken.add(Holder::User(Login::new(&login)), &addresses, &user.addresses);
@@ -38,8 +46,26 @@ pub(super) fn users(
             role,
             addresses,
         };
+        let shown = own.unwrap_or_else(|| everybodys.clone());
+        directory.virtual_mailboxes.insert(entry.login.clone(), shown);
         directory.users.insert(entry.login.clone(), entry);
     }
+}
+
+/// Reads a list `virtual`.
+pub(super) fn virtual_mailboxes(found: &mut Findings, words: &[Text]) -> BTreeSet<FolderRole> {
+    let known = [("mine", FolderRole::Mine), ("all-open", FolderRole::AllOpen)];
+    let mut roles = BTreeSet::new();
+    for word in words {
+        match known.iter().find(|(name, _)| name == word.get_ref()) {
+            Some((_, role)) => drop(roles.insert(*role)),
+            None => {
+                let message = format!("{:?} is no virtual mailbox", word.get_ref());
+                found.fault(word.span(), message, "write \"mine\" or \"all-open\"");
+            }
+        }
+    }
+    roles
 }
 
 fn password(

@@ -1,6 +1,7 @@
 //! APPEND, in two halves: what stands before the message decides whether it is invited.
 //! RFC 3501 §6.3.11
 
+use super::copy::check_is_real;
 use super::{Call, append_sent};
 use crate::conversation::{Scope, moving, thread};
 use crate::directory::rights;
@@ -40,6 +41,7 @@ pub async fn begin(call: &mut Call<'_, '_>) -> Result<Pending, Refusal> {
     cursor.end()?;
     let target = resolve(call.context, call.session, &name).ok_or_else(Refusal::try_create)?;
     let to = target.mailbox.as_ref().map(|m| m.id).ok_or_else(Refusal::try_create)?;
+    check_is_real(&target)?;
     if !target.rights.has('i') {
         return Err(no_insert());
     }

@@ -14,7 +14,7 @@ pub async fn close(
     if expunge::check(selected).is_ok() {
         let uids = expunge::deleted(call, selected, None).await?;
         let stays = |share: &Share| Removal::of(call.context, share) == Removal::NotAllowed;
-        if !uids.is_empty() && !shares(selected, &uids).iter().any(stays) {
+        if !uids.is_empty() && !shares(call, selected, &uids).iter().any(stays) {
             expunge::remove(call, selected, uids).await?;
         }
     }

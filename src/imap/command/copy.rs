@@ -16,10 +16,11 @@ use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
 use crate::imap::view::SequenceSet;
 use crate::imap::wire::utf7;
-use crate::imap::{Completion, Refusal, Selected};
+use crate::imap::{Completion, Refusal, Selected, virtual_mailbox};
 use crate::mail::flag::FlagList;
 use crate::mail::id::{MailboxId, Uid};
 use crate::mail::uid_set::UidSet;
+use crate::store::mirror::Refresh;
 use crate::store::change::{Actor, Change, FlagOperation, Outcome, Transaction};
 
 /// COPY and UID COPY. RFC 3501 §6.4.7
@@ -49,18 +50,32 @@ pub async fn r#move(
     if request.shares.is_empty() {
         return Ok(Completion::ok("No messages to move"));
     }
+    if !request.shares.iter().all(Share::may_be_left) {
+        return Err(Refusal::no_permission("You may not move some of these messages away"));
+    }
     let mut plan = Plan::default();
     for share in &request.shares {
         plan.add(request.moved(call, share).await?);
     }
+    plan.changes.extend(request.renewal(selected));
     let code = request.commit(call, plan).await?;
     // RFC 6851 §4.3: in front of the EXPUNGE responses, which follow before the tagged answer
     call.out.line(format_args!("* OK [{code}] Moved"));
     expunge::told(call, selected, "Moved").await
 }
 
+/// Nothing can be put into a virtual mailbox.
+pub(super) fn check_is_real(target: &Resolved) -> Result<(), Refusal> {
+    match target.mailbox.as_ref().and_then(|mailbox| mailbox.virtual_role()) {
+        Some(_) => Err(Refusal::no("CANNOT", "This mailbox only shows what lies in others")),
+        None => Ok(()),
+    }
+}
+
 /// What goes where.
 struct Request {
+    /// By the selected mailbox's UIDs.
+    uids: UidSet,
     shares: Vec<Share>,
     target: Resolved,
     to: MailboxId,
@@ -70,17 +85,19 @@ struct Request {
 #[derive(Default)]
 struct Plan {
     changes: Vec<Change>,
-    /// The places of those that make the new instances of what is named.
-    named: Vec<usize>,
+    /// The places of those that make the new instances of what is named, and for which share.
+    named: Vec<(usize, usize)>,
+    shares: usize,
 }
 
 impl Plan {
-    /// Adds the changes for one share, of which the first that makes new instances does so for
+    /// Adds the changes for the next share, of which the first that makes new instances does so for
     /// those that are named.
     fn add(&mut self, changes: Vec<Change>) {
         let is_transfer = |c: &Change| matches!(c, Change::Copied(_) | Change::Moved(_));
         let at = changes.iter().position(is_transfer);
-        self.named.extend(at.map(|at| self.changes.len() + at));
+        self.named.extend(at.map(|at| (self.changes.len() + at, self.shares)));
+        self.shares += 1;
         self.changes.extend(changes);
     }
 }
@@ -95,11 +112,24 @@ impl Request {
         let target = resolve(call.context, call.session, &name).ok_or_else(Refusal::try_create)?;
         let to = target.mailbox.as_ref().map(|mailbox| mailbox.id);
         let to = to.ok_or_else(Refusal::try_create)?;
+        check_is_real(&target)?;
         if !target.rights.has('i') {
             return Err(Refusal::no_permission("You may not add messages to that mailbox"));
         }
-        let shares = shares(selected, &selected.view.uids(&selection));
-        Ok(Request { shares, target, to })
+        let uids = selected.view.uids(&selection);
+        let shares = shares(call, selected, &uids);
+        if shares.is_empty() && !uids.is_empty() {
+            return Err(gone());
+        }
+        Ok(Request { uids, shares, target, to })
+    }
+
+    /// What has been moved out of a virtual mailbox is gone for the client, and new where it is
+    /// still to be shown.
+    fn renewal(&self, selected: &Selected) -> Option<Change> {
+        let sources = selected.sources.clone()?;
+        let refresh = virtual_mailbox::refresh(&selected.mailbox, selected.view.user(), sources);
+        Some(Change::Refreshed(Box::new(Refresh { renewed: self.uids.clone(), ..refresh })))
     }
 
     async fn copied(&self, call: &Call<'_, '_>, share: &Share) -> Result<Vec<Change>, Refusal> {
@@ -163,16 +193,18 @@ impl Request {
             })?;
         let mut made = None;
         let mut pairs: Vec<(Uid, Uid)> = Vec::new();
-        for at in plan.named {
+        for (at, share) in plan.named {
             if let Some(Outcome::Copied { uid_validity, pairs: some }) = receipt.outcomes.get(at) {
                 made = Some(uid_validity);
-                pairs.extend(some);
+                let share = &self.shares[share];
+                pairs.extend(some.iter().filter_map(|(old, new)| Some((share.own(*old)?, *new))));
             }
         }
         let uid_validity = made.filter(|_| !pairs.is_empty()).ok_or_else(gone)?;
+        pairs.sort_unstable();
         let old: UidSet = pairs.iter().map(|(old, _)| *old).collect();
-        let new: UidSet = pairs.iter().map(|(_, new)| *new).collect();
-        self.drop_flags(call, new.clone()).await?;
+        self.drop_flags(call, pairs.iter().map(|(_, new)| *new).collect()).await?;
+        let new = in_order(pairs.iter().map(|(_, new)| *new));
         Ok(format!("COPYUID {} {old} {new}", uid_validity.0))
     }
 
@@ -200,4 +232,21 @@ impl Request {
         call.commit(vec![change]).await?;
         Ok(())
     }
+}
+
+/// UIDs as a set that keeps their order: the nth of COPYUID's second set is for the nth of its
+/// first. RFC 4315 §3
+fn in_order(uids: impl Iterator<Item = Uid>) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for Uid(uid) in uids {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(uid) => *last = uid,
+            _ => runs.push((uid, uid)),
+        }
+    }
+    let run = |(first, last): &(u32, u32)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}:{last}"),
+    };
+    runs.iter().map(run).collect::<Vec<_>>().join(",")
 }

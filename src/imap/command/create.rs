@@ -48,6 +48,9 @@ pub(super) fn check_may_stand(target: &Resolved) -> Result<(), Refusal> {
     if target.folder.has_role() || first == Some(FolderRole::Assigned.path()) {
         return Err(Refusal::no("CANNOT", "The folders of members are made by the server"));
     }
+    if first.is_some_and(|first| Folder::new(first).virtual_role().is_some()) {
+        return Err(Refusal::no("CANNOT", "A virtual mailbox has no others below it"));
+    }
     Ok(())
 }
 

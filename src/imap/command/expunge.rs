@@ -80,7 +80,13 @@ pub(super) async fn remove(
     uids: UidSet,
 ) -> Result<(), Refusal> {
     let mut changes = Vec::new();
-    for share in shares(selected, &uids) {
+    // of a virtual mailbox, what may not be removed where it lies stays
+    let (removable, kept): (Vec<Share>, Vec<Share>) =
+        shares(call, selected, &uids).into_iter().partition(|share| share.rights.has('e'));
+    if removable.is_empty() && !kept.is_empty() {
+        return Err(Refusal::no_permission("You may not expunge messages there"));
+    }
+    for share in removable {
         changes.extend(Removal::of(call.context, &share).changes(call, &share)?);
     }
     call.commit(changes).await?;

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use super::share::{Share, shares};
 use super::{Call, resync};
 use crate::imap::date;
 use crate::imap::fetch::body::{Source, gone, is_from_fields, needs_structure};
@@ -49,7 +50,9 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
     let wanted = facts_wanted(&request);
     let marks_seen = request.marks_seen() && may_mark_seen(selected);
     let batch = if marks_seen { SEEN_BATCH } else { FACTS_BATCH };
-    let mut failure = None;
+    // what is gone from a virtual mailbox is not shown: it may be forbidden now
+    let is_lost = selected.sources.is_some() && call.numbering == Numbering::Sequence;
+    let mut failure = (is_lost && selected.view.has_lost(&selection)).then(gone);
     for piece in selection.pieces(batch) {
         let seen =
             if marks_seen { mark_seen(call, selected, &piece).await? } else { UidSet::new() };
@@ -106,7 +109,10 @@ async fn mark_seen(
     if uids.is_empty() {
         return Ok(uids);
     }
-    let changes = vec![seen_change(selected, &call.session.user, uids.clone())];
+    let user = &call.session.user;
+    let shares = shares(call, selected, &uids);
+    let changes = shares.into_iter().filter(|share| share.rights.has('s'));
+    let changes = changes.map(|share| seen_change(share, user)).collect();
     if call.commit(changes).await.is_err() {
         // reading goes on when the disk is full
         return Ok(UidSet::new());
@@ -118,9 +124,9 @@ async fn mark_seen(
     Ok(uids)
 }
 
-fn seen_change(selected: &Selected, user: &Login, uids: UidSet) -> Change {
-    let mailbox = selected.mailbox.id;
-    match selected.seen {
+fn seen_change(share: Share, user: &Login) -> Change {
+    let (mailbox, uids) = (share.mailbox.id, share.uids);
+    match share.seen {
         SeenMode::PerUser => {
             Change::SeenSet { mailbox, user: user.clone(), uids, seen: true, unchanged_since: None }
         }

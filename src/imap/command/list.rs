@@ -8,7 +8,7 @@ use super::{Call, status};
 use crate::imap::hierarchy::{self, Kind, Node, parents};
 use crate::imap::names::{DELIMITER, OTHER_USERS, PRIVATE, SHARED};
 use crate::imap::wire::{pattern, utf7};
-use crate::imap::{Completion, Context, Refusal, seen_mode};
+use crate::imap::{Completion, Context, Refusal, seen_mode, virtual_mailbox};
 
 /// LIST.
 pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
@@ -125,6 +125,9 @@ async fn write_status(
         return Ok(());
     }
     let seen = seen_mode(&call.session.directory, &named.mailbox.account);
+    if virtual_mailbox::freshen(call.context, call.session, &named.mailbox).await.is_err() {
+        return Ok(());
+    }
     let status = call.context.store.status(named.mailbox.id, &call.session.user, seen).await;
     // a mailbox deleted at this moment has no counts
     let Ok(status) = status else { return Ok(()) };

@@ -7,7 +7,7 @@ use crate::directory::Rights;
 use crate::imap::names::resolve;
 use crate::imap::view::{Claims, View};
 use crate::imap::wire::utf7;
-use crate::imap::{Completion, Refusal, Selected, flags, object_id};
+use crate::imap::{Completion, Refusal, Selected, flags, object_id, virtual_mailbox};
 use crate::mail::flag::SeenMode;
 
 /// SELECT. RFC 3501 §6.3.1
@@ -28,11 +28,14 @@ async fn open(call: &mut Call<'_, '_>, claims: Claims) -> Result<(Selected, Comp
     if !found.rights.has('r') {
         return Err(Refusal::no_permission("You may see this mailbox, but not read it"));
     }
+    let sources = virtual_mailbox::sources(call.context, call.session, &mailbox);
+    virtual_mailbox::freshen(call.context, call.session, &mailbox).await?;
     let user = &call.session.user;
     let mut view = View::open(call.context, mailbox.id, user, (found.seen, claims)).await?;
     view.set_condstore(call.session.condstore());
     let examined = claims == Claims::Nothing;
-    let selected = Selected { mailbox, rights: found.rights, seen: found.seen, examined, view };
+    let (rights, seen) = (found.rights, found.seen);
+    let selected = Selected { mailbox, rights, seen, sources, examined, view };
     describe(call, &selected);
     if let Some(known) = known {
         resync::tell(call, &selected.view, &known).await?;

@@ -4,7 +4,7 @@
 use super::Call;
 use crate::imap::wire::lex::Cursor;
 use crate::imap::wire::utf7;
-use crate::imap::{Completion, Context, Refusal, object_id};
+use crate::imap::{Completion, Context, Refusal, object_id, virtual_mailbox};
 use crate::mail::id::MailboxId;
 use crate::store::Status;
 
@@ -55,6 +55,7 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
         return Err(Refusal::no_permission("You may not read this mailbox"));
     }
     note_condstore(call, &items);
+    virtual_mailbox::freshen(call.context, call.session, &mailbox).await?;
     let status = call.context.store.status(mailbox.id, &call.session.user, found.seen).await?;
     call.out.line(format_args!(
         "* STATUS {} ({})",

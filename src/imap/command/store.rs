@@ -15,7 +15,7 @@ use crate::imap::view::{
 use crate::imap::wire::lex::Cursor;
 use crate::imap::{Completion, Numbering, Refusal, Selected};
 use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
-use crate::mail::id::{Login, ModSeq, Uid};
+use crate::mail::id::{Login, ModSeq};
 use crate::mail::uid_set::UidSet;
 use crate::store::change::{Change, FlagOperation, Outcome};
 
@@ -34,8 +34,9 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
         return Err(Refusal::no_permission("You may not change flags here"));
     }
     let uids = selected.view.uids(&selection);
-    let mut plan = Plan::default();
-    for share in shares(selected, &uids) {
+    let changed = changed_since(selected, &selection, arguments.unchanged_since);
+    let mut plan = Plan { refused: changed.clone(), ..Plan::default() };
+    for share in shares(call, selected, &without(&uids, &changed)) {
         plan.add(call, share, &arguments).await?;
     }
     let done = plan.commit(call).await?;
@@ -52,6 +53,18 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
         return Ok(Completion::with_code(code, "Conditional STORE failed"));
     }
     Ok(completion(selected, &selection, (call.numbering, done.assigned)))
+}
+
+/// The messages of a virtual mailbox that UNCHANGEDSINCE refuses: nobody else counts as it does. Of
+/// others, the store finds out.
+fn changed_since(selected: &Selected, selection: &Selection, since: Option<ModSeq>) -> UidSet {
+    match since {
+        Some(since) if selected.sources.is_some() => {
+            let changed = selected.view.messages(selection).filter(|m| m.modseq > since);
+            changed.map(|m| m.entry.uid).collect()
+        }
+        _ => UidSet::new(),
+    }
 }
 
 /// A number of a message that is gone is a reason for NOOP. RFC 5530 §3
@@ -152,6 +165,10 @@ fn unchanged_since(cursor: &mut Cursor<'_>) -> Result<Option<ModSeq>, Refusal> {
 #[derive(Default)]
 struct Plan {
     changes: Vec<Change>,
+    /// By change, whose messages it is about.
+    shares: Vec<Share>,
+    /// What is refused from the start.
+    refused: UidSet,
     /// The places of those that bring conversations to who is to have them.
     assigning: Vec<usize>,
     /// Whether somebody is to have conversations.
@@ -187,7 +204,7 @@ impl Plan {
         };
         let steps = steps(&share, (arguments.operation, flags), (changeable, &known));
         let user = &call.session.user;
-        let since = arguments.unchanged_since;
+        let since = arguments.unchanged_since.map(|since| share.unchanged_since(since));
         self.changes.extend(steps.iter().map(|step| step.change((&share, user), since)));
         if let Some(moves) = assign::changes(call, &share, wish).await? {
             self.wishes += 1;
@@ -196,18 +213,19 @@ impl Plan {
             self.assigning.extend(at.map(|at| self.changes.len() + at));
             self.changes.extend(moves);
         }
+        self.shares.resize(self.changes.len(), share);
         Ok(())
     }
 
     async fn commit(self, call: &Call<'_, '_>) -> Result<Done, Refusal> {
-        let mut done = Done { refused: UidSet::new(), assigned: 0 };
+        let mut done = Done { refused: self.refused, assigned: 0 };
         if !self.changes.is_empty() {
             let receipt = call.commit(self.changes).await?;
             for (at, outcome) in receipt.outcomes.into_iter().enumerate() {
                 match outcome {
                     Outcome::Flags { refused } => {
-                        let ranges = refused.ranges().iter();
-                        ranges.for_each(|r| done.refused.insert_range(Uid(r.0), Uid(r.1)));
+                        let own = refused.iter().filter_map(|uid| self.shares[at].own(uid));
+                        own.for_each(|uid| done.refused.insert(uid));
                     }
                     Outcome::Copied { pairs, .. } if self.assigning.contains(&at) => {
                         done.assigned += pairs.len();

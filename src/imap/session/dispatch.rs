@@ -13,6 +13,9 @@ impl Dialogue {
         command: &Command<'_>,
         out: &mut Output<'_>,
     ) -> Result<Done, Refusal> {
+        if command.row.allowed == Allowed::Selected {
+            self.look_ahead(out).await?;
+        }
         match (command.row.allowed, command.row.verb) {
             (Allowed::Any, _) => self.anywhere(command, out).map(Done::Completed),
             (Allowed::NotAuthenticated, _) => self.before_login(command, out),

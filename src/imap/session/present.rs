@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{Dialogue, Lost, Next, State};
-use crate::directory::{Directory, rights};
+use crate::directory::{Directory, rights_in};
 use crate::imap::command::select::is_read_only;
 use crate::imap::output::Output;
-use crate::imap::{Selected, flags, seen_mode};
+use crate::imap::view::Expunge;
+use crate::imap::{Refusal, Selected, flags, seen_mode, virtual_mailbox};
 
 /// Whether the selected mailbox stays so.
 #[derive(PartialEq, Eq)]
@@ -32,8 +33,10 @@ impl Dialogue {
             }
             State::Selected(session, selected) => {
                 session.directory = directory;
-                let account = &selected.mailbox.account;
-                let now = rights(&session.directory, &session.user, account);
+                let (account, folder) = (&selected.mailbox.account, &selected.mailbox.folder);
+                let now = rights_in(&session.directory, &session.user, (account, folder));
+                let sources = virtual_mailbox::sources(&self.context, session, &selected.mailbox);
+                selected.sources = sources;
                 let same_seen = seen_mode(&session.directory, account) == selected.seen;
                 if now.has('l') && now.has('r') && same_seen {
                     let before = std::mem::replace(&mut selected.rights, now);
@@ -58,6 +61,16 @@ impl Dialogue {
         match self.context.store.mailbox(selected.mailbox.id) {
             Some(mailbox) => selected.mailbox = mailbox,
             None => self.close_selected(out),
+        }
+    }
+
+    /// What a virtual mailbox shows may have become somebody else's alone: no command may find it.
+    pub(super) async fn look_ahead(&mut self, out: &mut Output<'_>) -> Result<(), Refusal> {
+        match &self.state {
+            State::Selected(_, selected) if selected.sources.is_some() => {
+                self.updates(out, Expunge::Held).await
+            }
+            _ => Ok(()),
         }
     }
 

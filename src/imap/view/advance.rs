@@ -7,11 +7,12 @@ use super::{Condstore, Message, OwnSeen, Selection, View, present};
 use crate::imap::flags::{self, Changeable};
 use crate::imap::output::Output;
 use crate::imap::wire::number;
-use crate::imap::{Context, Numbering, Refusal, Selected};
+use crate::imap::{Context, Numbering, Refusal, Selected, virtual_mailbox};
 use crate::mail::flag::{KeywordSet, SystemFlags};
 use crate::mail::id::Uid;
 use crate::mail::uid_set::UidSet;
 use crate::store::overlay::Overlay;
+use crate::store::mirror;
 use crate::store::snapshot::Snapshot;
 
 /// Most ranges in one VANISHED: a line stays below 8 KiB.
@@ -103,6 +104,10 @@ pub async fn updates_with(
 ) -> Result<(), Refusal> {
     let (store, mailbox) = (&context.store, selected.mailbox.id);
     let view = &selected.view;
+    if let Some(sources) = &selected.sources {
+        let refresh = virtual_mailbox::refresh(&selected.mailbox, &view.user, sources.clone());
+        mirror::bring_forward(&**store, refresh).await?;
+    }
     let (mut snapshot, mut overlay) = present(&**store, mailbox, &view.user).await?;
     let same = Arc::ptr_eq(&snapshot, &view.told) && Arc::ptr_eq(&view.told, &view.believed);
     if same && Arc::ptr_eq(&overlay, &view.overlay) && own.is_none() {

@@ -60,7 +60,9 @@ impl Draft<'_> {
     pub(super) fn deleted(&mut self, id: MailboxId) -> Result<Outcome, StoreError> {
         let held = self.held(id)?;
         let (mailbox, loaded) = (held.mailbox.clone(), held.loaded()?.clone());
-        loaded.snapshot.iter().for_each(|entry| self.own.rows.count(entry, -1));
+        if loaded.snapshot.mirror.is_none() {
+            loaded.snapshot.iter().for_each(|entry| self.own.rows.count(entry, -1));
+        }
         self.own.rows.deleted.push(id);
         *self.count(&mailbox.account) -= 1;
         self.own.names.insert((mailbox.account.clone(), mailbox.folder.clone()), None);

@@ -5,6 +5,7 @@
 mod folders;
 mod messages;
 mod queue;
+mod refreshed;
 mod transfer;
 
 use std::collections::HashMap;
@@ -75,6 +76,10 @@ pub fn needs(change: &Change) -> Vec<MailboxId> {
             SeenMode::PerUser => vec![transfer.from, transfer.to],
             SeenMode::Shared => vec![transfer.from],
         },
+        Change::Refreshed(refresh) => {
+            let sources = refresh.sources.iter().map(|source| source.mailbox);
+            sources.chain([refresh.mailbox]).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -93,6 +98,7 @@ impl<'a> Draft<'a> {
             Change::Copied(transfer) => self.copied(&transfer).map(|(outcome, _)| outcome),
             Change::Moved(transfer) => self.moved(&transfer),
             Change::FlagsSet { .. } => self.flags_set(&change),
+            Change::Refreshed(refresh) => self.refreshed(&refresh),
             Change::ArrivalsFlagged { mailbox, operation, flags } => {
                 self.arrivals_flagged(mailbox, (operation, flags))
             }

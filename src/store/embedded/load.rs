@@ -11,6 +11,7 @@ use super::failure;
 use crate::mail::account::Folder;
 use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, TraceId, Uid, UidValidity};
 use crate::store::change::Grant;
+use crate::store::mirror::{Mirror, Origin};
 use crate::store::overlay::{Block, Overlay};
 use crate::store::queue::Queued;
 use crate::store::snapshot::Snapshot;
@@ -112,12 +113,30 @@ fn loaded(
     while let Some(row) = rows.next()? {
         snapshot.push(encode::read_entry(row)?);
     }
+    mirrored(transaction, &mut snapshot)?;
     let mut blocks = transaction.prepare_cached(sql::OVERLAYS)?;
     let blocks = blocks.query_map(params![id.0], |row| {
         let seen = row.get::<_, i64>(2)?.cast_unsigned();
         Ok((Login::new(encode::text(row, 0)?), row.get(1)?, seen, row.get(3)?))
     })?;
     Ok(Some((snapshot, blocks.collect::<Result<_, _>>()?)))
+}
+
+/// The messages of a virtual mailbox; any other has none.
+fn mirrored(transaction: &Transaction<'_>, snapshot: &mut Snapshot) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(sql::MIRRORED)?;
+    let mut rows = statement.query(params![snapshot.mailbox.0])?;
+    let mut origins = Vec::new();
+    while let Some(row) = rows.next()? {
+        let entry = encode::read_entry(row)?;
+        let origin = Origin { mailbox: MailboxId(row.get(11)?), uid: Uid(row.get(12)?) };
+        origins.push((entry.uid, origin));
+        snapshot.push(entry);
+    }
+    if !origins.is_empty() {
+        snapshot.mirror = Some(Arc::new(Mirror::new(origins)));
+    }
+    Ok(())
 }
 
 fn overlays(rows: Vec<BlockRow>) -> Result<BTreeMap<Login, Arc<Overlay>>, StoreError> {

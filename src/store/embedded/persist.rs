@@ -28,6 +28,7 @@ pub(super) fn write(connection: &Connection, group: &Group<'_>) -> rusqlite::Res
     messages(connection, group)?;
     traces(connection, group)?;
     instances(connection, rows)?;
+    mirrored(connection, rows)?;
     overlays(connection, rows)?;
     mailboxes(connection, group.changed)?;
     queue(connection, rows)?;
@@ -128,6 +129,34 @@ fn instances(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
     for stone in &rows.tombstones {
         let modseq = stone.modseq.0.cast_signed();
         put.execute(params![stone.mailbox.0, modseq, stone.first.0, stone.last.0])?;
+    }
+    Ok(())
+}
+
+fn mirrored(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached(sql::PUT_MIRRORED)?;
+    let mut delete = connection.prepare_cached(sql::DELETE_MIRRORED)?;
+    for ((mailbox, uid), entry) in &rows.mirrored {
+        let Some((entry, origin)) = entry else {
+            delete.execute(params![mailbox.0, uid.0])?;
+            continue;
+        };
+        put.execute(params![
+            mailbox.0,
+            uid.0,
+            entry.modseq.0.cast_signed(),
+            entry.blob.0,
+            entry.trace.0,
+            entry.thread.0,
+            entry.size_bytes,
+            entry.trace_bytes,
+            entry.internal_date.0,
+            entry.saved.0,
+            entry.flags.0,
+            encode::keyword_bytes(&entry.keywords),
+            origin.mailbox.0,
+            origin.uid.0,
+        ])?;
     }
     Ok(())
 }

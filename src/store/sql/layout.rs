@@ -78,6 +78,7 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 /// which of the two it is, and different identifiers may share one. The header's folded text apart
 /// from the body's: `search_text` is emptied into these two and dropped. A message that was there
 /// before is a thread of its own.
+/// Messages of virtual mailboxes are not counted by what they show, and found by nothing.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
   id {id} PRIMARY KEY, blob BIGINT NOT NULL, trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
@@ -88,6 +89,12 @@ CREATE TABLE queue_recipient (
 CREATE TABLE message_id (
   digest BIGINT NOT NULL, message BIGINT NOT NULL, PRIMARY KEY (digest, message)){clustered};
 CREATE INDEX instance_blob ON instance (blob, mailbox, uid);
+CREATE TABLE mirrored (
+  mailbox BIGINT NOT NULL, uid BIGINT NOT NULL, modseq BIGINT NOT NULL, blob BIGINT NOT NULL,
+  trace BIGINT NOT NULL, thread BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
+  trace_bytes BIGINT NOT NULL, internal_date BIGINT NOT NULL, saved BIGINT NOT NULL,
+  flags BIGINT NOT NULL, keywords {bytes}, origin BIGINT NOT NULL, origin_uid BIGINT NOT NULL,
+  PRIMARY KEY (mailbox, uid)){clustered};
 CREATE TABLE header_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE body_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 ALTER TABLE instance ADD COLUMN thread BIGINT NOT NULL DEFAULT 0;

@@ -19,6 +19,9 @@ pub(super) const MAILBOX: &str =
 pub(super) const INSTANCES: &str =
     "SELECT uid, modseq, blob, trace, thread, size_bytes, trace_bytes,
   internal_date, saved, flags, keywords FROM instance WHERE mailbox = $1 ORDER BY uid";
+pub(super) const MIRRORED: &str = "SELECT uid, modseq, blob, trace, thread, size_bytes, trace_bytes,
+  internal_date, saved, flags, keywords, origin, origin_uid FROM mirrored
+  WHERE mailbox = $1 ORDER BY uid";
 pub(super) const OVERLAYS: &str =
     "SELECT login, block, seen, runs FROM overlay WHERE mailbox = $1 ORDER BY login, block";
 pub(super) const QUEUE: &str = "SELECT id, blob, trace, size_bytes, envelope FROM queue";
@@ -44,6 +47,13 @@ pub(super) const PUT_INSTANCE: &str = "INSERT INTO instance (mailbox, uid, modse
   ON CONFLICT (mailbox, uid) DO UPDATE SET
   modseq = excluded.modseq, flags = excluded.flags, keywords = excluded.keywords";
 pub(super) const DELETE_INSTANCE: &str = "DELETE FROM instance WHERE mailbox = $1 AND uid = $2";
+pub(super) const PUT_MIRRORED: &str = "INSERT INTO mirrored (mailbox, uid, modseq, blob, trace,
+  thread, size_bytes, trace_bytes, internal_date, saved, flags, keywords, origin, origin_uid)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+  ON CONFLICT (mailbox, uid) DO UPDATE SET
+  modseq = excluded.modseq, thread = excluded.thread, flags = excluded.flags,
+  keywords = excluded.keywords, origin = excluded.origin, origin_uid = excluded.origin_uid";
+pub(super) const DELETE_MIRRORED: &str = "DELETE FROM mirrored WHERE mailbox = $1 AND uid = $2";
 pub(super) const PUT_TOMBSTONE: &str =
     "INSERT INTO tombstone (mailbox, modseq, first, last) VALUES ($1, $2, $3, $4)";
 pub(super) const PUT_OVERLAY: &str = "INSERT INTO overlay (mailbox, login, block, seen, runs)
@@ -87,10 +97,11 @@ pub(super) const DELETE_QUEUED: [&str; 2] =
     ["DELETE FROM queue WHERE id = $1", "DELETE FROM queue_recipient WHERE queue = $1"];
 
 /// What goes with a mailbox that is deleted.
-pub(super) const DELETE_MAILBOX: [&str; 5] = [
+pub(super) const DELETE_MAILBOX: [&str; 6] = [
     "DELETE FROM mailbox WHERE id = $1",
     "DELETE FROM keyword WHERE mailbox = $1",
     "DELETE FROM instance WHERE mailbox = $1",
+    "DELETE FROM mirrored WHERE mailbox = $1",
     "DELETE FROM tombstone WHERE mailbox = $1",
     "DELETE FROM overlay WHERE mailbox = $1",
 ];
