@@ -3,7 +3,8 @@
 //! changes; commits nothing, and knows no protocol.
 //!
 //! The folder is the state: a conversation is open in the inbox's root, assigned in
-//! `Assigned/<login>`, closed in `Done`. A keyword names the assignee and stays when it is closed.
+//! `Assigned/<login>`, closed in `Done`. A keyword names the assignee and stays when it is closed;
+//! setting it assigns.
 
 pub mod collision;
 mod header;

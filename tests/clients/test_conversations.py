@@ -1,11 +1,13 @@
 """Conversations in mail programs that know nothing of them: who has one is a folder, what belongs
 to it follows, and two do not answer the same mail."""
 
+import os
 import random
 import smtplib
 from email.message import EmailMessage
 
 from harness import equal, until
+from test_mutt import CONFIG, Terminal
 from test_sending import submission, unique
 
 SUPPORT = "Shared/Support"
@@ -99,3 +101,52 @@ def test_answering_takes_what_nobody_has(demo):
     flags = found(demo, assigned("anna"), word)
     equal([b"\\Answered" in f and b"$assigned-anna" in f for f in flags.values()], [True], "marks")
     equal(len(found(demo, SUPPORT, word)), 0, "taken")
+
+
+def test_the_keyword_assigns(demo):
+    word = unique("Marke")
+    first = customer(demo, f"{word} eins")
+    customer(demo, f"{word} zwei", [first])
+    with demo.imap("anna") as client:
+        client.select_folder(SUPPORT)
+        client.add_flags(client.search(["SUBJECT", f"{word} eins"]), [b"$assigned-ben"])
+    equal(len(found(demo, assigned("ben"), word)), 2, "the conversation is ben's")
+    equal(len(found(demo, SUPPORT, word)), 0, "nothing is left")
+    with demo.imap("ben") as client:
+        client.select_folder(assigned("ben"))
+        client.remove_flags(client.search(["SUBJECT", f"{word} zwei"]), [b"$assigned-ben"])
+    flags = found(demo, SUPPORT, word)
+    equal(len(flags), 2, "and nobody's again")
+    assert not any(b"$assigned" in flag for f in flags.values() for flag in f), flags
+
+
+def saves_into_done(demo, program):
+    """They have no MOVE: COPY, a mark, EXPUNGE."""
+    word = unique(program)
+    first = customer(demo, f"{word} eins")
+    customer(demo, f"{word} zwei", [first])
+    home = os.path.join(demo.directory, f"{program}-saves")
+    os.makedirs(home)
+    settings = {"login": "anna", "port": demo.ports["imaps"], "password": demo.password("anna")}
+    with open(os.path.join(home, "rc"), "w") as file:
+        file.write(CONFIG.format(ca=demo.ca_pem, home=home, box=SUPPORT, **settings))
+    terminal = Terminal(home, program, "-n", "-F", os.path.join(home, "rc"))
+    try:
+        terminal.shows(f"[{word} zwei]")
+        terminal.keys("/", f"{word} eins", "Enter", "s", "C-u", f"={DONE}", "Enter")
+        until(lambda: len(found(demo, DONE, word)) == 2, "both in Done")
+        terminal.keys("$")
+        until(lambda: word not in terminal.screen(), "its screen is empty")
+    finally:
+        terminal.close()
+    equal(len(found(demo, SUPPORT, word)), 0, "left in the inbox")
+    equal(len(found(demo, DONE, word)), 2, "one instance of each")
+    equal(len(found(demo, SUPPORT + "/Trash", word)), 0, "in the Trash")
+
+
+def test_what_mutt_saves_elsewhere_is_moved(demo):
+    saves_into_done(demo, "mutt")
+
+
+def test_what_neomutt_saves_elsewhere_is_moved(demo):
+    saves_into_done(demo, "neomutt")
