@@ -11,6 +11,7 @@
 //! - `1S: text` is a line from us, in order; `1S~ text` comes in any order among its neighbours;
 //!   `1!: text` begins no line of this answer. In all of them, `$name` stands for one word: it is
 //!   bound where it is first met, and the same from then on, also in `C:`.
+//! - NUL in an answer stands there as `\0`.
 //! - `#` is a comment.
 
 mod imap_support;
@@ -151,6 +152,7 @@ impl Player {
             client.wake(&self.world).await;
             text.push_str(&client.take());
             self.faults.extend(judge(&text));
+            let text = text.replace('\0', "\\0");
             let mut lines: Vec<String> = text.split("\r\n").map(str::to_owned).collect();
             lines.pop_if(|line| line.is_empty());
             if client.closed {
@@ -283,7 +285,7 @@ fn judge(text: &str) -> Vec<String> {
             rest = behind;
             continue;
         }
-        let end = rest.windows(2).position(|w| w == b"\r\n").map_or(rest.len(), |at| at + 2);
+        let end = end_of_response(rest);
         let line = String::from_utf8_lossy(&rest[..end]).trim_end().to_owned();
         if !is_unknown_to_the_judge(&line) {
             faults.push(format!("imap-codec cannot decode: {line}"));
@@ -293,12 +295,35 @@ fn judge(text: &str) -> Vec<String> {
     faults
 }
 
+/// The end of a response, literals included.
+fn end_of_response(text: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let line = text[at..].windows(2).position(|w| w == b"\r\n");
+        let Some(length) = line else { return text.len() };
+        let literal = String::from_utf8_lossy(&text[at..at + length]).into_owned();
+        let literal = literal.strip_suffix('}').and_then(|line| line.rsplit_once('{'));
+        at += length + 2;
+        match literal.and_then(|(_, number)| number.parse::<usize>().ok()) {
+            Some(bytes) => at = (at + bytes).min(text.len()),
+            None => return at,
+        }
+    }
+}
+
 /// Extensions that imap-codec has no words for, with their own grammar checked here as far as a
 /// line shows it.
 fn is_unknown_to_the_judge(line: &str) -> bool {
     let starts = |start: &str| line.starts_with(start);
     let is_extended_list = starts("* LIST (") && line.ends_with("(\"CHILDINFO\" (\"SUBSCRIBED\"))");
+    let is_extended_fetch = starts("* ")
+        && [" FETCH (", "PREVIEW ", "BINARY[", "BINARY.SIZE["]
+            .iter()
+            .filter(|w| line.contains(**w))
+            .count()
+            > 1;
     is_extended_list
+        || is_extended_fetch
         || starts("* ESEARCH ")
         || starts("* ACL ")
         || starts("* MYRIGHTS ")

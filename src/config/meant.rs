@@ -167,7 +167,7 @@ fn imap(found: &mut Findings, written: Imap) -> Vec<String> {
             found.fault(text.span(), "this is not the name of a capability", remedy);
         } else if !Capabilities::is_known(&capability) {
             let message = format!("there is no {capability} to switch off in this version");
-            found.warn(text.span(), message, "correct the name, or take it out");
+            found.fault(text.span(), message, "correct the name, or take it out");
         }
         disabled.push(capability);
     }

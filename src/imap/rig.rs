@@ -194,9 +194,10 @@ impl Rig {
                 })
             }
             Verb::Append => match append::begin(&mut call).await {
-                Ok(pending) => {
+                Ok((pending, settings)) => {
                     let message = new_message(literal.as_bytes());
-                    append::finish(&mut call, pending, message, selected.as_mut()).await
+                    let arrived = vec![append::Arrived { settings, message }];
+                    append::finish(&mut call, pending, arrived).await
                 }
                 Err(refusal) => Err(refusal),
             },

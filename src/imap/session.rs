@@ -58,11 +58,14 @@ pub enum Next {
     Line(Exchange),
     /// Answers the question of an attempt to log in, for `Dialogue::verified`.
     Verify(Attempt),
+    /// Nobody is logged in any more: the connection is again one of those that wait for a login.
+    LoggedOut,
     /// Begins TLS, then calls `Dialogue::tls_started`.
     StartTls,
     /// Waits for DONE, calling `Dialogue::wake` whenever something may be new.
     Idle(Idle),
-    /// Takes the announced message, for `Dialogue::message_arrived`.
+    /// Takes the announced message, then `Incoming::has_arrived`; for `Dialogue::message_follows`
+    /// or `Dialogue::messages_complete`.
     Message(Box<Incoming>),
     /// Says what is in the buffer and closes.
     Close,
@@ -121,9 +124,13 @@ impl Dialogue {
 
     /// What may be sent at this stage.
     pub fn limits(&self) -> Limits {
-        match self.state {
+        let limits = match self.state {
             State::NotAuthenticated | State::Logout => Limits::BEFORE_LOGIN,
             State::Authenticated(_) | State::Selected(..) => Limits::AFTER_LOGIN,
+        };
+        match self.context.capabilities.has("LITERAL+") {
+            true => limits,
+            false => limits.inviting_literals(),
         }
     }
 

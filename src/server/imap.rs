@@ -43,7 +43,8 @@ const READ_BYTES: usize = 16 * 1024;
 /// What the commands of a connection need of the daemon.
 fn context(shared: &Shared) -> Arc<Context> {
     let config = &shared.config;
-    let mut capabilities = Capabilities::without(&config.imap_disable);
+    let mut capabilities = Capabilities::without(&config.imap_disable)
+        .with_append_limit(config.limits.message_bytes_max);
     if shared.directory.borrow().all_have_scram_keys() {
         capabilities = capabilities.with_scram();
     }
@@ -125,7 +126,8 @@ impl Connection {
                     Next::Command
                 }
                 Next::Idle(idle) => self.idle(idle).await?,
-                Next::Message(incoming) => Box::pin(self.message(*incoming)).await?,
+                Next::Message(incoming) => Box::pin(self.messages(*incoming)).await?,
+                Next::LoggedOut => self.logged_out(),
                 Next::Close => return Box::pin(self.close()).await,
             }
         }
@@ -180,8 +182,7 @@ impl Connection {
                 out.line(format_args!("+ Go on"));
                 Next::Command
             }
-            Event::Message { head, bytes, literal } => {
-                let announced = (bytes, literal);
+            Event::Message { head, announced } => {
                 let next = self.dialogue.message_announced(&head, announced, &mut out).await;
                 match next {
                     Next::Message(_) => self.framer.accept(),
@@ -297,57 +298,92 @@ impl Connection {
         self.dialogue.idle_ended(idle, line, &mut out).await
     }
 
-    /// Takes an invited message into the spool, then stores it.
-    async fn message(&mut self, mut incoming: Incoming) -> io::Result<Next> {
-        self.flush().await?;
-        let (spooled, tail) = match self.spool(&mut incoming).await? {
-            Ok(spooled) => (Ok(spooled), self.tail().await?),
-            Err(error) => {
-                self.framer.refuse();
-                (Err(error), Vec::new())
-            }
-        };
-        // rights may have changed while it came in
-        if matches!(self.take_directory(), Next::Close) {
-            return Ok(Next::Close);
-        }
-        let message = match &spooled {
-            Ok(spooled) => Ok(spooled.message().clone()),
-            Err(error) => Err(refusal(error)),
-        };
-        let mut sink = Wire(&mut self.stream);
-        let mut out = Output::new(&mut self.buffer, &mut sink);
-        let next = self.dialogue.message_arrived(incoming, (message, tail), &mut out).await;
-        // its file had to stay until now
-        drop(spooled);
-        Ok(next)
+    /// The user is gone; the connection waits for a login as at its start. RFC 8437 §3
+    fn logged_out(&mut self) -> Next {
+        self.peer.logged_out();
+        self.login_deadline = Instant::now() + LOGIN_TIMEOUT;
+        Next::Command
     }
 
-    /// The outer error: the peer is gone. The inner one: the message cannot be kept.
+    /// Takes invited messages into the spool, then stores them together. Their files stay until
+    /// the commit has answered.
+    async fn messages(&mut self, mut incoming: Incoming) -> io::Result<Next> {
+        let mut kept = Vec::new();
+        loop {
+            self.flush().await?;
+            match self.spool(&mut incoming).await? {
+                Ok(spooled) => {
+                    incoming.has_arrived(Ok(spooled.message().clone()));
+                    kept.push(spooled);
+                }
+                Err(error) => incoming.has_arrived(Err(refusal(&error))),
+            }
+            let event = self.behind_message().await?;
+            // rights may have changed while it came in
+            if matches!(self.take_directory(), Next::Close) {
+                return Ok(Next::Close);
+            }
+            match self.message_ended(incoming, event).await {
+                Next::Message(next) => incoming = *next,
+                next => return Ok(next),
+            }
+        }
+    }
+
+    async fn message_ended(&mut self, incoming: Incoming, event: Event) -> Next {
+        let mut sink = Wire(&mut self.stream);
+        let mut out = Output::new(&mut self.buffer, &mut sink);
+        match event {
+            Event::Command(tail) => {
+                self.dialogue.messages_complete(incoming, &tail, &mut out).await
+            }
+            Event::Message { head, announced } => {
+                let follows = (head.as_slice(), announced);
+                let next = self.dialogue.message_follows(incoming, follows, &mut out).await;
+                match next {
+                    Next::Message(_) => self.framer.accept(),
+                    _ => self.framer.refuse(),
+                }
+                next
+            }
+            other => self.perform(other).await,
+        }
+    }
+
+    /// The outer error: the peer is gone. The inner one: the message cannot be kept, and the rest
+    /// of it is read all the same.
     async fn spool(&mut self, incoming: &mut Incoming) -> io::Result<Result<Spooled, SpoolError>> {
         let folder = spool::folder(&self.shared.config.data_dir);
-        let mut spool = Spool::new(folder, incoming.bytes);
+        let mut spool = Ok(match incoming.bytes_before() > spool::MEMORY_BYTES_MAX as u64 {
+            true => Spool::on_disk(folder.clone(), incoming.bytes()),
+            false => Spool::new(folder.clone(), incoming.bytes()),
+        });
         while let Some(piece) = self.framer.message_piece() {
             incoming.received(&piece);
             if piece.is_empty() {
                 self.read_within(TRANSFER_TIMEOUT).await?;
-            } else if let Err(error) = spool.write(&piece).await {
-                return Ok(Err(error));
+            } else if let Ok(open) = &mut spool
+                && let Err(error) = open.write(&piece).await
+            {
+                spool = Err(error);
             }
         }
-        Ok(spool.finish().await)
+        let spooled = match spool {
+            Ok(spool) => spool.finish().await,
+            Err(error) => Err(error),
+        };
+        match spooled {
+            Ok(spooled) if incoming.must_become_lines() => Ok(spooled.as_lines(folder).await),
+            other => Ok(other),
+        }
     }
 
-    /// The end of an APPEND behind its message.
-    async fn tail(&mut self) -> io::Result<Vec<u8>> {
+    /// What follows a message: the end of its command, or another one.
+    async fn behind_message(&mut self) -> io::Result<Event> {
         loop {
             match self.framer.next(&self.dialogue.limits()) {
                 None => self.read_within(TRANSFER_TIMEOUT).await?,
-                Some(Event::Command(tail)) => return Ok(tail),
-                Some(_) => {
-                    self.framer.refuse();
-                    return Ok(b"another literal".to_vec());
-                }
+                Some(event) => return Ok(event),
             }
         }
     }

@@ -99,4 +99,11 @@ impl Peer {
             place.logged_in();
         }
     }
+
+    /// To be called once nobody is logged in any more: the connection is one of the silent ones.
+    pub fn logged_out(&self) {
+        if let Some(place) = &self.place {
+            place.logged_out();
+        }
+    }
 }

@@ -129,6 +129,7 @@ impl Inner {
             fields: if wanted.fields { parsed.fields.clone() } else { Vec::new() },
             header_text: wanted.header_text.then(|| parsed.text.header.clone()),
             body_text: wanted.body_text.then(|| parsed.text.body.clone()),
+            preview: wanted.preview.then(|| parsed.preview.clone()),
         }
     }
 }

@@ -121,6 +121,8 @@ pub struct FactsWanted {
     pub header_text: bool,
     /// The folded text of the body
     pub body_text: bool,
+    /// PREVIEW
+    pub preview: bool,
 }
 
 /// The stored facts of one message; what was not wanted is empty.
@@ -136,6 +138,8 @@ pub struct Facts {
     pub header_text: Option<String>,
     /// The folded text of the body.
     pub body_text: Option<String>,
+    /// The first words; also `None` where the message is older than previews.
+    pub preview: Option<String>,
 }
 
 /// An instance of a message, found by what the message says.

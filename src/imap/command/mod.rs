@@ -18,6 +18,7 @@ mod list_options;
 pub mod lsub;
 pub mod namespace;
 pub mod rename;
+pub mod replace;
 pub mod search;
 pub mod select;
 pub mod set_acl;

@@ -26,10 +26,12 @@ pub enum Item {
     Size,
     /// HIGHESTMODSEQ. RFC 7162 §3.1.7
     HighestModSeq,
+    /// APPENDLIMIT. RFC 7889 §3.1
+    AppendLimit,
 }
 
 /// Each item with its name and the capability that it belongs to.
-const ITEMS: [(Item, &str, Option<&str>); 8] = [
+const ITEMS: [(Item, &str, Option<&str>); 9] = [
     (Item::Messages, "MESSAGES", None),
     (Item::Recent, "RECENT", None),
     (Item::UidNext, "UIDNEXT", None),
@@ -38,6 +40,7 @@ const ITEMS: [(Item, &str, Option<&str>); 8] = [
     (Item::Deleted, "DELETED", None),
     (Item::Size, "SIZE", Some("STATUS=SIZE")),
     (Item::HighestModSeq, "HIGHESTMODSEQ", Some("CONDSTORE")),
+    (Item::AppendLimit, "APPENDLIMIT", Some("APPENDLIMIT")),
 ];
 
 /// STATUS. Needs `r`. RFC 4314 §4
@@ -52,7 +55,8 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     }
     note_condstore(call, &items);
     let status = call.context.store.status(mailbox.id, &call.session.user, found.seen).await?;
-    call.out.line(format_args!("* STATUS {} ({})", utf7::written(&name), written(&items, &status)));
+    let counts = written(call.context, &items, &status);
+    call.out.line(format_args!("* STATUS {} ({counts})", utf7::written(&name)));
     Ok(Completion::ok("Status told"))
 }
 
@@ -84,7 +88,7 @@ pub(super) fn items(context: &Context, arguments: &mut Cursor<'_>) -> Result<Vec
 }
 
 /// The counts as they stand in the response's parentheses.
-pub(super) fn written(items: &[Item], status: &Status) -> String {
+pub(super) fn written(context: &Context, items: &[Item], status: &Status) -> String {
     let value = |item: Item| match item {
         Item::Messages => u64::from(status.messages),
         Item::Recent => u64::from(status.recent),
@@ -94,6 +98,7 @@ pub(super) fn written(items: &[Item], status: &Status) -> String {
         Item::Deleted => u64::from(status.deleted),
         Item::Size => status.size_bytes,
         Item::HighestModSeq => status.highest_modseq.0,
+        Item::AppendLimit => context.message_bytes_max,
     };
     let asked = ITEMS.iter().filter(|row| items.contains(&row.0));
     asked.map(|row| format!("{} {}", row.1, value(row.0))).collect::<Vec<_>>().join(" ")

@@ -28,6 +28,7 @@ pub enum Verb {
     StartTls,
     Authenticate,
     Login,
+    Unauthenticate,
     Enable,
     Namespace,
     Idle,
@@ -45,6 +46,7 @@ pub enum Verb {
     SetAcl,
     DeleteAcl,
     Append,
+    Replace,
     Select,
     Examine,
     Check,
@@ -102,7 +104,7 @@ impl Row {
 use Allowed::{Any, Authenticated, NotAuthenticated, Selected};
 
 /// All commands.
-pub const COMMANDS: [Row; 41] = [
+pub const COMMANDS: [Row; 44] = [
     row("CAPABILITY", Verb::Capability, Any, "RFC 3501 §6.1.1"),
     row("NOOP", Verb::Noop, Any, "RFC 3501 §6.1.2"),
     row("LOGOUT", Verb::Logout, Any, "RFC 3501 §6.1.3"),
@@ -110,6 +112,7 @@ pub const COMMANDS: [Row; 41] = [
     row("STARTTLS", Verb::StartTls, NotAuthenticated, "RFC 3501 §6.2.1"),
     row("AUTHENTICATE", Verb::Authenticate, NotAuthenticated, "RFC 3501 §6.2.2"),
     row("LOGIN", Verb::Login, NotAuthenticated, "RFC 3501 §6.2.3"),
+    row("UNAUTHENTICATE", Verb::Unauthenticate, Authenticated, "RFC 8437 §3").of("UNAUTHENTICATE"),
     row("ENABLE", Verb::Enable, Authenticated, "RFC 5161 §3.1").of("ENABLE"),
     row("NAMESPACE", Verb::Namespace, Authenticated, "RFC 2342 §5").of("NAMESPACE"),
     row("IDLE", Verb::Idle, Authenticated, "RFC 2177 §3").of("IDLE"),
@@ -144,6 +147,8 @@ pub const COMMANDS: [Row; 41] = [
     row("UID COPY", Verb::Copy, Selected, "RFC 3501 §6.4.8").by_uid(),
     row("MOVE", Verb::Move, Selected, "RFC 6851 §3.1").of("MOVE"),
     row("UID MOVE", Verb::Move, Selected, "RFC 6851 §3.2").by_uid().of("MOVE"),
+    row("REPLACE", Verb::Replace, Selected, "RFC 8508 §3.2").of("REPLACE"),
+    row("UID REPLACE", Verb::Replace, Selected, "RFC 8508 §3.3").by_uid().of("REPLACE"),
 ];
 
 /// The row of a command by its name, in any case.

@@ -1,6 +1,9 @@
-//! FETCH: what is asked for (`item`), and how it is answered (`write`, `body`).
+//! FETCH: what is asked for (`item`), and how it is answered (`write`, `body`, `binary`,
+//! `preview`).
 
+mod binary;
 pub mod body;
 pub mod item;
+pub mod preview;
 pub mod read_ahead;
 pub mod write;

@@ -18,6 +18,7 @@ impl Dialogue {
             (Allowed::NotAuthenticated, _) => self.before_login(command, out),
             (_, Verb::Select | Verb::Examine) => self.select(command, out).await,
             (_, Verb::Idle) => self.idle(command, out).await,
+            (_, Verb::Unauthenticate) => self.unauthenticate(command, out),
             (_, Verb::Close | Verb::Unselect) => self.close(command, out).await,
             _ => self.after_login(command, out).await.map(Done::Completed),
         }
@@ -105,6 +106,19 @@ impl Dialogue {
         Ok(Done::Completed(completion))
     }
 
+    /// Everything but TLS is as it was before login. RFC 8437 §3
+    fn unauthenticate(
+        &mut self,
+        command: &Command<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<Done, Refusal> {
+        command.arguments.clone().end()?;
+        (self.state, self.lost) = (State::NotAuthenticated, Lost::Nothing);
+        let (tag, capabilities) = (&command.tag, self.capabilities());
+        out.line(format_args!("{tag} OK [CAPABILITY {capabilities}] Nobody is logged in"));
+        Ok(Done::Proposed(Next::LoggedOut))
+    }
+
     /// What is new is told before the `+`: a client that has just seen it may not look at once.
     async fn idle(&mut self, command: &Command<'_>, out: &mut Output<'_>) -> Result<Done, Refusal> {
         command.arguments.clone().end()?;
@@ -189,6 +203,9 @@ async fn with_selected(
         Verb::Store => commands::store::run(call, selected).await,
         Verb::Copy => commands::copy::copy(call, selected).await,
         Verb::Move => commands::copy::r#move(call, selected).await,
+        Verb::Replace => {
+            Err(call.arguments.expected("a message, a mailbox and a message as a literal"))
+        }
         _ => Err(Refusal::Bad("not possible now".to_owned())),
     }
 }

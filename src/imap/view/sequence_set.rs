@@ -42,6 +42,11 @@ impl SequenceSet {
         cursor.peek().is_some_and(|b| b.is_ascii_digit() || b == b'*')
     }
 
+    /// Whether it names one message by one number.
+    pub fn is_single(&self) -> bool {
+        matches!(self.ranges.as_slice(), [(first, last)] if first == last)
+    }
+
     pub(super) fn ranges(&self) -> &[(Bound, Bound)] {
         &self.ranges
     }

@@ -153,6 +153,7 @@ pub(super) fn message(text: &str) -> NewMessage {
             envelope: Envelope { subject, ..Envelope::default() },
             fields: fields.into_bytes(),
             text: search,
+            preview: format!("{}, in short", text.replace("message", "Message")),
             ..Parsed::default()
         }),
     }

@@ -75,6 +75,7 @@ fn put_facts(connection: &Connection, id: BlobId, encoded: &Encoded) -> rusqlite
         (sql::PUT_FIELDS, &encoded.fields),
         (sql::PUT_HEADER_TEXT, &encoded.text.header),
         (sql::PUT_BODY_TEXT, &encoded.text.body),
+        (sql::PUT_PREVIEW, &encoded.preview),
     ];
     for (query, data) in tables {
         connection.prepare_cached(query)?.execute(params![id.0, data])?;
