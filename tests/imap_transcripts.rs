@@ -316,14 +316,12 @@ fn end_of_response(text: &[u8]) -> usize {
 fn is_unknown_to_the_judge(line: &str) -> bool {
     let starts = |start: &str| line.starts_with(start);
     let is_extended_list = starts("* LIST (") && line.ends_with("(\"CHILDINFO\" (\"SUBSCRIBED\"))");
-    let is_extended_fetch = starts("* ")
-        && [" FETCH (", "PREVIEW ", "BINARY[", "BINARY.SIZE["]
-            .iter()
-            .filter(|w| line.contains(**w))
-            .count()
-            > 1;
+    let is_extended_fetch = line.contains(" FETCH (")
+        && ["PREVIEW ", "BINARY[", "BINARY.SIZE["].iter().any(|item| line.contains(item));
+    let is_extended_status = starts("* STATUS ") && line.contains("APPENDLIMIT ");
     is_extended_list
         || is_extended_fetch
+        || is_extended_status
         || starts("* ESEARCH ")
         || starts("* ACL ")
         || starts("* MYRIGHTS ")

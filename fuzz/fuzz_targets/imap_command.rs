@@ -89,6 +89,7 @@ impl Connection {
             folder_names: Arc::new(FolderNames::default()),
             message_bytes_max: 10_000,
             capabilities: Arc::new(Capabilities::without(&[])),
+            admin: None,
             own_copies: Default::default(),
         };
         let dialogue = Dialogue::new(Arc::new(context), Transport::TLS);

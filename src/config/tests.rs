@@ -66,6 +66,7 @@ password = "file:secret"
 trash = "Papierkorb"
 [imap]
 disable = ["condstore"]
+admin = "mailto:postmaster@example.org"
 "#;
 
 #[test]
@@ -85,6 +86,7 @@ fn all_keys_of_the_contract_are_accepted() {
     assert_eq!(config.folder_names.trash, "Papierkorb");
     assert_eq!(config.folder_names.sent, "Sent");
     assert_eq!(config.imap_disable, ["CONDSTORE"]);
+    assert_eq!(config.imap_admin.as_deref(), Some("mailto:postmaster@example.org"));
 }
 
 #[test]
@@ -133,6 +135,7 @@ fn each_fault_has_its_place_and_says_what_to_do() {
     refused(&with("[folders]\nsent = \"shared\"\n"), "3:8", "a meaning of its own");
     refused(&with("[folders]\nsent = \"trash\"\n"), "3:8", "two folders have this name");
     refused(&with("[imap]\ndisable = [\"\"]\n"), "3:12", "name of a capability");
+    refused(&with("[imap]\nadmin = \"root\"\n"), "3:9", "is not a URI");
     refused(&with("data_dir = \"\"\n"), "2:12", "the path is empty");
     refused("hostname = \"a\n", "1:14", "invalid basic string");
 }

@@ -64,7 +64,7 @@ const LITERALS: [&str; 2] = ["LITERAL+", "LITERAL-"];
 const APPEND_LIMIT: &str = "APPENDLIMIT";
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 34] = [
+const TABLE: [(&str, When, Option<&str>); 36] = [
     ("IMAP4rev1", When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
     ("LOGINDISABLED", When::LoginRefused, None),
@@ -87,6 +87,7 @@ const TABLE: [(&str, When, Option<&str>); 34] = [
     ("LIST-EXTENDED", When::Always, None),
     ("LIST-STATUS", When::Always, Some("LIST-EXTENDED")),
     ("SPECIAL-USE", When::Always, None),
+    ("CREATE-SPECIAL-USE", When::Always, Some("SPECIAL-USE")),
     ("CONDSTORE", When::Always, None),
     ("ESEARCH", When::Always, None),
     ("ACL", When::Always, None),
@@ -98,6 +99,7 @@ const TABLE: [(&str, When, Option<&str>); 34] = [
     ("REPLACE", When::Always, None),
     ("BINARY", When::Always, None),
     ("PREVIEW", When::Always, None),
+    ("METADATA", When::Always, None),
     ("UNAUTHENTICATE", When::LoggedIn, None),
 ];
 
@@ -226,8 +228,9 @@ mod tests {
         assert_eq!(
             line,
             "IMAP4rev1 LITERAL+ ID NAMESPACE ENABLE IDLE UIDPLUS MOVE UNSELECT CHILDREN \
-             LIST-EXTENDED LIST-STATUS SPECIAL-USE CONDSTORE ESEARCH ACL RIGHTS=texk STATUS=SIZE \
-             LIST-MYRIGHTS APPENDLIMIT=0 MULTIAPPEND REPLACE BINARY PREVIEW UNAUTHENTICATE"
+             LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CONDSTORE ESEARCH ACL \
+             RIGHTS=texk STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 MULTIAPPEND REPLACE BINARY \
+             PREVIEW METADATA UNAUTHENTICATE"
         );
     }
 

@@ -56,6 +56,7 @@ impl Rig {
                 folder_names: Arc::new(FolderNames::default()),
                 message_bytes_max: 1 << 20,
                 capabilities: Arc::new(Capabilities::without(&[])),
+                admin: None,
                 own_copies: Default::default(),
             },
             directory,

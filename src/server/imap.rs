@@ -56,6 +56,7 @@ fn context(shared: &Shared) -> Arc<Context> {
         folder_names: Arc::new(config.folder_names.clone()),
         message_bytes_max: config.limits.message_bytes_max,
         capabilities: Arc::new(capabilities),
+        admin: config.imap_admin.as_deref().map(Arc::from),
         own_copies: config.own_copies,
     })
 }

@@ -163,6 +163,9 @@ pub const INSTANCES_OF_MAX: usize = 1_000;
 /// visible.
 pub type Subscriptions = BTreeMap<(Account, Folder), bool>;
 
+/// What somebody has noted, by mailbox (`None`: about the server) and entry. RFC 5464 §3
+pub type Metadata = BTreeMap<(Option<MailboxId>, String), Arc<[u8]>>;
+
 /// Where mail is kept. All engines answer alike; `store::contract` is the suite that each passes.
 ///
 /// Methods without `Answer` read memory only and never wait.
@@ -223,6 +226,9 @@ pub trait Store: Send + Sync {
     /// A user's subscriptions.
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions>;
 
+    /// What `user` has noted, or what everybody shares (`None`).
+    fn metadata(&self, user: Option<&Login>) -> Arc<Metadata>;
+
     /// The rights granted by SETACL, over what the directory says.
     fn grants(&self) -> Arc<Vec<Grant>>;
 
@@ -230,7 +236,8 @@ pub trait Store: Send + Sync {
     /// more (the sender is dropped) when the mailbox is deleted.
     fn watch(&self, id: MailboxId) -> watch::Receiver<ModSeq>;
 
-    /// Counts up whenever a mailbox is created, renamed or deleted, or a grant changes.
+    /// Counts up whenever a mailbox is created, renamed or deleted, or a grant, a subscription or
+    /// metadata change.
     fn watch_mailboxes(&self) -> watch::Receiver<u64>;
 
     /// One queued message; `None` once it has left the queue.

@@ -32,6 +32,8 @@ pub struct Rows {
     pub trace_references: BTreeMap<TraceId, i64>,
     /// Users' choices of subscription.
     pub subscriptions: BTreeMap<(Login, Account, Folder), bool>,
+    /// Notes by owner, mailbox and entry; `None` is removed.
+    pub metadata: BTreeMap<(Option<Login>, Option<MailboxId>, String), Option<Arc<[u8]>>>,
     /// Grants; `None` is removed.
     pub grants: BTreeMap<(Account, Login), Option<String>>,
     /// Duplicate keys and when they were used.
@@ -74,6 +76,7 @@ impl Rows {
             *self.trace_references.entry(trace).or_default() += delta;
         }
         self.subscriptions.extend(later.subscriptions);
+        self.metadata.extend(later.metadata);
         self.grants.extend(later.grants);
         self.duplicate_keys.extend(later.duplicate_keys);
         self.queued.extend(later.queued);

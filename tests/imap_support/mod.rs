@@ -122,6 +122,7 @@ impl World {
             capabilities: Arc::new(
                 Capabilities::without(disabled).with_append_limit(MESSAGE_BYTES_MAX),
             ),
+            admin: Some("mailto:postmaster@example.org".into()),
             own_copies: Default::default(),
         });
         World { store, context, directory: Arc::new(declared.clone()), declared }

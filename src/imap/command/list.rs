@@ -81,7 +81,7 @@ fn is_asked_for(options: &Options, node: &Node) -> bool {
 /// Whether the selection options let a name pass; without any, all that is there.
 fn is_selected(options: &Options, node: &Node) -> bool {
     let subscribed = !options.select_subscribed || node.subscribed;
-    let special = !options.select_special_use || node.special_use().is_some();
+    let special = !options.select_special_use || !node.uses.is_empty();
     let is_there = options.select_subscribed || !matches!(node.kind, Kind::Gone);
     subscribed && special && is_there
 }
@@ -110,7 +110,7 @@ fn attributes(context: &Context, options: &Options, node: &Node) -> String {
         attributes.push(if node.has_children { "\\HasChildren" } else { "\\HasNoChildren" });
     }
     if context.capabilities.has("SPECIAL-USE") {
-        attributes.extend(node.special_use());
+        attributes.extend(&node.uses);
     }
     if node.subscribed && (options.select_subscribed || options.return_subscribed) {
         attributes.push("\\Subscribed");

@@ -180,6 +180,7 @@ mod tests {
             folder_names: Arc::default(),
             message_bytes_max: 1,
             capabilities: Arc::default(),
+            admin: None,
             own_copies: Default::default(),
         };
         parse(&context, &mut Cursor::new(arguments.as_bytes()))

@@ -16,6 +16,7 @@ pub mod id;
 pub mod list;
 mod list_options;
 pub mod lsub;
+pub mod metadata;
 pub mod namespace;
 pub mod rename;
 pub mod replace;

@@ -45,6 +45,8 @@ pub enum Verb {
     ListRights,
     SetAcl,
     DeleteAcl,
+    GetMetadata,
+    SetMetadata,
     Append,
     Replace,
     Select,
@@ -104,7 +106,7 @@ impl Row {
 use Allowed::{Any, Authenticated, NotAuthenticated, Selected};
 
 /// All commands.
-pub const COMMANDS: [Row; 44] = [
+pub const COMMANDS: [Row; 46] = [
     row("CAPABILITY", Verb::Capability, Any, "RFC 3501 §6.1.1"),
     row("NOOP", Verb::Noop, Any, "RFC 3501 §6.1.2"),
     row("LOGOUT", Verb::Logout, Any, "RFC 3501 §6.1.3"),
@@ -129,6 +131,8 @@ pub const COMMANDS: [Row; 44] = [
     row("LISTRIGHTS", Verb::ListRights, Authenticated, "RFC 4314 §3.4").of("ACL"),
     row("SETACL", Verb::SetAcl, Authenticated, "RFC 4314 §3.1").of("ACL"),
     row("DELETEACL", Verb::DeleteAcl, Authenticated, "RFC 4314 §3.2").of("ACL"),
+    row("GETMETADATA", Verb::GetMetadata, Authenticated, "RFC 5464 §4.2").of("METADATA"),
+    row("SETMETADATA", Verb::SetMetadata, Authenticated, "RFC 5464 §4.3").of("METADATA"),
     row("APPEND", Verb::Append, Authenticated, "RFC 3501 §6.3.11"),
     row("SELECT", Verb::Select, Authenticated, "RFC 3501 §6.3.1"),
     row("EXAMINE", Verb::Examine, Authenticated, "RFC 3501 §6.3.2"),

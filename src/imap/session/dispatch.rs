@@ -182,6 +182,8 @@ async fn authenticated(verb: Verb, call: &mut Call<'_, '_>) -> Result<Completion
         Verb::MyRights => commands::acl::my_rights(call),
         Verb::ListRights => commands::acl::list_rights(call),
         Verb::SetAcl => commands::set_acl::set_acl(call).await,
+        Verb::GetMetadata => commands::metadata::get_metadata(call).await,
+        Verb::SetMetadata => commands::metadata::set_metadata(call).await,
         Verb::DeleteAcl => commands::set_acl::delete_acl(call).await,
         // the framing announces a message apart; this APPEND has none
         Verb::Append => Err(call.arguments.expected("a mailbox and a message as a literal")),

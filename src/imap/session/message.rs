@@ -33,15 +33,17 @@ pub struct Incoming {
 
 /// Where a message holds NUL: in a literal without `~` it could never be sent back, and in a header
 /// there is no encoding for it. RFC 3501 §4.3.1
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Nuls {
     in_header: bool,
     anywhere: bool,
-    /// Line ends in a row at the end of what has been read of the header.
+    /// Line ends in a row at the end of what has been read of the header; the start counts as one.
     line_ends: u8,
 }
 
 impl Nuls {
+    const NONE: Nuls = Nuls { in_header: false, anywhere: false, line_ends: 1 };
+
     fn look(&mut self, piece: &[u8]) {
         self.anywhere |= memchr::memchr(0, piece).is_some();
         for byte in piece {
@@ -118,7 +120,7 @@ impl Dialogue {
             Ok((pending, settings)) => {
                 let Command { tag, row, .. } = command;
                 let (arrived, refusal) = (Vec::new(), None);
-                let (bytes_before, nuls) = (0, Nuls::default());
+                let (bytes_before, nuls) = (0, Nuls::NONE);
                 invited(
                     Incoming {
                         tag,
@@ -207,7 +209,7 @@ impl Dialogue {
         if incoming.arrived.len() >= MESSAGES_MAX || bytes > SEVERAL_BYTES_MAX {
             return Err(Refusal::no("LIMIT", "Send fewer messages in one command"));
         }
-        (incoming.announced, incoming.nuls) = (announced, Nuls::default());
+        (incoming.announced, incoming.nuls) = (announced, Nuls::NONE);
         Ok(())
     }
 

@@ -120,8 +120,8 @@ mod tests {
         let message = "Content-Type: text/html; charset=utf-8\r\n\
             Content-Transfer-Encoding: quoted-printable\r\n\r\n\
             <html><head><style>p { color: red }</style><title>T</title></head>\r\n\
-            <body><script>var a = 1;</script><p class=3D\"x\">Gr=C3=BC=C3=9Fe &amp; mehr\u{200c}</p>\
-            </body></html>\r\n";
+            <body><script>var a = 1;</script><p class=3D\"x\">Gr=C3=BC=C3=9Fe &amp; mehr\u{200c}\
+            </p></body></html>\r\n";
         let text = preview(message);
         assert!(text.ends_with("Grüße & mehr"), "{text}");
         assert!(!text.contains("color") && !text.contains("var a"), "{text}");

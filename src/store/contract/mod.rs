@@ -9,6 +9,7 @@ mod flags;
 mod folders;
 mod history;
 pub(super) mod lookup;
+mod metadata;
 mod model;
 pub(super) mod queue;
 mod random;

@@ -77,7 +77,7 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 /// Message-ID, and by the Message-IDs that they follow: `digest` is of the bare identifier and of
 /// which of the two it is, and different identifiers may share one. The header's folded text apart
 /// from the body's: `search_text` is emptied into these two and dropped. A message of layout 1 has
-/// no preview.
+/// no preview. Metadata: no login is everybody's, mailbox 0 is the server.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
   id {id} PRIMARY KEY, blob BIGINT NOT NULL, trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
@@ -91,4 +91,7 @@ CREATE INDEX instance_blob ON instance (blob, mailbox, uid);
 CREATE TABLE header_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE body_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE preview (id {id} PRIMARY KEY, data {bytes} NOT NULL);
+CREATE TABLE metadata (
+  login TEXT NOT NULL, mailbox BIGINT NOT NULL, entry TEXT NOT NULL, value {bytes} NOT NULL,
+  PRIMARY KEY (login, mailbox, entry)){clustered};
 ";

@@ -13,6 +13,8 @@ pub(super) const SUBSCRIPTIONS: &str =
     "SELECT login, kind, account, folder, subscribed FROM subscription ORDER BY login";
 pub(super) const GRANTS: &str =
     "SELECT kind, account, login, rights FROM access ORDER BY kind, account, login";
+pub(super) const METADATA: &str =
+    "SELECT login, mailbox, entry, value FROM metadata ORDER BY login";
 pub(super) const PACKS: &str = "SELECT number, committed_end, dead FROM pack ORDER BY number";
 pub(super) const MAILBOX: &str =
     "SELECT uid_validity, uid_next, highest_modseq FROM mailbox WHERE id = $1";
@@ -65,6 +67,11 @@ pub(super) const COUNT_TRACE: &str = "UPDATE trace SET instances = instances + $
 pub(super) const PUT_SUBSCRIPTION: &str = "INSERT INTO subscription
   (login, kind, account, folder, subscribed) VALUES ($1, $2, $3, $4, $5)
   ON CONFLICT (login, kind, account, folder) DO UPDATE SET subscribed = excluded.subscribed";
+pub(super) const PUT_METADATA: &str =
+    "INSERT INTO metadata (login, mailbox, entry, value) VALUES ($1, $2, $3, $4)
+  ON CONFLICT (login, mailbox, entry) DO UPDATE SET value = excluded.value";
+pub(super) const DELETE_METADATA: &str =
+    "DELETE FROM metadata WHERE login = $1 AND mailbox = $2 AND entry = $3";
 pub(super) const PUT_GRANT: &str =
     "INSERT INTO access (kind, account, login, rights) VALUES ($1, $2, $3, $4)
   ON CONFLICT (kind, account, login) DO UPDATE SET rights = excluded.rights";
