@@ -33,7 +33,7 @@ pub struct Rows {
     /// Users' choices of subscription.
     pub subscriptions: BTreeMap<(Login, Account, Folder), bool>,
     /// Notes by owner, mailbox and entry; `None` is removed.
-    pub metadata: BTreeMap<(Option<Login>, Option<MailboxId>, String), Option<Arc<[u8]>>>,
+    pub metadata: BTreeMap<NoteKey, Option<Arc<[u8]>>>,
     /// Grants; `None` is removed.
     pub grants: BTreeMap<(Account, Login), Option<String>>,
     /// Duplicate keys and when they were used.
@@ -46,6 +46,9 @@ pub struct Rows {
     /// Mailboxes removed with all that is theirs.
     pub deleted: Vec<MailboxId>,
 }
+
+/// Whose note (`None`: everybody's), about which mailbox (`None`: the server), and its entry.
+pub type NoteKey = (Option<Login>, Option<MailboxId>, String);
 
 /// UIDs that were removed from a mailbox by one change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -99,7 +99,7 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!(running.0.unseen(mailbox, "anna").await, 288 - 199);
     let recent = running.0.store.status(mailbox, &Login::new("anna"), SeenMode::PerUser).await;
     assert_eq!(recent.expect("exists").recent, 0, "what is older than the start is not recent");
-    let noted = |user: Option<&Login>| running.0.store.metadata(user).keys().cloned().next();
+    let noted = |user: Option<&Login>| running.0.store.metadata(user).keys().next().cloned();
     assert_eq!(noted(None), Some((None, "/x".to_owned())));
     assert_eq!(noted(Some(&Login::new("anna"))), Some((Some(mailbox), "/x".to_owned())));
     assert_eq!(running.0.deliver(mailbox, "next").await, Uid(301));
