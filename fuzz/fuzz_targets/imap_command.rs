@@ -165,7 +165,7 @@ impl Connection {
                     Some(line) => now(self.dialogue.idle_ended(idle, line, &mut out)),
                     None => Next::Close,
                 },
-                Next::LoggedOut => Next::Command,
+                Next::LoggedOut | Next::Compress => Next::Command,
                 Next::Message(mut incoming) => match self.framer.message() {
                     Some((message, event)) => {
                         incoming.has_arrived(Ok(message));

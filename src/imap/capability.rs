@@ -15,8 +15,8 @@ enum When {
     LoginRefused,
     /// While a user may log in.
     LoginAwaited,
-    /// While somebody is logged in.
-    LoggedIn,
+    /// While somebody is logged in, and nothing is compressed.
+    Uncompressed,
 }
 
 /// How far a connection is, as far as capabilities depend on it.
@@ -31,6 +31,8 @@ pub enum Stage {
     },
     /// Somebody has.
     AfterLogin,
+    /// Somebody has, and what is sent is compressed.
+    Compressed,
 }
 
 /// Whether STARTTLS would work now.
@@ -60,11 +62,14 @@ const BEARER: [&str; 2] = ["AUTH=OAUTHBEARER", "AUTH=XOAUTH2"];
 /// Literals that come uninvited: of any length, or short ones. Never both. RFC 7888 §5
 const LITERALS: [&str; 2] = ["LITERAL+", "LITERAL-"];
 
+/// Shown until it is in use. RFC 4978
+const COMPRESS: &str = "COMPRESS=DEFLATE";
+
 /// Shown with the limit, which is the same for all mailboxes. RFC 7889 §2
 const APPEND_LIMIT: &str = "APPENDLIMIT";
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 36] = [
+const TABLE: [(&str, When, Option<&str>); 37] = [
     ("IMAP4rev1", When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
     ("LOGINDISABLED", When::LoginRefused, None),
@@ -100,7 +105,10 @@ const TABLE: [(&str, When, Option<&str>); 36] = [
     ("BINARY", When::Always, None),
     ("PREVIEW", When::Always, None),
     ("METADATA", When::Always, None),
-    ("UNAUTHENTICATE", When::LoggedIn, None),
+    // a layer's end cannot be found in what has been read together: it is not to end before the
+    // connection. RFC 8437 §4.1
+    ("UNAUTHENTICATE", When::Uncompressed, None),
+    (COMPRESS, When::Uncompressed, None),
 ];
 
 /// The capabilities of this installation: all but those that `[imap] disable` names.
@@ -163,8 +171,8 @@ impl Capabilities {
     /// The capabilities at this stage, as they stand behind `CAPABILITY`.
     pub fn line(&self, stage: Stage) -> String {
         let is_shown = |when: When| match (when, stage) {
-            (When::Always, _) | (When::LoggedIn, Stage::AfterLogin) => true,
-            (_, Stage::AfterLogin) | (When::LoggedIn, _) => false,
+            (When::Always, _) | (When::Uncompressed, Stage::AfterLogin) => true,
+            (_, Stage::AfterLogin | Stage::Compressed) | (When::Uncompressed, _) => false,
             (When::TlsOffered, Stage::BeforeLogin { tls, .. }) => tls == StartTls::Offered,
             (When::LoginRefused, Stage::BeforeLogin { login, .. }) => login == Passwords::Refused,
             (When::LoginAwaited, Stage::BeforeLogin { login, .. }) => login == Passwords::Taken,
@@ -230,8 +238,10 @@ mod tests {
             "IMAP4rev1 LITERAL+ ID NAMESPACE ENABLE IDLE UIDPLUS MOVE UNSELECT CHILDREN \
              LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CONDSTORE ESEARCH ACL \
              RIGHTS=texk STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 MULTIAPPEND REPLACE BINARY \
-             PREVIEW METADATA UNAUTHENTICATE"
+             PREVIEW METADATA UNAUTHENTICATE COMPRESS=DEFLATE"
         );
+        let compressed = Capabilities::default().line(Stage::Compressed);
+        assert_eq!(compressed, line.replace(" UNAUTHENTICATE COMPRESS=DEFLATE", ""));
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub enum Next {
     Verify(Attempt),
     /// Nobody is logged in any more: the connection is again one of those that wait for a login.
     LoggedOut,
+    /// Sends what is written, then deflates both directions. RFC 4978 §3
+    Compress,
     /// Begins TLS, then calls `Dialogue::tls_started`.
     StartTls,
     /// Waits for DONE, calling `Dialogue::wake` whenever something may be new.
@@ -83,7 +85,15 @@ pub struct Dialogue {
     state: State,
     /// Whether the selected mailbox was taken away, and the client may not have noticed.
     lost: Lost,
+    layer: Layer,
     bad_count: u32,
+}
+
+/// What lies between the protocol and the transport.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Layer {
+    Nothing,
+    Deflate,
 }
 
 /// Whether the mailbox that the client selected was closed by us.
@@ -112,8 +122,8 @@ struct Command<'c> {
 impl Dialogue {
     /// Before the greeting.
     pub fn new(context: Arc<Context>, transport: Transport) -> Dialogue {
-        let (state, lost) = (State::NotAuthenticated, Lost::Nothing);
-        Dialogue { context, transport, state, lost, bad_count: 0 }
+        let (state, lost, layer) = (State::NotAuthenticated, Lost::Nothing, Layer::Nothing);
+        Dialogue { context, transport, state, lost, layer, bad_count: 0 }
     }
 
     /// The first line. RFC 3501 §7.1.1
@@ -196,9 +206,10 @@ impl Dialogue {
 
     fn capabilities(&self) -> String {
         let Transport { tls, passwords: login } = self.transport;
-        self.context.capabilities.line(match self.user() {
-            Some(_) => Stage::AfterLogin,
-            None => Stage::BeforeLogin { tls, login },
+        self.context.capabilities.line(match (self.user(), self.layer) {
+            (Some(_), Layer::Nothing) => Stage::AfterLogin,
+            (Some(_), Layer::Deflate) => Stage::Compressed,
+            (None, _) => Stage::BeforeLogin { tls, login },
         })
     }
 

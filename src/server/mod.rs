@@ -4,6 +4,7 @@
 pub mod connections;
 pub mod control;
 mod declared;
+mod deflate;
 pub mod dkim;
 pub mod dns;
 pub mod folders;

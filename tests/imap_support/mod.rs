@@ -351,7 +351,7 @@ impl Client {
                 Step::On(Next::Command)
             }
             Next::Message(incoming) => self.message(incoming, out).await,
-            Next::LoggedOut => Step::On(Next::Command),
+            Next::LoggedOut | Next::Compress => Step::On(Next::Command),
             Next::Close => Step::End,
         }
     }

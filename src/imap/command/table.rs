@@ -29,6 +29,7 @@ pub enum Verb {
     Authenticate,
     Login,
     Unauthenticate,
+    Compress,
     Enable,
     Namespace,
     Idle,
@@ -106,7 +107,7 @@ impl Row {
 use Allowed::{Any, Authenticated, NotAuthenticated, Selected};
 
 /// All commands.
-pub const COMMANDS: [Row; 46] = [
+pub const COMMANDS: [Row; 47] = [
     row("CAPABILITY", Verb::Capability, Any, "RFC 3501 §6.1.1"),
     row("NOOP", Verb::Noop, Any, "RFC 3501 §6.1.2"),
     row("LOGOUT", Verb::Logout, Any, "RFC 3501 §6.1.3"),
@@ -115,6 +116,7 @@ pub const COMMANDS: [Row; 46] = [
     row("AUTHENTICATE", Verb::Authenticate, NotAuthenticated, "RFC 3501 §6.2.2"),
     row("LOGIN", Verb::Login, NotAuthenticated, "RFC 3501 §6.2.3"),
     row("UNAUTHENTICATE", Verb::Unauthenticate, Authenticated, "RFC 8437 §3").of("UNAUTHENTICATE"),
+    row("COMPRESS", Verb::Compress, Authenticated, "RFC 4978 §3").of("COMPRESS=DEFLATE"),
     row("ENABLE", Verb::Enable, Authenticated, "RFC 5161 §3.1").of("ENABLE"),
     row("NAMESPACE", Verb::Namespace, Authenticated, "RFC 2342 §5").of("NAMESPACE"),
     row("IDLE", Verb::Idle, Authenticated, "RFC 2177 §3").of("IDLE"),

@@ -1,6 +1,6 @@
 //! From a row of the command table to the command's file.
 
-use super::{Command, Dialogue, Done, Idle, Lost, Next, State};
+use super::{Command, Dialogue, Done, Idle, Layer, Lost, Next, State};
 use crate::imap::command::table::{Allowed, Verb};
 use crate::imap::command::{self as commands, Call};
 use crate::imap::output::Output;
@@ -19,6 +19,7 @@ impl Dialogue {
             (_, Verb::Select | Verb::Examine) => self.select(command, out).await,
             (_, Verb::Idle) => self.idle(command, out).await,
             (_, Verb::Unauthenticate) => self.unauthenticate(command, out),
+            (_, Verb::Compress) => self.compress(command, out),
             (_, Verb::Close | Verb::Unselect) => self.close(command, out).await,
             _ => self.after_login(command, out).await.map(Done::Completed),
         }
@@ -113,10 +114,28 @@ impl Dialogue {
         out: &mut Output<'_>,
     ) -> Result<Done, Refusal> {
         command.arguments.clone().end()?;
+        if self.layer == Layer::Deflate {
+            return Err(Refusal::Bad("not while compression is active".to_owned()));
+        }
         (self.state, self.lost) = (State::NotAuthenticated, Lost::Nothing);
         let (tag, capabilities) = (&command.tag, self.capabilities());
         out.line(format_args!("{tag} OK [CAPABILITY {capabilities}] Nobody is logged in"));
         Ok(Done::Proposed(Next::LoggedOut))
+    }
+
+    /// RFC 4978 §3
+    fn compress(&mut self, command: &Command<'_>, out: &mut Output<'_>) -> Result<Done, Refusal> {
+        let mut arguments = command.arguments.clone();
+        if !arguments.take_word("DEFLATE") {
+            return Err(arguments.expected("DEFLATE"));
+        }
+        arguments.end()?;
+        if self.layer == Layer::Deflate {
+            return Err(Refusal::Bad("compression is active already".to_owned()));
+        }
+        self.layer = Layer::Deflate;
+        out.line(format_args!("{} OK What follows is deflated", command.tag));
+        Ok(Done::Proposed(Next::Compress))
     }
 
     /// What is new is told before the `+`: a client that has just seen it may not look at once.

@@ -172,6 +172,12 @@ impl Framer {
         *self = Framer::default();
     }
 
+    /// Gives up what was received and not used: it is to be read otherwise.
+    pub fn take_received(&mut self) -> Vec<u8> {
+        self.searched = 0;
+        std::mem::take(&mut self.input)
+    }
+
     /// Gives memory back that an idle connection does not need.
     pub fn shrink(&mut self) {
         self.input.shrink_to_fit();
