@@ -88,7 +88,7 @@ pub fn assignee(keyword: &str) -> Option<Login> {
 
 /// Whether only the daemon sets a keyword and takes it away.
 pub fn is_ours(keyword: &str) -> bool {
-    assignee(keyword).is_some() || keyword.eq_ignore_ascii_case(note::KEYWORD)
+    assignee(keyword).is_some() || note::is_keyword(keyword)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::thread::Thread;
-use super::{Scope, State, assignee, keyword};
+use super::{Scope, State, assignee, is_ours, keyword};
 use crate::directory::Moves;
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::FlagList;
@@ -93,7 +93,7 @@ pub fn appended(account: &Account, folder: &Folder, mut keywords: Vec<String>) -
     if matches!(account, Account::User(_)) {
         return keywords;
     }
-    keywords.retain(|name| assignee(name).is_none());
+    keywords.retain(|name| !is_ours(name));
     if let Some(State::Assigned(login)) = State::of(account, folder) {
         keywords.extend(keyword(&login));
     }

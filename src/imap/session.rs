@@ -58,11 +58,16 @@ pub enum Next {
     Line(Exchange),
     /// Answers the question of an attempt to log in, for `Dialogue::verified`.
     Verify(Attempt),
+    /// Nobody is logged in any more: the connection is again one of those that wait for a login.
+    LoggedOut,
+    /// Sends what is written, then deflates both directions. RFC 4978 §3
+    Compress,
     /// Begins TLS, then calls `Dialogue::tls_started`.
     StartTls,
     /// Waits for DONE, calling `Dialogue::wake` whenever something may be new.
     Idle(Idle),
-    /// Takes the announced message, for `Dialogue::message_arrived`.
+    /// Takes the announced message, then `Incoming::has_arrived`; for `Dialogue::message_follows`
+    /// or `Dialogue::messages_complete`.
     Message(Box<Incoming>),
     /// Says what is in the buffer and closes.
     Close,
@@ -80,7 +85,15 @@ pub struct Dialogue {
     state: State,
     /// Whether the selected mailbox was taken away, and the client may not have noticed.
     lost: Lost,
+    layer: Layer,
     bad_count: u32,
+}
+
+/// What lies between the protocol and the transport.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Layer {
+    Nothing,
+    Deflate,
 }
 
 /// Whether the mailbox that the client selected was closed by us.
@@ -109,8 +122,8 @@ struct Command<'c> {
 impl Dialogue {
     /// Before the greeting.
     pub fn new(context: Arc<Context>, transport: Transport) -> Dialogue {
-        let (state, lost) = (State::NotAuthenticated, Lost::Nothing);
-        Dialogue { context, transport, state, lost, bad_count: 0 }
+        let (state, lost, layer) = (State::NotAuthenticated, Lost::Nothing, Layer::Nothing);
+        Dialogue { context, transport, state, lost, layer, bad_count: 0 }
     }
 
     /// The first line. RFC 3501 §7.1.1
@@ -121,9 +134,13 @@ impl Dialogue {
 
     /// What may be sent at this stage.
     pub fn limits(&self) -> Limits {
-        match self.state {
+        let limits = match self.state {
             State::NotAuthenticated | State::Logout => Limits::BEFORE_LOGIN,
             State::Authenticated(_) | State::Selected(..) => Limits::AFTER_LOGIN,
+        };
+        match self.context.capabilities.has("LITERAL+") {
+            true => limits,
+            false => limits.inviting_literals(),
         }
     }
 
@@ -189,9 +206,10 @@ impl Dialogue {
 
     fn capabilities(&self) -> String {
         let Transport { tls, passwords: login } = self.transport;
-        self.context.capabilities.line(match self.user() {
-            Some(_) => Stage::AfterLogin,
-            None => Stage::BeforeLogin { tls, login },
+        self.context.capabilities.line(match (self.user(), self.layer) {
+            (Some(_), Layer::Nothing) => Stage::AfterLogin,
+            (Some(_), Layer::Deflate) => Stage::Compressed,
+            (None, _) => Stage::BeforeLogin { tls, login },
         })
     }
 

@@ -171,6 +171,17 @@ pub enum Change {
         /// Subscribed or not.
         subscribed: bool,
     },
+    /// Something is noted about a mailbox or the server. → `Done`; fails with `Gone` and `Limit`
+    MetadataSet {
+        /// Whose note it is; `None`: everybody's.
+        user: Option<Login>,
+        /// What it is about.
+        about: About,
+        /// The entry's name, in lower case.
+        entry: String,
+        /// Its value; `None` removes it.
+        value: Option<Arc<[u8]>>,
+    },
     /// SETACL or DELETEACL by a super-admin. → `Done`
     Granted(Grant),
     /// A message is to go out to other servers. → `Queued` or `Duplicate`
@@ -194,6 +205,17 @@ impl Change {
             _ => None,
         }
     }
+}
+
+/// What `Change::MetadataSet` notes something about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum About {
+    /// The server.
+    Server,
+    /// A mailbox.
+    Mailbox(MailboxId),
+    /// A mailbox that the same transaction may have made.
+    Folder(Account, Folder),
 }
 
 /// See `Change::Delivered`.

@@ -150,3 +150,32 @@ def test_what_mutt_saves_elsewhere_is_moved(demo):
 
 def test_what_neomutt_saves_elsewhere_is_moved(demo):
     saves_into_done(demo, "neomutt")
+
+
+def test_a_note_stays_inside(demo):
+    word = unique("Notiz")
+    first = customer(demo, word)
+    note = message("support@example.org", demo.address("Support"), f"Re: {word} intern", [first])
+    with submission(demo, "anna") as client:
+        client.send_message(note)
+    with demo.imap("anna") as client:
+        # as a mail program files its own copy
+        client.append(SUPPORT + "/Sent", note.as_bytes(), ["\\Seen"])
+        equal(len(found(demo, SUPPORT + "/Sent", word)), 0, "it was not sent to anybody")
+    with demo.imap("ben") as client:
+        client.select_folder(SUPPORT)
+        ids = client.search(["KEYWORD", "$Note", "SUBJECT", word], "UTF-8")
+        equal(len(ids), 1, "marked")
+        client.remove_flags(ids, ["$Note"])
+        client.add_flags(client.search(["SUBJECT", word], "UTF-8"), ["$Note"])
+    flags = found(demo, SUPPORT, word)
+    equal(sorted(b"$Note" in f for f in flags.values()), [False, True], "and stays so")
+    try:
+        answer(demo, "ben", f"Re: {word}", [first, note["Message-ID"]])
+    except smtplib.SMTPDataError as error:
+        assert b"5.7.1 This answers or forwards an internal note" in error.smtp_error, error
+    else:
+        raise AssertionError("the note was quoted outside")
+    answer(demo, "ben", f"Re: {word}", [first])
+    flags = found(demo, assigned("ben"), word)
+    equal(len(flags), 2, "the note goes with its conversation")

@@ -7,7 +7,7 @@ use super::Call;
 use super::share::Share;
 use super::states;
 use super::store::Operation;
-use crate::conversation::{State, assignee, keyword};
+use crate::conversation::{State, assignee, keyword, note};
 use crate::imap::Refusal;
 use crate::mail::flag::FlagList;
 use crate::mail::id::Login;
@@ -26,7 +26,8 @@ pub(super) enum Wish {
     Open,
 }
 
-/// Takes out of `flags` what names an assignee, where that is more than a flag.
+/// Takes out of `flags` what names an assignee, where that is more than a flag, and what marks a
+/// note, which nobody can set or take away.
 pub(super) fn wish(
     share: &Share,
     operation: Operation,
@@ -35,6 +36,7 @@ pub(super) fn wish(
     if !share.is_team() {
         return Ok(Wish::Nothing);
     }
+    flags.keywords.retain(|name| !note::is_keyword(name));
     let named: Vec<Login> = flags.keywords.iter().filter_map(|name| assignee(name)).collect();
     let state = State::of(&share.mailbox.account, &share.mailbox.folder);
     if operation == Operation::Remove {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Call;
 use super::assign::{self, Wish};
 use super::share::{Share, shares};
-use crate::conversation::assignee;
+use crate::conversation::is_ours;
 use crate::imap::fetch::body::gone;
 use crate::imap::flags::{self, Changeable};
 use crate::imap::view::{
@@ -259,7 +259,7 @@ fn steps(
     };
     let seen = allowed.system & own != SystemFlags::NONE;
     let shared = FlagList { system: allowed.system & !own, keywords: allowed.keywords };
-    let has_mirror = known.iter().any(|name| assignee(name).is_some());
+    let has_mirror = known.iter().any(|name| is_ours(name));
     let mut steps = match operation {
         Operation::Add => vec![Step::Flags(FlagOperation::Add, shared)],
         Operation::Remove => vec![Step::Flags(FlagOperation::Remove, shared)],
@@ -287,10 +287,10 @@ fn steps(
     steps
 }
 
-/// What a replacement by `kept` takes away: not what mirrors who has a conversation.
+/// What a replacement by `kept` takes away: not what is the daemon's to say.
 fn others(known: &[Arc<str>], kept: &[String]) -> Vec<String> {
     let is_kept = |name: &str| kept.iter().any(|kept| kept.eq_ignore_ascii_case(name));
-    let others = known.iter().filter(|name| assignee(name).is_none() && !is_kept(name));
+    let others = known.iter().filter(|name| !is_ours(name) && !is_kept(name));
     others.map(|name| name.to_string()).collect()
 }
 

@@ -4,11 +4,17 @@
 
 mod folders;
 mod messages;
+mod metadata;
 mod queue;
 mod refreshed;
 mod transfer;
 
 use std::collections::HashMap;
+
+pub use metadata::{
+    METADATA_ENTRY_BYTES_MAX, METADATA_PER_MAILBOX_MAX, METADATA_PER_USER_MAX,
+    METADATA_VALUE_BYTES_MAX, TOO_MANY_ENTRIES,
+};
 
 use super::change::{Change, Outcome, Receipt, Transaction};
 use super::state::{Changed, Counters, Held, Loaded, State};
@@ -114,6 +120,10 @@ impl<'a> Draft<'a> {
             Change::MailboxDeleted { mailbox } => self.deleted(mailbox),
             Change::Subscribed { user, account, folder, subscribed } => {
                 self.subscribed(user, (account, folder), subscribed)
+            }
+            Change::MetadataSet { user, about, entry, value } => {
+                let mailbox = self.noted(about)?;
+                self.metadata_set(user, (mailbox, entry), value)
             }
             Change::Granted(grant) => self.granted(grant),
             Change::Queued(new) => self.queued(*new),

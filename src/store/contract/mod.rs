@@ -9,6 +9,7 @@ mod flags;
 mod folders;
 mod history;
 pub(super) mod lookup;
+mod metadata;
 mod model;
 pub(super) mod queue;
 mod random;
@@ -153,6 +154,7 @@ pub(super) fn message(text: &str) -> NewMessage {
             envelope: Envelope { subject, ..Envelope::default() },
             fields: fields.into_bytes(),
             text: search,
+            preview: format!("{}, in short", text.replace("message", "Message")),
             ..Parsed::default()
         }),
     }

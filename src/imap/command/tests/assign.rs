@@ -2,6 +2,10 @@
 
 use super::{count, in_support, selected};
 use crate::imap::rig::Rig;
+use crate::mail::flag::FlagList;
+use crate::mail::id::Uid;
+use crate::mail::uid_set::UidSet;
+use crate::store::change::{Change, FlagOperation};
 
 const ANNA: &str = "Shared/Support/Assigned/anna";
 const BEN: &str = "Shared/Support/Assigned/ben";
@@ -154,4 +158,33 @@ fn what_is_appended_names_whom_the_folder_names() {
         let last = flags.lines().last().map(|last| last.replace("( ", "("));
         assert!(last.is_some_and(|last| last.ends_with(&format!("FLAGS ({keyword}))"))), "{flags}");
     }
+}
+
+#[test]
+fn nobody_marks_a_note_or_takes_the_mark_away() {
+    let rig = rig();
+    let mailbox = rig.support().id;
+    let flags =
+        FlagList { keywords: vec!["$Note".into(), "$Label1".into()], ..FlagList::default() };
+    rig.commit(vec![Change::FlagsSet {
+        mailbox,
+        uids: UidSet::from_iter([Uid(2)]),
+        operation: FlagOperation::Add,
+        flags,
+        unchanged_since: None,
+        viewer: None,
+    }]);
+    let mut anna = in_support(&rig, "anna");
+    for command in ["+FLAGS ($Note)", "-FLAGS ($note)", "FLAGS (\\Flagged)", "FLAGS ($Note)"] {
+        assert!(rig.send(&mut anna, &format!("STORE 1:3 {command}")).contains("a OK"), "{command}");
+        let flags = flags_of_all(&rig, "Shared/Support");
+        assert_eq!(flags.matches("$Note").count(), 1, "{command}: {flags}");
+        assert!(flags.lines().nth(1).is_some_and(|second| second.contains("$Note")), "{flags}");
+    }
+    let message = "Subject: false\r\n\r\n.\r\n";
+    let command = format!("APPEND Shared/Support ($Note) {{{}}}\r\n{message}", message.len());
+    assert!(rig.send(&mut anna, &command).contains("a OK [APPENDUID"));
+    assert_eq!(flags_of_all(&rig, "Shared/Support").matches("$Note").count(), 1);
+    rig.send(&mut anna, &format!("UID MOVE 2 {BEN}"));
+    assert!(flags_of_all(&rig, BEN).contains("$Note"), "it goes along");
 }
