@@ -12,7 +12,7 @@ use crate::config;
 use crate::directory::view::everything;
 use crate::directory::{Access, Directory, User, Visible, file};
 use crate::imap::names::{self, INBOX};
-use crate::mail::account::Account;
+use crate::mail::account::{Account, FolderRole};
 use crate::mail::id::Login;
 
 /// `explain` on the terminal.
@@ -49,6 +49,13 @@ fn all(directory: &Directory, user: &User, out: &mut dyn Write) -> io::Result<Ou
     writeln!(out, "{}", who(directory, user))?;
     for seen in everything(directory, &user.login).iter().filter(|v| v.rights.has('l')) {
         writeln!(out, "  {}", told(directory, user, seen))?;
+    }
+    let shown = [(FolderRole::Mine, "mine"), (FolderRole::AllOpen, "all-open")];
+    for (_, word) in shown.iter().filter(|(role, _)| directory.has_virtual(&user.login, *role)) {
+        writeln!(
+            out,
+            "  virtual {word:?}: shows what lies in the inboxes and private channels above"
+        )?;
     }
     writeln!(out, "Rights granted by SETACL are kept in the store and come on top.")?;
     Ok(Outcome::Done)

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::directory::{Access, Level, Role, Routing};
-use crate::mail::account::Account;
+use crate::mail::account::{Account, FolderRole};
 use crate::mail::address::Address;
 use crate::mail::flag::SeenMode;
 use crate::mail::id::Login;
@@ -94,6 +94,21 @@ access = { teams = ["support:read"], users = ["anna"] }
     assert_eq!(directory.channels["Ben Sales"].access, access);
     assert_eq!(directory.users[&anna].role, Role::Member);
     assert_eq!(directory.users[&ben].name, "Ben");
+}
+
+#[test]
+fn virtual_mailboxes_are_everybodys_or_a_users_own_and_none_by_default() {
+    let text = with(&user("carla", "virtual = []")) + &user("dora", "virtual = [\"mine\"]");
+    let has = |directory: &Directory, login: &str| {
+        FolderRole::VIRTUAL.map(|role| directory.has_virtual(&Login::new(login), role))
+    };
+    let off = valid(&text);
+    assert_eq!((has(&off, "anna"), has(&off, "dora")), ([false, false], [true, false]));
+    let on = valid(&format!("virtual = [\"mine\", \"all-open\"]\n{text}"));
+    assert_eq!((has(&on, "anna"), has(&on, "carla")), ([true, true], [false, false]));
+    assert_eq!(has(&on, "dora"), [true, false]);
+    assert_eq!(has(&on, "nobody"), [false, false]);
+    refused(&user("c", "virtual = [\"all\"]"), "13:12", "write \"mine\" or \"all-open\"");
 }
 
 #[test]

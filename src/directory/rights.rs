@@ -79,8 +79,8 @@ pub fn rights(directory: &Directory, user: &Login, account: &Account) -> Rights 
     by_role(directory, user, account).union(declared(directory, user, account))
 }
 
-/// What `user` may do in one folder of `account`: as in all of them, but for a virtual mailbox. That
-/// is there for who has it; what it shows has rights of its own where it is, and nothing can be put
+/// What `user` may do in one folder of `account`: as in all of them, but in a virtual mailbox. It is
+/// there for who has it; what it shows has rights of its own where it lies, and nothing can be put
 /// into it.
 pub fn rights_in(
     directory: &Directory,

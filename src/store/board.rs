@@ -58,7 +58,14 @@ impl Board {
     pub(super) fn new(state: State) -> Board {
         let tree = watch::Sender::new(0);
         let queue = watch::Sender::new(QueueId(state.counters().queue));
-        Board { state, watches: HashMap::new(), tree, queue, recent: HashMap::new(), shown_in: ShownIn::default() }
+        Board {
+            state,
+            watches: HashMap::new(),
+            tree,
+            queue,
+            recent: HashMap::new(),
+            shown_in: ShownIn::default(),
+        }
     }
 
     /// Shows what is committed, and wakes who waits for it.
@@ -69,7 +76,8 @@ impl Board {
             .map(|(id, held)| (*id, held.as_ref().map(|held| held.highest_modseq)))
             .collect();
         for (id, held) in &changed.mailboxes {
-            let mirror = held.as_ref().and_then(|held| held.loaded().ok()?.snapshot.mirror.as_ref());
+            let mirror =
+                held.as_ref().and_then(|held| held.loaded().ok()?.snapshot.mirror.as_ref());
             if let Some(mirror) = mirror {
                 self.shown_in.set(*id, mirror.sources().collect());
             }

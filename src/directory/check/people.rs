@@ -20,11 +20,7 @@ const LEVEL_SEPARATOR: char = ':';
 pub(super) fn users(
     found: &mut Findings,
     directory: &mut Directory,
-    (written, taken, everybodys): (
-        Vec<Spanned<WrittenUser>>,
-        &mut Taken,
-        &BTreeSet<FolderRole>,
-    ),
+    (written, taken, everybodys): (Vec<Spanned<WrittenUser>>, &mut Taken, &BTreeSet<FolderRole>),
 ) {
     let mut names = Names::default();
     for entry in written {

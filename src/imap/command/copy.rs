@@ -20,8 +20,8 @@ use crate::imap::{Completion, Refusal, Selected, virtual_mailbox};
 use crate::mail::flag::FlagList;
 use crate::mail::id::{MailboxId, Uid};
 use crate::mail::uid_set::UidSet;
-use crate::store::mirror::Refresh;
 use crate::store::change::{Actor, Change, FlagOperation, Outcome, Transaction};
+use crate::store::mirror::Refresh;
 
 /// COPY and UID COPY. RFC 3501 §6.4.7
 pub async fn copy(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
@@ -32,6 +32,9 @@ pub async fn copy(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Co
     let mut plan = Plan::default();
     for share in &request.shares {
         plan.add(request.copied(call, share).await?);
+    }
+    if request.shares.iter().any(|share| states::copy_is_move(share, &request.target)) {
+        plan.changes.extend(request.renewal(selected));
     }
     let code = request.commit(call, plan).await?;
     Ok(Completion::with_code(code, "Copied"))

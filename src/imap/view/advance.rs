@@ -11,8 +11,8 @@ use crate::imap::{Context, Numbering, Refusal, Selected, virtual_mailbox};
 use crate::mail::flag::{KeywordSet, SystemFlags};
 use crate::mail::id::Uid;
 use crate::mail::uid_set::UidSet;
-use crate::store::overlay::Overlay;
 use crate::store::mirror;
+use crate::store::overlay::Overlay;
 use crate::store::snapshot::Snapshot;
 
 /// Most ranges in one VANISHED: a line stays below 8 KiB.

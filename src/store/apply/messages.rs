@@ -196,7 +196,11 @@ impl Draft<'_> {
         Ok(numbers)
     }
 
-    pub(super) fn new_keyword(&mut self, mailbox: MailboxId, name: &str) -> Result<usize, StoreError> {
+    pub(super) fn new_keyword(
+        &mut self,
+        mailbox: MailboxId,
+        name: &str,
+    ) -> Result<usize, StoreError> {
         let number = self.held(mailbox)?.keywords.len();
         if number >= KEYWORDS_MAX {
             return Err(StoreError::Limit("keywords of a mailbox"));

@@ -115,7 +115,9 @@ impl Draft<'_> {
             return Ok(numbers);
         }
         let source = present.iter().find(|source| source.mailbox.id == origin.mailbox);
-        let Some(names) = source.map(|source| &source.snapshot.keywords) else { return Ok(numbers) };
+        let Some(names) = source.map(|source| &source.snapshot.keywords) else {
+            return Ok(numbers);
+        };
         for name in there.keywords.iter().filter_map(|n| names.get(usize::from(n))) {
             let known = &self.held(id)?.keywords;
             let number = known.iter().position(|known| known.eq_ignore_ascii_case(name));

@@ -10,6 +10,7 @@ mod folders;
 mod history;
 pub(super) mod lookup;
 mod metadata;
+mod mirror;
 mod model;
 pub(super) mod queue;
 mod random;

@@ -21,7 +21,8 @@ pub(super) const MAILBOX: &str =
 pub(super) const INSTANCES: &str =
     "SELECT uid, modseq, blob, trace, thread, size_bytes, trace_bytes,
   internal_date, saved, flags, keywords FROM instance WHERE mailbox = $1 ORDER BY uid";
-pub(super) const MIRRORED: &str = "SELECT uid, modseq, blob, trace, thread, size_bytes, trace_bytes,
+pub(super) const MIRRORED: &str =
+    "SELECT uid, modseq, blob, trace, thread, size_bytes, trace_bytes,
   internal_date, saved, flags, keywords, origin, origin_uid FROM mirrored
   WHERE mailbox = $1 ORDER BY uid";
 pub(super) const OVERLAYS: &str =
