@@ -127,6 +127,16 @@ pub(super) const INSTANCES_BY_BLOB: &str =
     "SELECT mailbox, uid, thread FROM instance WHERE blob = $1
   ORDER BY mailbox DESC, uid DESC LIMIT $2";
 
+// Indexing text.
+pub(super) const TEXTS_FROM: &str = "SELECT message.id, hash, header_text.data, body_text.data
+  FROM message LEFT JOIN header_text ON header_text.id = message.id
+  LEFT JOIN body_text ON body_text.id = message.id
+  WHERE message.id BETWEEN $1 AND $2 ORDER BY message.id LIMIT $3";
+pub(super) const TEXTS_WAITING: &str =
+    "SELECT count(*), coalesce(sum(length(data)), 0) FROM body_text WHERE id >= $1";
+pub(super) const MESSAGE_HASHES: &str =
+    "SELECT id, hash FROM message WHERE id BETWEEN $1 AND $2 ORDER BY id";
+
 // Upgrading.
 pub(super) const ALL_ENVELOPES: &str = "SELECT id, data FROM envelope ORDER BY id";
 pub(super) const OLD_TEXTS: &str = "SELECT id, data FROM search_text ORDER BY id";
