@@ -76,7 +76,8 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 /// The queue: `instances` of a message and of trace fields count its entries, too. Messages by
 /// Message-ID, and by the Message-IDs that they follow: `digest` is of the bare identifier and of
 /// which of the two it is, and different identifiers may share one. The header's folded text apart
-/// from the body's: `search_text` is emptied into these two and dropped.
+/// from the body's: `search_text` is emptied into these two and dropped. The audit log, by which of
+/// its entries instances came into a Trash, and each user's rights as they were told there last.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
   id {id} PRIMARY KEY, blob BIGINT NOT NULL, trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
@@ -89,4 +90,13 @@ CREATE TABLE message_id (
 CREATE INDEX instance_blob ON instance (blob, mailbox, uid);
 CREATE TABLE header_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE body_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
+CREATE TABLE audit (
+  id {id} PRIMARY KEY, at BIGINT NOT NULL, entry TEXT NOT NULL, hash {bytes} NOT NULL);
+CREATE TABLE audit_tip (one BIGINT PRIMARY KEY, id BIGINT NOT NULL, hash {bytes} NOT NULL);
+CREATE TABLE trashed (
+  mailbox BIGINT NOT NULL, uid BIGINT NOT NULL, entry BIGINT NOT NULL,
+  PRIMARY KEY (mailbox, uid)){clustered};
+CREATE TABLE access_known (
+  kind BIGINT NOT NULL, account TEXT NOT NULL, rights {bytes} NOT NULL,
+  PRIMARY KEY (kind, account)){clustered};
 ";
