@@ -10,11 +10,12 @@ use postfach::imap::Session;
 use postfach::imap::names;
 use postfach::mail::account::{Folder, FolderNames};
 use postfach::store::Store;
+use postfach::store::audit::Presence;
 use postfach::store::change::{Actor, Change, Transaction};
 
 fn session(world: &World, user: &str) -> Session {
     let user = postfach::mail::id::Login::new(user);
-    Session { user, directory: world.directory.clone(), condstore: false }
+    Session::new(Presence::of(user), world.directory.clone())
 }
 
 fn german() -> FolderNames {

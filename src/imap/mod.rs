@@ -18,12 +18,15 @@ pub mod view;
 pub mod wire;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::directory::{Directory, Rights};
 use crate::mail::account::{Account, FolderNames};
 use crate::mail::flag::SeenMode;
-use crate::mail::id::Login;
+use crate::mail::id::{Login, MailboxId};
+use crate::store::audit::Presence;
+use crate::store::change::Actor;
 use crate::store::{Mailbox, Store, StoreError};
 use capability::Capabilities;
 use view::View;
@@ -177,4 +180,22 @@ pub struct Session {
     /// on. Set by ENABLE, SELECT (CONDSTORE), STATUS (HIGHESTMODSEQ), FETCH (MODSEQ), CHANGEDSINCE,
     /// UNCHANGEDSINCE and SEARCH MODSEQ. RFC 7162 §3.1
     pub condstore: bool,
+    /// The session as the audit log names it.
+    pub presence: Arc<Presence>,
+    /// Mailboxes of which the audit log says already that this session has read them.
+    pub told: BTreeSet<MailboxId>,
+}
+
+impl Session {
+    /// A user who has just logged in.
+    pub fn new(presence: Presence, directory: Arc<Directory>) -> Session {
+        let user = presence.login.clone();
+        let presence = Arc::new(presence);
+        Session { user, directory, condstore: false, presence, told: BTreeSet::new() }
+    }
+
+    /// Who changes something on behalf of this session.
+    pub fn actor(&self) -> Actor {
+        Actor::Session(self.presence.clone())
+    }
 }

@@ -21,6 +21,7 @@ use crate::mail::flag::{FlagList, SeenMode};
 use crate::mail::id::{Login, Timestamp};
 use crate::mail::message::parse;
 use crate::store::Mailbox;
+use crate::store::audit::Presence;
 use crate::store::change::{Actor, Bytes, Change, Delivered, NewMessage, Transaction};
 use crate::store::memory::Memory;
 use crate::sys::ManualClock;
@@ -127,11 +128,8 @@ impl Rig {
     }
 
     pub(crate) fn client(&self, login: &str) -> Client {
-        let session = Session {
-            user: Login::new(login),
-            directory: self.directory.clone(),
-            condstore: false,
-        };
+        let presence = Presence::of(Login::new(login));
+        let session = Session::new(presence, self.directory.clone());
         Client { session, selected: None }
     }
 

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::auditor::session_id;
 use super::spool::{self, Spool, SpoolError, Spooled};
 use super::stream::Stream;
 use super::{Peer, Shared};
@@ -21,7 +22,7 @@ use crate::config::PlaintextLogin;
 use crate::directory::Directory;
 use crate::imap::capability::{Capabilities, Passwords, StartTls};
 use crate::imap::output::{Output, Sink};
-use crate::imap::session::{Attempt, Dialogue, Exchange, Idle, Incoming, Next, Transport};
+use crate::imap::session::{Attempt, Dialogue, Exchange, Idle, Incoming, Next, Origin, Transport};
 use crate::imap::wire::framing::{Event, Framer};
 use crate::imap::{Context, Refusal};
 use crate::mail::id::ModSeq;
@@ -99,8 +100,10 @@ enum Woken {
 impl Connection {
     fn new(stream: Stream, peer: Peer, shared: Arc<Shared>) -> Connection {
         let transport = transport(&stream, &peer, &shared);
+        let session = session_id(shared.clock.now());
+        let origin = Origin { peer: peer.address.ip(), session };
         Connection {
-            dialogue: Dialogue::new(context(&shared), transport),
+            dialogue: Dialogue::new(context(&shared), transport).from_origin(origin),
             directory: shared.directory.clone(),
             stream,
             peer,
@@ -243,6 +246,8 @@ impl Connection {
         if let Answer::Accepted(login) = &answer {
             self.peer.logged_in();
             tracing::info!(peer = %self.peer.address, user = %login, "imap login");
+            let presence = self.dialogue.presence(login);
+            self.shared.auditor.login(&presence, "imap", self.shared.clock.now());
         }
         let answer = (answer, self.directory.borrow_and_update().clone());
         Ok(self.write(|dialogue, out| dialogue.verified(attempt, answer, out)))

@@ -79,7 +79,7 @@ pub async fn submit(
             changes.extend(claim.assign(by, plan).await?);
         }
         let is_ordered = is_ordered(&changes);
-        let transaction = Transaction { actor: Actor::User(by.user.clone()), changes };
+        let transaction = Transaction { actor: Actor::Session(by.presence.clone()), changes };
         match by.store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
             Err(StoreError::Limit(_)) if is_ordered => {

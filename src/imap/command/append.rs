@@ -10,7 +10,7 @@ use crate::imap::{Completion, Refusal, Selected, date};
 use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
 use crate::mail::id::{MailboxId, Timestamp};
 use crate::store::StoreError;
-use crate::store::change::{Actor, Change, Delivered, NewMessage, Outcome, Transaction};
+use crate::store::change::{Change, Delivered, NewMessage, Outcome, Transaction};
 
 /// An APPEND whose message is awaited.
 pub struct Pending {
@@ -88,7 +88,7 @@ pub async fn finish(
         internal_date: pending.internal_date.unwrap_or_else(|| store.now()),
         duplicate_key: None,
     }));
-    let transaction = Transaction { actor: Actor::User(user.clone()), changes: vec![change] };
+    let transaction = Transaction { actor: call.session.actor(), changes: vec![change] };
     let receipt = store.commit(transaction).await.map_err(|error| match error {
         // the mailbox was deleted while the message came in
         StoreError::Gone => Refusal::try_create(),

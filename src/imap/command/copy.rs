@@ -13,7 +13,7 @@ use crate::imap::{Completion, Refusal, Selected};
 use crate::mail::flag::FlagList;
 use crate::mail::id::MailboxId;
 use crate::mail::uid_set::UidSet;
-use crate::store::change::{Actor, Change, FlagOperation, Outcome, Transaction, Transfer};
+use crate::store::change::{Change, FlagOperation, Outcome, Transaction, Transfer};
 
 /// COPY and UID COPY. RFC 3501 §6.4.7
 pub async fn copy(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
@@ -138,7 +138,7 @@ impl Request {
     /// Carries the changes out, of which the first that makes new instances does so for those that
     /// are named; answers COPYUID. RFC 4315 §3
     async fn commit(&self, call: &Call<'_, '_>, changes: Vec<Change>) -> Result<String, Refusal> {
-        let actor = Actor::User(call.session.user.clone());
+        let actor = call.session.actor();
         let receipt = call.context.store.commit(Transaction { actor, changes }).await;
         let receipt = receipt.map_err(|error| match error {
             // the target was deleted meanwhile

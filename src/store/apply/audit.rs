@@ -143,6 +143,8 @@ impl Draft<'_> {
         }
         let deed = match (self.actor, Meaning::of(&to.folder)) {
             (Actor::Session(_) | Actor::User(_), _) => match arrival {
+                // its copy in Sent is no other
+                Arrival { is_note: true, .. } if is_sent => return Ok(()),
                 Arrival { is_note: true, .. } => Deed::Note,
                 Arrival { is_mail: true, .. } if is_sent => Deed::Send,
                 Arrival { is_mail: true, .. } => Deed::Deliver,
