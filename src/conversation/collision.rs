@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
-use super::Scope;
 use super::thread::{Header, Place, Thread};
+use super::{Scope, note};
 use crate::directory::CollisionGuard;
 use crate::mail::account::{Account, Folder, FolderRole};
 use crate::mail::id::{BlobId, Login, Timestamp};
@@ -137,6 +137,9 @@ async fn sent(scope: &Scope<'_>, thread: &Thread) -> Result<Vec<Sent>, StoreErro
         for place in message.places.iter().filter(|place| place.folder == folder) {
             let snapshot = scope.store.snapshot(place.mailbox).await?;
             let Some(entry) = snapshot.by_uid(place.uid) else { continue };
+            if note::is_marked(scope.store, place.mailbox, place.uid).await? {
+                continue;
+            }
             let (at, blob) = (entry.internal_date, message.blob);
             if let Some(by) = sender(&scope.store.trace(entry.trace).await?) {
                 let id = message.header.id.clone();

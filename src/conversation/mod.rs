@@ -8,6 +8,7 @@
 pub mod collision;
 mod header;
 pub mod moving;
+pub mod note;
 pub mod placing;
 pub mod thread;
 
@@ -81,6 +82,11 @@ pub fn keyword(login: &Login) -> Option<String> {
 pub fn assignee(keyword: &str) -> Option<Login> {
     let (prefix, login) = keyword.split_at_checked(KEYWORD_PREFIX.len())?;
     (prefix.eq_ignore_ascii_case(KEYWORD_PREFIX) && !login.is_empty()).then(|| Login::new(login))
+}
+
+/// Whether only the daemon sets a keyword and takes it away.
+pub fn is_ours(keyword: &str) -> bool {
+    assignee(keyword).is_some() || keyword.eq_ignore_ascii_case(note::KEYWORD)
 }
 
 #[cfg(test)]

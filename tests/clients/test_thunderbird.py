@@ -89,11 +89,33 @@ def steps(demo, bird, ask, late, own):
         client.add_flags(client.search(["SUBJECT", late], "UTF-8"), [imapclient.FLAGGED])
     until(lambda: bird.flags("Shared/Support", late)["flagged"], "ben's flag", 10)
 
+    # drag a mail to a colleague, who is told at once
+    given = ask.replace("Rückfrage", "Übergabe")
+    demo.mail(demo.address("Support"), subject=given)
+    bird.await_message("Shared/Support", given, 10)
+    bens = "Shared/Support/Assigned/ben"
+    until(lambda: bens in bird.folders(), "ben's folder")
+    with demo.imap("ben") as ben:
+        ben.select_folder(bens)
+        ben.idle()
+        bird.move("Shared/Support", given, bens)
+        until(lambda: count(demo, "anna", bens, given) == 1, "the assignment", 10)
+        moved = time.monotonic()
+        told = until(lambda: ben.idle_check(timeout=1), "ben is told", 5)
+        assert any(kind == b"EXISTS" for _, kind in told), told
+        assert time.monotonic() - moved < 1, f"told after {time.monotonic() - moved:.1f} s"
+        ben.idle_done()
+
     # move to Trash: the team keeps an instance
     bird.show("Shared/Support", late)
     bird.command("cmd_delete")
     until(lambda: count(demo, "ben", "Shared/Support", late) == 0, "the deletion", 10)
     until(lambda: count(demo, "ben", "Shared/Support/Trash", late) == 1, "the team's Trash", 10)
+    # and what is dragged out of it is back for everybody
+    bird.open_folder("Shared/Support/Trash")
+    bird.move("Shared/Support/Trash", late, "Shared/Support")
+    until(lambda: count(demo, "ben", "Shared/Support", late) == 1, "back from Trash", 10)
+    equal(count(demo, "ben", "Shared/Support/Trash", late), 0, "left in Trash")
     bird.open_folder("INBOX")
     bird.show("INBOX", own)
     bird.command("cmd_delete")

@@ -194,6 +194,15 @@ class Thunderbird:
         )
         self.run("pane.commandController.doCommand(args[0]);", name)
 
+    def move(self, name, subject, target):
+        """Moves a message to another folder, as dragging it there does."""
+        self.show(name, subject)
+        self.run(
+            """pane.gDBView.doCommandWithFolder(
+                 Ci.nsMsgViewCommandType.moveMessages, folder(args[0]));""",
+            target,
+        )
+
     def reply(self, name, subject, text):
         """Answers a message as its user does: Reply, type, Send. Gives the address that Thunderbird
         chose to send from, once the window is closed."""

@@ -1,10 +1,10 @@
 //! Whether DNSSEC proves an answer, as unbound says of zones that knot has signed; where both are
 //! installed.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postfach::outbound::dane::Published;
 use postfach::outbound::next_hop::Answer;
@@ -14,6 +14,8 @@ const PROGRAMS: [&str; 3] = ["/usr/sbin/knotd", "/usr/sbin/keymgr", "/usr/sbin/u
 const ZONE: &str = "$TTL 60\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n\
                     @ MX 10 mx1\nmx1 A 127.0.0.2\nmx2 A 127.0.0.3\nalias CNAME mx1\n\
                     _25._tcp.mx1 TLSA 3 1 1 ";
+/// One key that signs keys and records.
+const GENERATE: [&str; 4] = ["generate", "algorithm=13", "ksk=yes", "zsk=yes"];
 /// A key that has signed nothing.
 const WRONG_ANCHOR: &str = "broken.example. DS 1 13 2 ";
 
@@ -37,40 +39,63 @@ impl Zones {
         let mut zones = Zones { folder, running: Vec::new(), resolver };
         zones.write("zone", &format!("{ZONE}{}\n", "07".repeat(32)));
         zones.write("knot.conf", &zones.knot(server));
-        zones.run(PROGRAMS[0], &["-c", "knot.conf"]);
-        let keys = || zones.anchor();
-        let mut anchor = keys();
-        for _ in 0..300 {
-            if !anchor.is_empty() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            anchor = keys();
-        }
+        // The keys are there before knotd: two programs that make a key database at once collide.
+        zones.keymgr("signed.example", &GENERATE);
+        zones.keymgr("broken.example", &GENERATE);
+        let printed = zones.keymgr("signed.example", &["ds"]);
+        let anchor = printed.lines().find(|line| line.contains(" DS ")).expect("an anchor");
         zones.write("anchor", &format!("{anchor}\n{WRONG_ANCHOR}{}\n", "07".repeat(32)));
         zones.write("unbound.conf", &zones.unbound(server));
+        zones.run(PROGRAMS[0], &["-c", "knot.conf"]);
+        // unbound asks a server that was silent once more rarely, so it comes after.
+        let direct = Validating::new(&[server]);
+        for zone in ["signed.example", "broken.example", "plain.example"] {
+            zones.answered(&direct, zone).await;
+        }
         zones.run(PROGRAMS[2], &["-d", "-c", "unbound.conf"]);
+        zones.answered(&Validating::new(&[zones.resolver]), "signed.example").await;
         Some(zones)
+    }
+
+    /// Waits until `dns` finds the exchangers of `zone`; shows what the servers wrote if not.
+    async fn answered(&self, dns: &Validating, zone: &str) {
+        let patience = Instant::now() + Duration::from_secs(60);
+        let mut last = dns.exchangers(zone).await;
+        while !matches!(last.answer, Answer::Found(_)) {
+            if Instant::now() > patience {
+                let log = |name: &&str| std::fs::read_to_string(self.log(name)).unwrap_or_default();
+                let logs: Vec<String> = PROGRAMS.iter().map(log).collect();
+                panic!("{zone}: {last:?}\n{}", logs.join("\n"));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            last = dns.exchangers(zone).await;
+        }
     }
 
     fn write(&self, file: &str, text: &str) {
         std::fs::write(self.folder.join(file), text).expect("written");
     }
 
-    fn run(&mut self, program: &str, arguments: &[&str]) {
-        let mut command = Command::new(program);
-        command.current_dir(&self.folder).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.running.push(command.spawn().expect("it starts"));
+    fn log(&self, program: &str) -> PathBuf {
+        self.folder.join(program.replace('/', "_"))
     }
 
-    /// The DS record of the signed zone, once it has a key.
-    fn anchor(&self) -> String {
+    fn run(&mut self, program: &str, arguments: &[&str]) {
+        let log = || std::fs::File::options().create(true).append(true).open(self.log(program));
+        let mut command = Command::new(program);
+        command.current_dir(&self.folder).args(arguments).stdin(Stdio::null());
+        command.stdout(log().expect("a log")).stderr(log().expect("a log"));
+        let child = command.spawn().expect("it starts");
+        self.running.push(child);
+    }
+
+    /// What keymgr prints.
+    fn keymgr(&self, zone: &str, arguments: &[&str]) -> String {
         let mut keymgr = Command::new(PROGRAMS[1]);
-        keymgr.current_dir(&self.folder).args(["-c", "knot.conf", "signed.example", "ds"]);
-        let printed = keymgr.output().expect("it runs").stdout;
-        let printed = String::from_utf8(printed).expect("ASCII");
-        printed.lines().find(|line| line.contains(" DS ")).unwrap_or_default().to_owned()
+        keymgr.current_dir(&self.folder).args(["-c", "knot.conf", zone]).args(arguments);
+        let output = keymgr.output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("ASCII")
     }
 
     fn knot(&self, server: SocketAddr) -> String {
@@ -79,7 +104,7 @@ impl Zones {
             format!(
                 "  - domain: {name}\n    file: \"{folder}/zone\"\n    zonefile-sync: -1\n    \
                  zonefile-load: difference\n    journal-content: all\n    \
-                 dnssec-signing: {signing}\n"
+                 dnssec-signing: {signing}\n    dnssec-policy: given\n"
             )
         };
         let zones = [("signed.example", "on"), ("broken.example", "on"), ("plain.example", "off")];
@@ -87,7 +112,9 @@ impl Zones {
         let (ip, port) = (server.ip(), server.port());
         format!(
             "server:\n  rundir: \"{folder}\"\n  listen: {ip}@{port}\n\
-             database:\n  storage: \"{folder}/db\"\nzone:\n{zones}"
+             database:\n  storage: \"{folder}/db\"\n\
+             policy:\n  - id: given\n    manual: on\n    single-type-signing: on\n\
+             log:\n  - target: stderr\n    any: info\nzone:\n{zones}"
         )
     }
 
@@ -119,23 +146,22 @@ impl Drop for Zones {
     }
 }
 
+/// A port that is free for datagrams and for connections.
 fn free_port() -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("an address")
+    loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let address = socket.local_addr().expect("an address");
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 #[tokio::test]
 async fn unbound_tells_what_dnssec_proves() {
     let Some(zones) = Zones::start().await else { return };
     let dns = Validating::new(&[zones.resolver]);
-    let mut mx = dns.exchangers("signed.example").await;
-    for _ in 0..300 {
-        if matches!(mx.answer, Answer::Found(_)) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        mx = dns.exchangers("signed.example").await;
-    }
+    let mx = dns.exchangers("signed.example").await;
     assert!(
         matches!(&mx.answer, Answer::Found(mx) if mx[0].host == "mx1.signed.example"),
         "{mx:?}"

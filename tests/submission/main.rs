@@ -2,6 +2,7 @@
 //! on what it answers, the queue entry, and all of it in one transaction.
 
 mod conversations;
+mod notes;
 mod random;
 mod world;
 

@@ -17,7 +17,7 @@ use crate::store::{FactsWanted, Instance, StoreError};
 /// The keyword of a message that was forwarded. RFC 5788, registered by Thunderbird and others
 const FORWARDED: &str = "$Forwarded";
 /// The field in which Thunderbird names the message that it forwards.
-const FORWARDED_ID: &str = "X-Forwarded-Message-Id";
+pub(super) const FORWARDED_ID: &str = "X-Forwarded-Message-Id";
 /// How a subject begins when a program forwards without saying so otherwise; lower case.
 const FORWARD_PREFIXES: [&str; 5] = ["fwd:", "fw:", "wg:", "tr:", "i:"];
 

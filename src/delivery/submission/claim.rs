@@ -33,7 +33,8 @@ pub(super) async fn of(
     plan: &Plan,
     message: &Parsed,
 ) -> Result<Option<Claim>, StoreError> {
-    if matches!(plan.account, Account::User(_)) || !plan.referred.is_answer() {
+    let is_personal = matches!(plan.account, Account::User(_));
+    if is_personal || !plan.notes.is_empty() || !plan.referred.is_answer() {
         return Ok(None);
     }
     let scope = scope(by, plan);

@@ -47,7 +47,11 @@ pub async fn submit(
         },
         ..envelope.clone()
     };
-    let recipients = recipient::recipients(by.directory, envelope)?;
+    let mut recipients = recipient::recipients(by.directory, envelope)?;
+    if !plan.notes.is_empty() {
+        // the upstream server's copy: a note stays here
+        recipients.queued.clear();
+    }
     // of two who answer the same mail at once, the second sees the first
     let _turn = by.desk.turn(&plan.account).await;
     let claim = claim::of(by, plan, &content.message.parsed).await?;
@@ -57,12 +61,14 @@ pub async fn submit(
     let mut attempts = 1;
     let mut placed = Placed::ByConversation;
     loop {
-        let local = Local { store: by.store, directory: by.directory, placed };
+        let notes = &plan.notes;
+        let local = Local { store: by.store, directory: by.directory, placed, notes };
         let mut changes = instances(&local, &recipients.local, envelope, content.message).await?;
         for change in &mut changes {
             if let Change::Delivered(delivered) = change {
                 // all of it is a retry, or nothing
                 delivered.duplicate_key = plan.duplicate_key;
+                own_note(by, plan, delivered);
             }
         }
         changes.extend(sent_copy(by, envelope, plan, content.message).await?);
@@ -74,7 +80,9 @@ pub async fn submit(
         };
         let queued = &recipients.queued;
         changes.extend(queueing::entry(envelope, queued, content.message, onward));
-        changes.extend(plan.referred.marks(by));
+        if plan.notes.is_empty() {
+            changes.extend(plan.referred.marks(by));
+        }
         if let (Some(claim), Placed::ByConversation) = (&claim, placed) {
             changes.extend(claim.assign(by, plan).await?);
         }
@@ -82,7 +90,7 @@ pub async fn submit(
         let transaction = Transaction { actor: Actor::Session(by.presence.clone()), changes };
         match by.store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
-            Err(StoreError::Limit(_)) if is_ordered => {
+            Err(StoreError::Limit(_)) if is_ordered && placed == Placed::ByConversation => {
                 placed = Placed::Open;
             }
             answer => return Ok(accepted(&answer?)),
@@ -116,6 +124,10 @@ async fn sent_copy(
     plan: &Plan,
     message: &NewMessage,
 ) -> Result<Vec<Change>, StoreError> {
+    if plan.notes.contains(&plan.account) {
+        // the note itself is the copy: it was not sent to anybody
+        return Ok(Vec::new());
+    }
     let sent = mailbox(by.store, &plan.account, &Folder::role(FolderRole::Sent)).await?;
     let twins = twin::twins(by.store, &message.parsed).await?;
     let filed: UidSet = twins.iter().filter(|i| i.mailbox == sent).map(|i| i.uid).collect();
@@ -137,6 +149,16 @@ async fn sent_copy(
         internal_date: envelope.received_at,
         duplicate_key: plan.duplicate_key,
     }))])
+}
+
+/// A note is no news to who wrote it, and colleagues see who did though the inbox has written it.
+fn own_note(by: &Submitter<'_>, plan: &Plan, delivered: &mut Delivered) {
+    let account = by.store.mailbox(delivered.mailbox).map(|mailbox| mailbox.account.clone());
+    let Some(account) = account.filter(|account| plan.notes.contains(account)) else { return };
+    delivered.trace.extend(sender_field(by, plan));
+    if seen_mode(by.directory, &account) == SeenMode::PerUser {
+        delivered.seen_by.push(by.user.clone());
+    }
 }
 
 /// Says to the inbox, and to it only, which colleague has sent the message.

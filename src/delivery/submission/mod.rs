@@ -10,6 +10,7 @@ mod claim;
 mod filing;
 pub mod header;
 mod named;
+mod note;
 mod sender;
 
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub struct Plan {
     /// Who signs: the domain of the author's address.
     pub domain: String,
     referred: answer::Referred,
+    /// The inboxes in which it is a note.
+    notes: Vec<Account>,
     /// The same for a retry after a lost 250.
     duplicate_key: Option<[u8; 32]>,
 }
@@ -84,7 +87,9 @@ pub async fn plan(
     let referred = answer::referred(by, parsed).await?;
     let mut reverse_path = envelope.transaction.reverse_path.clone();
     let is_personal = accounts.iter().all(|account| matches!(account, Account::User(_)));
-    let guard = if is_personal { referred.guard(by).await? } else { Guard::Free };
+    let notes = note::inboxes(by, envelope, parsed).await?;
+    let guard =
+        if is_personal && notes.is_empty() { referred.guard(by).await? } else { Guard::Free };
     let (account, from) = match guard {
         Guard::Free => (sender::account(&accounts, &referred), None),
         Guard::Rewrite(account, address) => {
@@ -103,6 +108,7 @@ pub async fn plan(
         header: header::edited(header, &parsed.envelope, &wanted),
         domain: from.as_ref().unwrap_or(&author).domain().to_owned(),
         referred,
+        notes,
         duplicate_key: filing::duplicate_key(by.user, envelope, content.message),
     })
 }

@@ -3,6 +3,7 @@
 
 use super::Call;
 use super::append::Pending;
+use crate::conversation::note;
 use crate::directory::rights;
 use crate::imap::flags::Changeable;
 use crate::imap::{Completion, OwnCopies, Refusal};
@@ -30,6 +31,9 @@ pub(super) async fn filed(
         let code = format!("APPENDUID {} {}", mailbox.uid_validity.0, here.uid.0);
         return Ok(Some(Completion::with_code(code, "It was filed when it was sent")));
     }
+    if is_note(call, pending, &twins).await? {
+        return Ok(Some(Completion::ok("It is a note, and lies with its conversation")));
+    }
     let shared = twins.iter().find_map(|instance| {
         let mailbox = call.context.store.mailbox(instance.mailbox)?;
         is_shared_sent(call, &mailbox).then(|| (*instance, mailbox.account.clone()))
@@ -43,6 +47,23 @@ pub(super) async fn filed(
             copied(call, (&instance, &account), pending).await
         }
     }
+}
+
+/// Whether it is in this inbox as a note: that was sent to nobody.
+async fn is_note(
+    call: &Call<'_, '_>,
+    pending: &Pending,
+    twins: &[Instance],
+) -> Result<bool, Refusal> {
+    let store = &*call.context.store;
+    for Instance { mailbox, uid, .. } in twins {
+        let account = store.mailbox(*mailbox).map(|mailbox| mailbox.account.clone());
+        let is_here = account.is_some_and(|account| account == pending.target.account);
+        if is_here && note::is_marked(store, *mailbox, *uid).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_sent(folder: &Folder) -> bool {

@@ -167,8 +167,8 @@ impl Request {
             return Ok(());
         }
         let snapshot = store.snapshot(self.to).await?;
-        // who has a conversation is not the user's to say, but follows from the folder
-        let names = snapshot.keywords.iter().filter(|name| conversation::assignee(name).is_none());
+        // who has a conversation follows from the folder, and what is a note from its way in
+        let names = snapshot.keywords.iter().filter(|name| !conversation::is_ours(name));
         let names = names.map(|name| name.to_string());
         let keywords = if changeable.keywords { Vec::new() } else { names.collect() };
         let system = flags::ALL & !changeable.system;
