@@ -1,5 +1,5 @@
-//! The running daemon as a verb asks it: by its control socket, a request and lines of answer. Knows
-//! no request.
+//! The running daemon as a verb asks it: by its control socket, a request and lines of answer.
+//! Knows no request.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;

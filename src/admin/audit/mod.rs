@@ -1,5 +1,5 @@
-//! `postfach audit`: what was done, by whom and when; and whether the log is as it was written. Asks
-//! the running daemon; where none is running, reads the store itself.
+//! `postfach audit`: what was done, by whom and when; and whether the log is as it was written.
+//! Asks the running daemon; where none is running, reads the store itself.
 
 mod print;
 
