@@ -10,12 +10,11 @@ use postfach::imap::Session;
 use postfach::imap::names;
 use postfach::mail::account::{Folder, FolderNames};
 use postfach::store::Store;
-use postfach::store::audit::Presence;
 use postfach::store::change::{Actor, Change, Transaction};
 
 fn session(world: &World, user: &str) -> Session {
     let user = postfach::mail::id::Login::new(user);
-    Session::new(Presence::of(user), world.directory.clone())
+    Session::new(user, world.directory.clone())
 }
 
 fn german() -> FolderNames {

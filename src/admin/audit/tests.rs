@@ -97,6 +97,7 @@ async fn a_morning(store: &dyn Store) {
     let delivered = Delivered {
         mailbox: root,
         message,
+        thread: None,
         trace: b"Received: x\r\n".to_vec(),
         flags: FlagList::default(),
         seen_by: Vec::new(),

@@ -2,6 +2,7 @@
 //! RFC 3501 §6.3.11
 
 use super::{Call, append_sent};
+use crate::conversation::{Scope, thread};
 use crate::directory::rights;
 use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
@@ -79,6 +80,9 @@ pub async fn finish(
         flags.system = flags.system & !SystemFlags::SEEN;
     }
     let store = &call.context.store;
+    let (directory, account) = (&call.session.directory, &pending.target.account);
+    let scope = Scope { store: &**store, directory, account };
+    let thread = thread::id(&scope, &message.parsed.envelope).await?;
     let change = Change::Delivered(Box::new(Delivered {
         mailbox: pending.to,
         message,
@@ -86,6 +90,7 @@ pub async fn finish(
         flags,
         seen_by,
         internal_date: pending.internal_date.unwrap_or_else(|| store.now()),
+        thread,
         duplicate_key: None,
     }));
     let transaction = Transaction { actor: call.session.actor(), changes: vec![change] };
