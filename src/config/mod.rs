@@ -54,6 +54,8 @@ pub struct Config {
     pub folder_names: FolderNames,
     /// IMAP capabilities that are switched off, in upper case.
     pub imap_disable: Vec<String>,
+    /// How users reach who runs the server: a URI.
+    pub imap_admin: Option<String>,
     /// What becomes of the copies that mail programs file of what was sent as an inbox.
     pub own_copies: OwnCopies,
     /// Where mail is stored.

@@ -151,6 +151,7 @@ pub(super) struct Submission {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Imap {
     pub(super) disable: Vec<Text>,
+    pub(super) admin: Option<Text>,
 }
 
 /// `[[dkim]]`

@@ -2,6 +2,7 @@
 //! `wire/framing`, commands run against the store's and directory's traits, bytes leave through
 //! `Output`. A command is a file in `command/`: arguments → state → store → answer.
 
+pub mod annotation;
 pub mod capability;
 pub mod command;
 pub mod date;
@@ -44,6 +45,8 @@ pub struct Context {
     pub message_bytes_max: u64,
     /// What is advertised, and understood.
     pub capabilities: Arc<Capabilities>,
+    /// How to reach who runs the server: a URI. RFC 5464 §3.2.1.1
+    pub admin: Option<Arc<str>>,
     /// What becomes of a user's own copy of what they sent as an inbox.
     pub own_copies: OwnCopies,
 }

@@ -60,11 +60,16 @@ pub enum Next {
     Line(Exchange),
     /// Answers the question of an attempt to log in, for `Dialogue::verified`.
     Verify(Attempt),
+    /// Nobody is logged in any more: the connection is again one of those that wait for a login.
+    LoggedOut,
+    /// Sends what is written, then deflates both directions. RFC 4978 §3
+    Compress,
     /// Begins TLS, then calls `Dialogue::tls_started`.
     StartTls,
     /// Waits for DONE, calling `Dialogue::wake` whenever something may be new.
     Idle(Idle),
-    /// Takes the announced message, for `Dialogue::message_arrived`.
+    /// Takes the announced message, then `Incoming::has_arrived`; for `Dialogue::message_follows`
+    /// or `Dialogue::messages_complete`.
     Message(Box<Incoming>),
     /// Says what is in the buffer and closes.
     Close,
@@ -82,6 +87,7 @@ pub struct Dialogue {
     state: State,
     /// Whether the selected mailbox was taken away, and the client may not have noticed.
     lost: Lost,
+    layer: Layer,
     bad_count: u32,
     /// As the client calls itself.
     client: Option<String>,
@@ -95,6 +101,13 @@ pub struct Origin {
     pub peer: IpAddr,
     /// The connection's name.
     pub session: String,
+}
+
+/// What lies between the protocol and the transport.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Layer {
+    Nothing,
+    Deflate,
 }
 
 /// Whether the mailbox that the client selected was closed by us.
@@ -123,9 +136,10 @@ struct Command<'c> {
 impl Dialogue {
     /// Before the greeting.
     pub fn new(context: Arc<Context>, transport: Transport) -> Dialogue {
-        let (state, lost) = (State::NotAuthenticated, Lost::Nothing);
+        let (state, lost, layer) = (State::NotAuthenticated, Lost::Nothing, Layer::Nothing);
         let origin = Origin { peer: Ipv4Addr::UNSPECIFIED.into(), session: String::new() };
-        Dialogue { context, transport, state, lost, bad_count: 0, client: None, origin }
+        let (bad_count, client) = (0, None);
+        Dialogue { context, transport, state, lost, layer, bad_count, client, origin }
     }
 
     /// Where the connection comes from, for the audit log.
@@ -158,9 +172,13 @@ impl Dialogue {
 
     /// What may be sent at this stage.
     pub fn limits(&self) -> Limits {
-        match self.state {
+        let limits = match self.state {
             State::NotAuthenticated | State::Logout => Limits::BEFORE_LOGIN,
             State::Authenticated(_) | State::Selected(..) => Limits::AFTER_LOGIN,
+        };
+        match self.context.capabilities.has("LITERAL+") {
+            true => limits,
+            false => limits.inviting_literals(),
         }
     }
 
@@ -226,9 +244,10 @@ impl Dialogue {
 
     fn capabilities(&self) -> String {
         let Transport { tls, passwords: login } = self.transport;
-        self.context.capabilities.line(match self.user() {
-            Some(_) => Stage::AfterLogin,
-            None => Stage::BeforeLogin { tls, login },
+        self.context.capabilities.line(match (self.user(), self.layer) {
+            (Some(_), Layer::Nothing) => Stage::AfterLogin,
+            (Some(_), Layer::Deflate) => Stage::Compressed,
+            (None, _) => Stage::BeforeLogin { tls, login },
         })
     }
 

@@ -6,6 +6,7 @@ pub mod auditor;
 pub mod connections;
 pub mod control;
 mod declared;
+mod deflate;
 pub mod dkim;
 pub mod dns;
 pub mod folders;
@@ -103,6 +104,13 @@ impl Peer {
     pub fn logged_in(&self) {
         if let Some(place) = &self.place {
             place.logged_in();
+        }
+    }
+
+    /// To be called once nobody is logged in any more: the connection is one of the silent ones.
+    pub fn logged_out(&self) {
+        if let Some(place) = &self.place {
+            place.logged_out();
         }
     }
 }

@@ -266,6 +266,7 @@ impl Daemon {
     /// The life between start and stop.
     async fn follow(&mut self, signals: &mut Signals) -> Result<(), Failure> {
         let mut mailboxes = self.shared.store.watch_mailboxes();
+        let mut grants = self.shared.store.grants();
         let mut watchdog = ticks(signals::watchdog_interval().unwrap_or(IDLE_INTERVAL));
         let mut certificates = ticks(CERTIFICATES_INTERVAL);
         let mut retention = ticks(Duration::from_secs(retention::INTERVAL_SECS));
@@ -276,6 +277,10 @@ impl Daemon {
                     Request::Stop => return Ok(()),
                 },
                 Ok(()) = mailboxes.changed() => {
+                    let now = self.shared.store.grants();
+                    if Arc::ptr_eq(&std::mem::replace(&mut grants, now.clone()), &now) {
+                        continue;
+                    }
                     if let Err(error) = self.declared.take_grants().await {
                         tracing::error!(%error, "grants are not in force");
                     }

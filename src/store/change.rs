@@ -127,6 +127,16 @@ pub enum Change {
         /// Whose overlay counts for `unchanged_since`; `None` where \Seen is shared.
         viewer: Option<Login>,
     },
+    /// Flags and keywords change of the instances that this transaction has brought into a mailbox
+    /// so far: what is copied cannot be named before. → `Flags`
+    ArrivalsFlagged {
+        /// Where.
+        mailbox: MailboxId,
+        /// How.
+        operation: FlagOperation,
+        /// What.
+        flags: FlagList,
+    },
     /// A user's own \Seen. → `Flags`
     SeenSet {
         /// Where.
@@ -189,6 +199,17 @@ pub enum Change {
         /// Subscribed or not.
         subscribed: bool,
     },
+    /// Something is noted about a mailbox or the server. → `Done`; fails with `Gone` and `Limit`
+    MetadataSet {
+        /// Whose note it is; `None`: everybody's.
+        user: Option<Login>,
+        /// What it is about.
+        about: About,
+        /// The entry's name, in lower case.
+        entry: String,
+        /// Its value; `None` removes it.
+        value: Option<Arc<[u8]>>,
+    },
     /// SETACL or DELETEACL by a super-admin. → `Done`
     Granted(Grant),
     /// Who may do what in an account is another than was known last. → `Done`
@@ -216,6 +237,17 @@ impl Change {
             _ => None,
         }
     }
+}
+
+/// What `Change::MetadataSet` notes something about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum About {
+    /// The server.
+    Server,
+    /// A mailbox.
+    Mailbox(MailboxId),
+    /// A mailbox that the same transaction may have made.
+    Folder(Account, Folder),
 }
 
 /// See `Change::Delivered`.

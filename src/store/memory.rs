@@ -17,8 +17,8 @@ use super::rows::{Rows, Tombstone};
 use super::snapshot::{Entry, Snapshot};
 use super::state::{Changed, Held, Loaded, State};
 use super::{
-    Answer, Facts, FactsWanted, INSTANCES_OF_MAX, Instance, Mailbox, SAME_MESSAGE_ID_MAX, Status,
-    Store, StoreError, Subscriptions,
+    Answer, Facts, FactsWanted, INSTANCES_OF_MAX, Instance, Mailbox, Metadata, SAME_MESSAGE_ID_MAX,
+    Status, Store, StoreError, Subscriptions,
 };
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
@@ -147,6 +147,7 @@ impl Inner {
             fields: if wanted.fields { parsed.fields.clone() } else { Vec::new() },
             header_text: wanted.header_text.then(|| parsed.text.header.clone()),
             body_text: wanted.body_text.then(|| parsed.text.body.clone()),
+            preview: wanted.preview.then(|| parsed.preview.clone()),
         }
     }
 }
@@ -267,6 +268,10 @@ impl Store for Memory {
 
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.inner().board.subscriptions(user)
+    }
+
+    fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {
+        self.inner().board.metadata(user)
     }
 
     fn grants(&self) -> Arc<Vec<Grant>> {

@@ -33,6 +33,8 @@ pub struct Rows {
     pub trace_references: BTreeMap<TraceId, i64>,
     /// Users' choices of subscription.
     pub subscriptions: BTreeMap<(Login, Account, Folder), bool>,
+    /// Notes by owner, mailbox and entry; `None` is removed.
+    pub metadata: BTreeMap<NoteKey, Option<Arc<[u8]>>>,
     /// Grants; `None` is removed.
     pub grants: BTreeMap<(Account, Login), Option<String>>,
     /// Duplicate keys and when they were used.
@@ -51,6 +53,9 @@ pub struct Rows {
     /// Mailboxes removed with all that is theirs.
     pub deleted: Vec<MailboxId>,
 }
+
+/// Whose note (`None`: everybody's), about which mailbox (`None`: the server), and its entry.
+pub type NoteKey = (Option<Login>, Option<MailboxId>, String);
 
 /// UIDs that were removed from a mailbox by one change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +86,7 @@ impl Rows {
             *self.trace_references.entry(trace).or_default() += delta;
         }
         self.subscriptions.extend(later.subscriptions);
+        self.metadata.extend(later.metadata);
         self.grants.extend(later.grants);
         self.duplicate_keys.extend(later.duplicate_keys);
         self.queued.extend(later.queued);

@@ -11,7 +11,7 @@ use super::overlay::Overlay;
 use super::queue::Queued;
 use super::rows::Rows;
 use super::snapshot::{Entry, Snapshot};
-use super::{Mailbox, StoreError, Subscriptions};
+use super::{Mailbox, Metadata, StoreError, Subscriptions};
 use crate::mail::account::{Account, Folder};
 use crate::mail::id::{
     BlobId, Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, TraceId, Uid, UidValidity,
@@ -23,6 +23,7 @@ pub struct State {
     mailboxes: HashMap<MailboxId, Held>,
     names: HashMap<Account, BTreeMap<Folder, MailboxId>>,
     subscriptions: HashMap<Login, Arc<Subscriptions>>,
+    metadata: HashMap<Option<Login>, Arc<Metadata>>,
     grants: Arc<Vec<Grant>>,
     queue: BTreeMap<QueueId, Arc<Queued>>,
     counters: Counters,
@@ -97,6 +98,8 @@ pub struct Changed {
     pub counts: HashMap<Account, usize>,
     /// Users' choices as they are now.
     pub subscriptions: HashMap<Login, Arc<Subscriptions>>,
+    /// Notes as they are now, by owner.
+    pub metadata: HashMap<Option<Login>, Arc<Metadata>>,
     /// All grants, if one changed.
     pub grants: Option<Arc<Vec<Grant>>>,
     /// Queued messages as they are now; `None` has left the queue.
@@ -120,6 +123,7 @@ impl Changed {
         self.names.extend(later.names);
         self.counts.extend(later.counts);
         self.subscriptions.extend(later.subscriptions);
+        self.metadata.extend(later.metadata);
         self.grants = later.grants.or(self.grants.take());
         self.queue.extend(later.queue);
         self.queue_length = later.queue_length.or(self.queue_length);
@@ -134,6 +138,7 @@ impl Changed {
         self.mailboxes.is_empty()
             && self.names.is_empty()
             && self.subscriptions.is_empty()
+            && self.metadata.is_empty()
             && self.grants.is_none()
             && self.queue.is_empty()
             && self.counters.is_none()
@@ -141,9 +146,12 @@ impl Changed {
             && self.rows.access_known.is_empty()
     }
 
-    /// Whether a mailbox came, went or was renamed, or a grant changed.
+    /// Whether a mailbox came, went or was renamed, or what is said about mailboxes changed.
     pub fn changes_tree(&self) -> bool {
-        !self.names.is_empty() || self.grants.is_some()
+        !self.names.is_empty()
+            || self.grants.is_some()
+            || !self.subscriptions.is_empty()
+            || !self.metadata.is_empty()
     }
 }
 
@@ -177,6 +185,16 @@ impl State {
     /// A user's choices.
     pub fn subscriptions(&self, user: &Login) -> Option<&Arc<Subscriptions>> {
         self.subscriptions.get(user)
+    }
+
+    /// What somebody has noted.
+    pub fn metadata(&self, user: Option<&Login>) -> Option<&Arc<Metadata>> {
+        self.metadata.get(&user.cloned())
+    }
+
+    /// Who has noted anything.
+    pub fn noted_by(&self) -> impl Iterator<Item = &Option<Login>> {
+        self.metadata.keys()
     }
 
     /// All grants.
@@ -221,6 +239,11 @@ impl State {
     /// Puts a user's choices in place that an engine has read.
     pub fn load_subscriptions(&mut self, user: Login, subscriptions: Subscriptions) {
         self.subscriptions.insert(user, Arc::new(subscriptions));
+    }
+
+    /// Puts somebody's notes in place that an engine has read.
+    pub fn load_metadata(&mut self, user: Option<Login>, metadata: Metadata) {
+        self.metadata.insert(user, Arc::new(metadata));
     }
 
     /// Puts a queued message in place that an engine has read.
@@ -269,6 +292,7 @@ impl State {
             }
         }
         self.subscriptions.extend(changed.subscriptions);
+        self.metadata.extend(changed.metadata);
         if let Some(grants) = changed.grants {
             self.grants = grants;
         }

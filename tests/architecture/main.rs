@@ -74,6 +74,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "src/admin/",
         ],
     ),
+    ("flate2", &["src/server/deflate.rs"]),
     ("zstd", &["src/store/embedded/"]),
     ("memchr", &["src/mail/", "src/imap/", "src/smtp/", "src/outbound/report/"]),
     ("unicode-normalization", &["src/mail/fold.rs"]),

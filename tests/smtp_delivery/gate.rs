@@ -15,7 +15,8 @@ use postfach::store::overlay::Overlay;
 use postfach::store::queue::Queued;
 use postfach::store::snapshot::Snapshot;
 use postfach::store::{
-    Answer, Facts, FactsWanted, Instance, Mailbox, Status, Store, StoreError, Subscriptions,
+    Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, Store, StoreError,
+    Subscriptions,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -94,6 +95,9 @@ impl Store for Gate {
     }
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.inner.subscriptions(user)
+    }
+    fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {
+        self.inner.metadata(user)
     }
     fn grants(&self) -> Arc<Vec<Grant>> {
         self.inner.grants()

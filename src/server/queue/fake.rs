@@ -32,7 +32,7 @@ use crate::store::overlay::Overlay;
 use crate::store::queue::{NewQueued, Progress, QueuedEnvelope, QueuedRecipient, RecipientUpdate};
 use crate::store::snapshot::Snapshot;
 use crate::store::{
-    Answer, Facts, FactsWanted, Instance, Mailbox, Status, StoreError, Subscriptions,
+    Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, StoreError, Subscriptions,
 };
 
 pub(in crate::server) const MESSAGE: &[u8] =
@@ -452,6 +452,10 @@ impl Store for FullableStore {
 
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.inner.subscriptions(user)
+    }
+
+    fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {
+        self.inner.metadata(user)
     }
 
     fn grants(&self) -> Arc<Vec<Grant>> {

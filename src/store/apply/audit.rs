@@ -226,7 +226,7 @@ impl Draft<'_> {
     }
 
     /// What somebody asks to be told.
-    pub(super) fn noted(&mut self, note: Note) -> Result<Outcome, StoreError> {
+    pub(super) fn told(&mut self, note: Note) -> Result<Outcome, StoreError> {
         let Note { deed, account, folder, about, detail, earlier } = note;
         let mut entry = Entry { account, from: folder, about, detail, ..self.entry(deed) };
         if let Some((by, at)) = earlier {

@@ -45,6 +45,7 @@ impl Draft<'_> {
         let mut uids = UidSet::new();
         uids.insert_range(Uid(1), Uid(u32::MAX));
         self.moved(&Transfer { from, from_seen: seen, uids, to, to_seen: seen, user })?;
+        self.copy_metadata(from, to);
         Ok(Outcome::Created(to))
     }
 
@@ -63,6 +64,7 @@ impl Draft<'_> {
         let (mailbox, loaded) = (held.mailbox.clone(), held.loaded()?.clone());
         self.tell_deleted(&mailbox, &loaded.snapshot);
         loaded.snapshot.iter().for_each(|entry| self.own.rows.count(entry, -1));
+        self.forget_metadata(id);
         self.own.rows.deleted.push(id);
         *self.count(&mailbox.account) -= 1;
         self.own.names.insert((mailbox.account.clone(), mailbox.folder.clone()), None);
@@ -113,12 +115,16 @@ impl Draft<'_> {
 
     fn check_free(&self, account: &Account, folder: &Folder) -> Result<(), StoreError> {
         check_path(folder)?;
+        if self.named(account, folder).is_some() { Err(StoreError::Exists) } else { Ok(()) }
+    }
+
+    /// The mailbox of that name, now.
+    pub(super) fn named(&self, account: &Account, folder: &Folder) -> Option<MailboxId> {
         let name = (account.clone(), folder.clone());
-        let taken = match self.own.names.get(&name).or(self.group.names.get(&name)) {
-            Some(id) => id.is_some(),
-            None => self.base.state.find(account, folder).is_some(),
-        };
-        if taken { Err(StoreError::Exists) } else { Ok(()) }
+        match self.own.names.get(&name).or(self.group.names.get(&name)) {
+            Some(id) => *id,
+            None => self.base.state.find(account, folder),
+        }
     }
 
     /// How many mailboxes `account` has now, to be changed.

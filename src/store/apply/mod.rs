@@ -5,10 +5,16 @@
 mod audit;
 mod folders;
 mod messages;
+mod metadata;
 mod queue;
 mod transfer;
 
 use std::collections::HashMap;
+
+pub use metadata::{
+    METADATA_ENTRY_BYTES_MAX, METADATA_PER_MAILBOX_MAX, METADATA_PER_USER_MAX,
+    METADATA_VALUE_BYTES_MAX, TOO_MANY_ENTRIES,
+};
 
 use super::change::{Actor, Change, Outcome, Receipt, Transaction};
 use super::state::{Changed, Counters, Held, Loaded, State};
@@ -68,6 +74,7 @@ pub fn needs(change: &Change) -> Vec<MailboxId> {
     match change {
         Change::Delivered(delivered) if !delivered.seen_by.is_empty() => vec![delivered.mailbox],
         Change::FlagsSet { mailbox, .. }
+        | Change::ArrivalsFlagged { mailbox, .. }
         | Change::SeenSet { mailbox, .. }
         | Change::Expunged { mailbox, .. }
         | Change::MailboxEmptied { mailbox, .. }
@@ -97,6 +104,9 @@ impl<'a> Draft<'a> {
             Change::Copied(transfer) => self.copied(&transfer),
             Change::Moved(transfer) => self.moved(&transfer),
             Change::FlagsSet { .. } => self.flags_set(&change),
+            Change::ArrivalsFlagged { mailbox, operation, flags } => {
+                self.arrivals_flagged(mailbox, (operation, flags))
+            }
             Change::SeenSet { .. } => self.seen_set(&change),
             Change::Expunged { mailbox, uids } => self.expunged(mailbox, &uids),
             Change::MailboxCreated { account, folder } => {
@@ -111,9 +121,13 @@ impl<'a> Draft<'a> {
             Change::Subscribed { user, account, folder, subscribed } => {
                 self.subscribed(user, (account, folder), subscribed)
             }
+            Change::MetadataSet { user, about, entry, value } => {
+                let mailbox = self.noted(about)?;
+                self.metadata_set(user, (mailbox, entry), value)
+            }
             Change::Granted(grant) => self.granted(grant),
             Change::AccessKnown(known) => self.access_known(known),
-            Change::Noted(note) => self.noted(*note),
+            Change::Noted(note) => self.told(*note),
             Change::Queued(new) => self.queued(*new),
             Change::QueueUpdated { id, recipients } => Ok(self.queue_updated(id, recipients)),
         }

@@ -139,6 +139,10 @@ contract! {
         an_account_has_a_limit_of_mailboxes_and_names_of_length
         subscriptions_are_each_users_own_and_outlive_the_mailbox
         grants_replace_each_other_and_are_watched;
+    metadata:
+        notes_are_each_owners_own_and_follow_their_mailbox
+        a_mailbox_can_be_made_with_a_note
+        notes_have_limits;
     lookup:
         instances_are_found_by_message_id_wherever_they_are
         messages_are_found_by_what_they_follow

@@ -10,6 +10,7 @@ mod flags;
 mod folders;
 mod history;
 pub(super) mod lookup;
+mod metadata;
 mod model;
 pub(super) mod queue;
 mod random;
@@ -154,6 +155,7 @@ pub(super) fn message(text: &str) -> NewMessage {
             envelope: Envelope { subject, ..Envelope::default() },
             fields: fields.into_bytes(),
             text: search,
+            preview: format!("{}, in short", text.replace("message", "Message")),
             ..Parsed::default()
         }),
     }

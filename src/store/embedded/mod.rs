@@ -44,7 +44,8 @@ use super::queue::Queued;
 use super::snapshot::Snapshot;
 use super::state::{Contents, Loaded};
 use super::{
-    Answer, Facts, FactsWanted, Instance, Mailbox, Status, Store, StoreError, Subscriptions,
+    Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, Store, StoreError,
+    Subscriptions,
 };
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
@@ -321,6 +322,10 @@ impl Store for Embedded {
 
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.0.shared.board().subscriptions(user)
+    }
+
+    fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {
+        self.0.shared.board().metadata(user)
     }
 
     fn grants(&self) -> Arc<Vec<Grant>> {

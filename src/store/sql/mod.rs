@@ -13,6 +13,8 @@ pub(super) const SUBSCRIPTIONS: &str =
     "SELECT login, kind, account, folder, subscribed FROM subscription ORDER BY login";
 pub(super) const GRANTS: &str =
     "SELECT kind, account, login, rights FROM access ORDER BY kind, account, login";
+pub(super) const METADATA: &str =
+    "SELECT login, mailbox, entry, value FROM metadata ORDER BY login";
 pub(super) const PACKS: &str = "SELECT number, committed_end, dead FROM pack ORDER BY number";
 pub(super) const MAILBOX: &str =
     "SELECT uid_validity, uid_next, highest_modseq FROM mailbox WHERE id = $1";
@@ -60,6 +62,7 @@ pub(super) const PUT_STRUCTURE: &str = "INSERT INTO structure (id, data) VALUES 
 pub(super) const PUT_FIELDS: &str = "INSERT INTO fields (id, data) VALUES ($1, $2)";
 pub(super) const PUT_HEADER_TEXT: &str = "INSERT INTO header_text (id, data) VALUES ($1, $2)";
 pub(super) const PUT_BODY_TEXT: &str = "INSERT INTO body_text (id, data) VALUES ($1, $2)";
+pub(super) const PUT_PREVIEW: &str = "INSERT INTO preview (id, data) VALUES ($1, $2)";
 pub(super) const PUT_MESSAGE_ID: &str = "INSERT INTO message_id (digest, message) VALUES ($1, $2)";
 pub(super) const PUT_TRACE: &str =
     "INSERT INTO trace (id, data, instances, freed) VALUES ($1, $2, $3, $4)";
@@ -68,6 +71,11 @@ pub(super) const COUNT_TRACE: &str = "UPDATE trace SET instances = instances + $
 pub(super) const PUT_SUBSCRIPTION: &str = "INSERT INTO subscription
   (login, kind, account, folder, subscribed) VALUES ($1, $2, $3, $4, $5)
   ON CONFLICT (login, kind, account, folder) DO UPDATE SET subscribed = excluded.subscribed";
+pub(super) const PUT_METADATA: &str =
+    "INSERT INTO metadata (login, mailbox, entry, value) VALUES ($1, $2, $3, $4)
+  ON CONFLICT (login, mailbox, entry) DO UPDATE SET value = excluded.value";
+pub(super) const DELETE_METADATA: &str =
+    "DELETE FROM metadata WHERE login = $1 AND mailbox = $2 AND entry = $3";
 pub(super) const PUT_GRANT: &str =
     "INSERT INTO access (kind, account, login, rights) VALUES ($1, $2, $3, $4)
   ON CONFLICT (kind, account, login) DO UPDATE SET rights = excluded.rights";
@@ -123,6 +131,8 @@ pub(super) const HEADER_TEXTS: &str =
     "SELECT id, data FROM header_text WHERE id BETWEEN $1 AND $2 ORDER BY id";
 pub(super) const BODY_TEXTS: &str =
     "SELECT id, data FROM body_text WHERE id BETWEEN $1 AND $2 ORDER BY id";
+pub(super) const PREVIEWS: &str =
+    "SELECT id, data FROM preview WHERE id BETWEEN $1 AND $2 ORDER BY id";
 pub(super) const MESSAGES_BY_ID: &str =
     "SELECT message FROM message_id WHERE digest = $1 ORDER BY message DESC LIMIT $2";
 pub(super) const ENVELOPE: &str = "SELECT data FROM envelope WHERE id = $1";
@@ -147,13 +157,14 @@ pub(super) const FREED_MESSAGES: &str =
 pub(super) const DELETE_MESSAGE_ID: &str =
     "DELETE FROM message_id WHERE digest = $1 AND message = $2";
 /// What goes with a message that nothing refers to any more.
-pub(super) const DELETE_MESSAGE: [&str; 6] = [
+pub(super) const DELETE_MESSAGE: [&str; 7] = [
     "DELETE FROM message WHERE id = $1",
     "DELETE FROM envelope WHERE id = $1",
     "DELETE FROM structure WHERE id = $1",
     "DELETE FROM fields WHERE id = $1",
     "DELETE FROM header_text WHERE id = $1",
     "DELETE FROM body_text WHERE id = $1",
+    "DELETE FROM preview WHERE id = $1",
 ];
 pub(super) const DELETE_FREED_TRACES: &str = "DELETE FROM trace WHERE id IN
   (SELECT id FROM trace WHERE freed <= $1 ORDER BY freed LIMIT $2)";
