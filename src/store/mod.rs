@@ -5,6 +5,7 @@
 //! compares two snapshots. Knows no protocol, no directory, no names that a client sees.
 
 pub mod apply;
+pub mod audit;
 mod board;
 pub mod change;
 #[cfg(test)]
@@ -34,7 +35,8 @@ use crate::mail::id::{
 };
 use crate::mail::message::{Envelope, Part};
 use crate::mail::uid_set::UidSet;
-use change::{Grant, Receipt, Transaction};
+use audit::{EntryId, Record, Tip};
+use change::{Grant, Receipt, Transaction, UsersRights};
 use overlay::Overlay;
 use queue::Queued;
 use snapshot::Snapshot;
@@ -264,6 +266,20 @@ pub trait Store: Send + Sync {
 
     /// The number of the last message that was queued; changes after each commit that queued one.
     fn watch_queue(&self) -> watch::Receiver<QueueId>;
+
+    /// Entries of the audit log, ascending: those from `first` on that are of `since` or later, at
+    /// most `max`. Ask for some hundreds at a time.
+    fn audited(&self, first: EntryId, since: Timestamp, max: usize) -> Answer<'_, Vec<Record>>;
+
+    /// Where the audit log ends.
+    fn audit_tip(&self) -> Tip;
+
+    /// By which entries the instances of an inbox's Trash came there; those of which it is not
+    /// known are missing.
+    fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>>;
+
+    /// Who may do what in each inbox and channel, as `Change::AccessKnown` said last.
+    fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>>;
 
     /// Now, as the store stamps it.
     fn now(&self) -> Timestamp;
