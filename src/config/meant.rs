@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 use super::written::{Folders, Imap, Limits as WrittenLimits, Store, Submission, Text, Written};
-use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine};
+use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine, Subjects};
 use super::{DEFAULT_DATA_DIR, DEFAULT_DIRECTORY};
 use super::{dkim, network, oauth, outbound};
 use crate::directory::findings::Findings;
@@ -17,6 +17,7 @@ use crate::imap::capability::Capabilities;
 use crate::imap::names::{INBOX, OTHER_USERS, PRIVATE, SHARED};
 use crate::mail::account::FolderNames;
 use crate::server::connections::{CONNECTIONS_MAX, SMTP_PER_ADDRESS_MAX, WAITING_PER_ADDRESS_MAX};
+use crate::store::embedded::TextIndexing;
 
 /// Smallest `limits.message_bytes_max`. RFC 5321 §4.5.3.1.7
 const MESSAGE_BYTES_LEAST: i64 = 64 * 1024;
@@ -50,6 +51,7 @@ pub(super) fn check(
         own_copies: own_copies(&mut found, written.submission),
         store: store(&mut found, written.store),
         outbound: outbound::check(&mut found, written.outbound),
+        audit_subjects: if written.audit.subjects { Subjects::Shown } else { Subjects::Hidden },
         warnings: Vec::new(),
     };
     found.finish().map(|warnings| Config { warnings, ..config })
@@ -225,5 +227,9 @@ fn store(found: &mut Findings, written: Store) -> StoreEngine {
             "write engine = \"embedded\"",
         ),
     }
-    StoreEngine::Embedded
+    let text_index = match written.text_index {
+        Some(false) => TextIndexing::Off,
+        Some(true) | None => TextIndexing::On,
+    };
+    StoreEngine::Embedded { text_index }
 }

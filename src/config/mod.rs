@@ -21,6 +21,7 @@ use crate::mail::account::FolderNames;
 use crate::outbound::agenda;
 use crate::outbound::routes::Routes;
 use crate::outbound::schedule::Policy;
+use crate::store::embedded::TextIndexing;
 
 /// The file that commands read without `--config`.
 pub const DEFAULT_PATH: &str = "/etc/postfach/postfach.toml";
@@ -64,6 +65,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// The keys that sign outgoing mail, in the order of the file.
     pub dkim: Vec<DkimKey>,
+    /// Whether `postfach audit` shows what messages are about.
+    pub audit_subjects: Subjects,
     /// What is odd, or set but not built yet in this version; the daemon starts all the same.
     pub warnings: Vec<Fault>,
 }
@@ -138,11 +141,25 @@ pub struct DkimKey {
     pub file_place: Place,
 }
 
+/// `audit.subjects`: whether the audit log is shown with the subject and the author of each message
+/// that is still there. They are not in the log itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Subjects {
+    /// It is not.
+    #[default]
+    Hidden,
+    /// It is.
+    Shown,
+}
+
 /// `store.engine`
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StoreEngine {
     /// Files in `data_dir`.
-    Embedded,
+    Embedded {
+        /// `store.text_index`
+        text_index: TextIndexing,
+    },
 }
 
 /// `[outbound]`

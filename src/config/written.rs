@@ -24,6 +24,14 @@ pub(super) struct Written {
     pub(super) imap: Imap,
     pub(super) submission: Submission,
     pub(super) dkim: Vec<Spanned<Dkim>>,
+    pub(super) audit: Audit,
+}
+
+/// `[audit]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Audit {
+    pub(super) subjects: bool,
 }
 
 /// `[listen]`
@@ -86,6 +94,7 @@ pub(super) struct Store {
     pub(super) engine: Option<Text>,
     pub(super) url: Option<Text>,
     pub(super) blobs: Option<Text>,
+    pub(super) text_index: Option<bool>,
 }
 
 /// `[outbound]`

@@ -1,6 +1,6 @@
-//! `Mine` and `All open`: which mailboxes a user's virtual ones are made of. What is in them lies in
-//! the inboxes and channels of that user's view, where they may read it; `store::mirror` keeps them
-//! in step.
+//! `Mine` and `All open`: what a user's virtual mailboxes are made of. What is in them lies in the
+//! inboxes and channels of that user's view, where they may read it; `store::mirror` keeps them in
+//! step.
 
 use std::sync::Arc;
 

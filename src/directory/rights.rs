@@ -79,9 +79,9 @@ pub fn rights(directory: &Directory, user: &Login, account: &Account) -> Rights 
     by_role(directory, user, account).union(declared(directory, user, account))
 }
 
-/// What `user` may do in one folder of `account`: as in all of them, but in a virtual mailbox. It is
-/// there for who has it; what it shows has rights of its own where it lies, and nothing can be put
-/// into it.
+/// What `user` may do in one folder of `account`: as in all of them, but in a virtual mailbox. It
+/// is there for who has it; what it shows has rights of its own where it lies, and nothing can be
+/// put into it.
 pub fn rights_in(
     directory: &Directory,
     user: &Login,
@@ -95,6 +95,14 @@ pub fn rights_in(
         }
         _ => rights,
     }
+}
+
+/// Whether `user` reads somebody else's private channel by their role alone: the audit log tells of
+/// it.
+pub fn reads_by_role(directory: &Directory, user: &Login, account: &Account) -> bool {
+    matches!(account, Account::Channel(_))
+        && rights(directory, user, account).has('r')
+        && !declared(directory, user, account).has('r')
 }
 
 /// What the user's role alone gives: reading or managing every inbox and channel that exists.

@@ -5,6 +5,7 @@
 //! compares two snapshots. Knows no protocol, no directory, no names that a client sees.
 
 pub mod apply;
+pub mod audit;
 mod board;
 pub mod change;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub mod rows;
 pub mod snapshot;
 mod sql;
 pub mod state;
+pub mod text;
 pub mod twin;
 
 use std::collections::BTreeMap;
@@ -34,10 +36,12 @@ use crate::mail::id::{
 };
 use crate::mail::message::{Envelope, Part};
 use crate::mail::uid_set::UidSet;
-use change::{Grant, Receipt, Transaction};
+use audit::{EntryId, Record, Tip};
+use change::{Grant, Receipt, Transaction, UsersRights};
 use overlay::Overlay;
 use queue::Queued;
 use snapshot::Snapshot;
+use text::{Needle, Verdict};
 
 /// What a store's method answers, later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -217,6 +221,18 @@ pub trait Store: Send + Sync {
     /// is gone gives empty facts.
     fn facts<'a>(&'a self, blobs: &'a [BlobId], wanted: FactsWanted) -> Answer<'a, Vec<Facts>>;
 
+    /// What is known of each needle in each message without reading its text: by needle, then by
+    /// message. Where a list is empty or missing, nothing is known, as in an engine without an
+    /// index. Ask about many messages at a time, at most 65,536; needles beyond `NEEDLES_MAX` are
+    /// not looked at.
+    fn text_verdicts<'a>(
+        &'a self,
+        _blobs: &'a [BlobId],
+        _needles: &'a [Needle],
+    ) -> Answer<'a, Vec<Vec<Verdict>>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
     /// The trace header fields of an instance: whole lines with CRLF.
     fn trace(&self, id: TraceId) -> Answer<'_, Vec<u8>>;
 
@@ -261,6 +277,20 @@ pub trait Store: Send + Sync {
 
     /// The number of the last message that was queued; changes after each commit that queued one.
     fn watch_queue(&self) -> watch::Receiver<QueueId>;
+
+    /// Entries of the audit log, ascending: those from `first` on that are of `since` or later, at
+    /// most `max`. Ask for some hundreds at a time.
+    fn audited(&self, first: EntryId, since: Timestamp, max: usize) -> Answer<'_, Vec<Record>>;
+
+    /// Where the audit log ends.
+    fn audit_tip(&self) -> Tip;
+
+    /// By which entries the instances of an inbox's Trash came there; those of which it is not
+    /// known are missing.
+    fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>>;
+
+    /// Who may do what in each inbox and channel, as `Change::AccessKnown` said last.
+    fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>>;
 
     /// Now, as the store stamps it.
     fn now(&self) -> Timestamp;

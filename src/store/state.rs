@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use super::audit::Tip;
 use super::change::Grant;
 use super::overlay::Overlay;
 use super::queue::Queued;
@@ -26,6 +27,7 @@ pub struct State {
     grants: Arc<Vec<Grant>>,
     queue: BTreeMap<QueueId, Arc<Queued>>,
     counters: Counters,
+    audit: Tip,
 }
 
 /// The last number given of each kind.
@@ -106,6 +108,8 @@ pub struct Changed {
     pub queue_length: Option<usize>,
     /// The counters, if one changed.
     pub counters: Option<Counters>,
+    /// Where the audit log ends, if something was added.
+    pub audit: Option<Tip>,
     /// New messages by hash.
     pub blobs: HashMap<[u8; 32], BlobId>,
     /// What is to be written.
@@ -124,6 +128,7 @@ impl Changed {
         self.queue.extend(later.queue);
         self.queue_length = later.queue_length.or(self.queue_length);
         self.counters = later.counters.or(self.counters);
+        self.audit = later.audit.or(self.audit);
         self.blobs.extend(later.blobs);
         self.rows.absorb(later.rows);
     }
@@ -137,6 +142,8 @@ impl Changed {
             && self.grants.is_none()
             && self.queue.is_empty()
             && self.counters.is_none()
+            && self.audit.is_none()
+            && self.rows.access_known.is_empty()
     }
 
     /// Whether a mailbox came, went or was renamed, or what is said about mailboxes changed.
@@ -203,6 +210,16 @@ impl State {
     /// The last numbers given.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Where the audit log ends.
+    pub fn audit(&self) -> Tip {
+        self.audit
+    }
+
+    /// Puts the end of the audit log in place that an engine has read.
+    pub fn load_audit(&mut self, tip: Tip) {
+        self.audit = tip;
     }
 
     /// Puts what an engine has read in place, when it opens.
@@ -286,6 +303,7 @@ impl State {
             }
         }
         self.counters = changed.counters.unwrap_or(self.counters);
+        self.audit = changed.audit.unwrap_or(self.audit);
     }
 
     /// The messages may have been loaded while the commit was under way: then what it delivered is

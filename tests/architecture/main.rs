@@ -76,7 +76,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("flate2", &["src/server/deflate.rs"]),
     ("zstd", &["src/store/embedded/"]),
-    ("memchr", &["src/mail/", "src/imap/", "src/smtp/", "src/outbound/report/"]),
+    (
+        "memchr",
+        &["src/mail/", "src/imap/", "src/smtp/", "src/outbound/report/", "src/store/embedded/"],
+    ),
     ("unicode-normalization", &["src/mail/fold.rs"]),
     ("encoding_rs", &["src/mail/fold.rs"]),
     (
@@ -92,7 +95,15 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("hickory-resolver", &["src/server/dns.rs", "src/server/dns/"]),
-    ("serde_json", &["src/server/control/", "src/server/login/oauth/", "src/admin/queue/"]),
+    (
+        "serde_json",
+        &[
+            "src/server/control/",
+            "src/server/login/oauth/",
+            "src/admin/",
+            "src/store/audit/entry.rs",
+        ],
+    ),
     ("jsonwebtoken", &["src/server/login/oauth/token.rs"]),
     ("serde", ANYWHERE),
     ("toml", &["src/config/", "src/directory/"]),
@@ -111,6 +122,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "src/directory/scram.rs",
             "src/outbound/dkim/",
             "src/outbound/dane.rs",
+            "src/store/audit/chain.rs",
             "src/server/tls.rs",
         ],
     ),

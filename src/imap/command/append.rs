@@ -14,7 +14,7 @@ use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
 use crate::mail::id::{MailboxId, Timestamp};
 use crate::mail::uid_set::UidSet;
 use crate::store::StoreError;
-use crate::store::change::{Actor, Change, Delivered, NewMessage, Outcome, Transaction};
+use crate::store::change::{Change, Delivered, NewMessage, Outcome, Transaction};
 
 /// An APPEND or REPLACE whose messages are awaited.
 pub struct Pending {
@@ -158,7 +158,7 @@ pub(super) async fn stored(
     call: &Call<'_, '_>,
     changes: Vec<Change>,
 ) -> Result<Option<String>, Refusal> {
-    let actor = Actor::User(call.session.user.clone());
+    let actor = call.session.actor();
     let receipt = call.context.store.commit(Transaction { actor, changes }).await;
     let receipt = receipt.map_err(|error| match error {
         // the mailbox was deleted while the message came in

@@ -28,6 +28,7 @@ async fn open(call: &mut Call<'_, '_>, claims: Claims) -> Result<(Selected, Comp
     if !found.rights.has('r') {
         return Err(Refusal::no_permission("You may see this mailbox, but not read it"));
     }
+    call.tell_reading(&mailbox).await?;
     let sources = virtual_mailbox::sources(call.context, call.session, &mailbox);
     virtual_mailbox::freshen(call.context, call.session, &mailbox).await?;
     let user = &call.session.user;

@@ -35,7 +35,9 @@ impl Dialogue {
     ) -> Result<Completion, Refusal> {
         let mut arguments = command.arguments.clone();
         if command.row.verb == Verb::Id {
-            return commands::id::run(&mut arguments, out);
+            let completion = commands::id::run(&mut arguments, &mut self.client, out)?;
+            self.name_client();
+            return Ok(completion);
         }
         arguments.end()?;
         match command.row.verb {

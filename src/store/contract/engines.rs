@@ -50,7 +50,14 @@ pub(in crate::store) struct Running {
 
 impl Running {
     pub(in crate::store) fn open(path: &Path, clock: &Arc<ManualClock>) -> Running {
-        let options = Options { readers: 2, ..Options::default() };
+        Running::open_with(path, clock, Options { readers: 2, ..Options::default() })
+    }
+
+    pub(in crate::store) fn open_with(
+        path: &Path,
+        clock: &Arc<ManualClock>,
+        options: Options,
+    ) -> Running {
         let (store, writer) = embedded::open(path, options, clock.clone()).expect("opens");
         Running { store, writer: std::thread::spawn(|| writer.run()) }
     }
@@ -92,6 +99,17 @@ macro_rules! contract {
 }
 
 contract! {
+    audit:
+        what_is_done_in_an_inbox_is_told
+        what_is_sent_is_told_once
+        personal_mail_is_told_only_where_somebody_else_is_at_work
+        who_is_given_what_is_told
+        folders_that_users_make_and_remove_are_told
+        a_note_says_who_did_it_and_when
+        what_is_not_committed_is_not_told
+        an_entry_names_a_thousand_messages_and_no_more
+        a_trash_knows_by_which_entry_each_message_came
+        the_log_is_read_in_pieces;
     contents:
         a_transaction_is_applied_whole_or_not_at_all
         a_later_change_sees_what_an_earlier_one_did

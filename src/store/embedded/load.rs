@@ -10,6 +10,7 @@ use super::encode;
 use super::failure;
 use crate::mail::account::Folder;
 use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, TraceId, Uid, UidValidity};
+use crate::store::audit::{EntryId, Tip};
 use crate::store::change::Grant;
 use crate::store::mirror::{Mirror, Origin};
 use crate::store::overlay::{Block, Overlay};
@@ -37,6 +38,7 @@ pub(super) fn state(connection: &Connection) -> Result<State, StoreError> {
 fn tree(connection: &Connection) -> rusqlite::Result<State> {
     let mut state = State::default();
     state.load(counters(connection)?, grants(connection)?);
+    state.load_audit(audit_tip(connection)?);
     let mut keywords = keywords(connection)?;
     let mut statement = connection.prepare(sql::MAILBOXES)?;
     let mut rows = statement.query([])?;
@@ -167,6 +169,13 @@ fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
         }
     }
     Ok(counters)
+}
+
+fn audit_tip(connection: &Connection) -> rusqlite::Result<Tip> {
+    let found = connection.query_row(sql::AUDIT_TIP, [], |row| {
+        Ok(Tip { id: EntryId(row.get(0)?), hash: row.get(1)? })
+    });
+    Ok(found.optional()?.unwrap_or_default())
 }
 
 fn keywords(connection: &Connection) -> rusqlite::Result<HashMap<MailboxId, Vec<Arc<str>>>> {

@@ -78,7 +78,8 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 /// which of the two it is, and different identifiers may share one. The header's folded text apart
 /// from the body's: `search_text` is emptied into these two and dropped. A message of layout 1 is a
 /// thread of its own, and has no preview. Metadata: no login is everybody's, mailbox 0 is the
-/// server.
+/// server. The audit log, by which of its entries instances came into a Trash, and each user's
+/// rights as they were told there last.
 /// Messages of virtual mailboxes are not counted by what they show, and found by nothing.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
@@ -98,6 +99,15 @@ CREATE TABLE mirrored (
   PRIMARY KEY (mailbox, uid)){clustered};
 CREATE TABLE header_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE body_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
+CREATE TABLE audit (
+  id {id} PRIMARY KEY, at BIGINT NOT NULL, entry TEXT NOT NULL, hash {bytes} NOT NULL);
+CREATE TABLE audit_tip (one BIGINT PRIMARY KEY, id BIGINT NOT NULL, hash {bytes} NOT NULL);
+CREATE TABLE trashed (
+  mailbox BIGINT NOT NULL, uid BIGINT NOT NULL, entry BIGINT NOT NULL,
+  PRIMARY KEY (mailbox, uid)){clustered};
+CREATE TABLE access_known (
+  kind BIGINT NOT NULL, account TEXT NOT NULL, rights {bytes} NOT NULL,
+  PRIMARY KEY (kind, account)){clustered};
 ALTER TABLE instance ADD COLUMN thread BIGINT NOT NULL DEFAULT 0;
 UPDATE instance SET thread = -blob;
 CREATE TABLE preview (id {id} PRIMARY KEY, data {bytes} NOT NULL);
