@@ -278,11 +278,12 @@ impl Daemon {
                 },
                 Ok(()) = mailboxes.changed() => {
                     let now = self.shared.store.grants();
-                    if Arc::ptr_eq(&std::mem::replace(&mut grants, now.clone()), &now) {
+                    if Arc::ptr_eq(&grants, &now) {
                         continue;
                     }
-                    if let Err(error) = self.declared.take_grants().await {
-                        tracing::error!(%error, "grants are not in force");
+                    match self.declared.take_grants().await {
+                        Ok(()) => grants = now,
+                        Err(error) => tracing::error!(%error, "grants are not in force"),
                     }
                 }
                 _ = watchdog.tick() => signals::alive(),
