@@ -221,7 +221,8 @@ pub enum Change {
         /// From then on they are back.
         until: Option<Timestamp>,
     },
-    /// A personal mailbox is opened to somebody else; a former end of the same is replaced. → `Done`
+    /// A personal mailbox is opened to somebody else; a former end of the same is replaced.
+    /// → `Done`
     GlassBroken {
         /// What, to whom, until when.
         opening: Opening,

@@ -151,4 +151,6 @@ async fn request(stream: &mut UnixStream) -> io::Result<String> {
 }
 
 #[cfg(test)]
+mod operate_tests;
+#[cfg(test)]
 mod tests;

@@ -105,7 +105,7 @@ enum Scope {
 impl Request {
     /// Reads a line.
     pub fn parse(line: &str) -> Option<Request> {
-        if line.starts_with('{') {
+        if line.starts_with(['{', '"']) {
             return serde_json::from_str(line).ok().map(Request::Asked);
         }
         let mut words = line.split_ascii_whitespace();

@@ -291,7 +291,7 @@ pub(super) async fn an_open_mailbox_is_known_watched_and_told(bench: &Bench) {
         until: Timestamp::from_seconds(START + seconds),
     };
     let broken = |seconds| {
-        let (opening, reason) = (opening(seconds), "ben has left".to_owned());
+        let (opening, reason) = (opening(seconds), "he left".to_owned());
         Change::GlassBroken { opening, reason }
     };
     bench.by(Actor::Operator, vec![broken(60)]).await.expect("commits");
@@ -305,8 +305,8 @@ pub(super) async fn an_open_mailbox_is_known_watched_and_told(bench: &Bench) {
     assert!(watch.has_changed().expect("open"));
     assert!(bench.store.openings().is_empty());
     let expected = [
-        "break-glass by Operator in mailbox ben about erik (until 2026-09-21T14:14:20Z: ben has left)",
-        "break-glass by Operator in mailbox ben about erik (until 2026-09-21T14:14:50Z: ben has left)",
+        "break-glass by Operator in mailbox ben about erik (until 2026-09-21T14:14:20Z: he left)",
+        "break-glass by Operator in mailbox ben about erik (until 2026-09-21T14:14:50Z: he left)",
         "break-glass-end by Daemon in mailbox ben about erik",
     ];
     assert_eq!(bench.told().await, expected);
