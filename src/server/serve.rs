@@ -269,7 +269,8 @@ impl Daemon {
     /// The life between start and stop.
     async fn follow(&mut self, signals: &mut Signals) -> Result<(), Failure> {
         let mut mailboxes = self.shared.store.watch_mailboxes();
-        let mut grants = self.shared.store.grants();
+        let access = |store: &dyn Store| (store.grants(), store.openings());
+        let mut known = access(&*self.shared.store);
         let mut watchdog = ticks(signals::watchdog_interval().unwrap_or(IDLE_INTERVAL));
         let mut certificates = ticks(CERTIFICATES_INTERVAL);
         let mut not_before = Instant::now();
@@ -281,8 +282,9 @@ impl Daemon {
                     Request::Stop => return Ok(()),
                 },
                 Ok(()) = mailboxes.changed() => {
-                    let now = self.shared.store.grants();
-                    if Arc::ptr_eq(&std::mem::replace(&mut grants, now.clone()), &now) {
+                    let now = access(&*self.shared.store);
+                    let before = std::mem::replace(&mut known, now.clone());
+                    if Arc::ptr_eq(&before.0, &now.0) && Arc::ptr_eq(&before.1, &now.1) {
                         continue;
                     }
                     if let Err(error) = self.declared.take_grants().await {
