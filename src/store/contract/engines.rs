@@ -101,6 +101,7 @@ macro_rules! contract {
 contract! {
     audit:
         what_is_done_in_an_inbox_is_told
+        an_entry_names_each_conversation_once
         what_is_sent_is_told_once
         personal_mail_is_told_only_where_somebody_else_is_at_work
         who_is_given_what_is_told
