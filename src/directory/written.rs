@@ -44,6 +44,7 @@ pub(super) struct User {
     #[serde(rename = "virtual")]
     pub(super) virtual_mailboxes: Option<Vec<Text>>,
     pub(super) addresses: Vec<Text>,
+    pub(super) away: Option<Text>,
 }
 
 /// `[[team]]`
