@@ -84,7 +84,7 @@ impl Daemon {
             store: store.clone(),
             login: Arc::new(Authenticator::new(watched.clone(), clock.clone())),
             directory: watched,
-            config: Arc::new(config),
+            config: arc_swap::ArcSwap::from_pointee(config),
             tls: Some(Arc::new(certificates)),
             dkim: Arc::default(),
             shutdown: stop,
@@ -127,6 +127,7 @@ impl Daemon {
             flags: FlagList::default(),
             seen_by: Vec::new(),
             internal_date: self.store.now(),
+            thread: None,
             duplicate_key: None,
         };
         let changes = vec![Change::Delivered(Box::new(delivered))];

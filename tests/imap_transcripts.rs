@@ -12,6 +12,8 @@
 //!   `1!: text` begins no line of this answer. In all of them, `$name` stands for one word: it is
 //!   bound where it is first met, and the same from then on, also in `C:`.
 //! - NUL in an answer stands there as `\0`.
+//! - `$*` stands for all that follows up to the next `]` or the end of the line: for the list of
+//!   capabilities, which one transcript shows.
 //! - `#` is a comment.
 
 mod imap_support;
@@ -261,6 +263,11 @@ impl Player {
             let length = after.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(after.len());
             let (name, behind) = (format!("${}", &after[..length]), &after[length..]);
             let Some(value) = rest.strip_prefix(before) else { return false };
+            if let Some(behind) = after.strip_prefix('*') {
+                let end = value.find(']').unwrap_or(value.len());
+                (pattern, rest) = (behind, &value[end..]);
+                continue;
+            }
             let end = value.find([' ', ']', ')']).unwrap_or(value.len());
             let known = bound.entry(name).or_insert_with(|| value[..end].to_owned()).clone();
             let Some(after_value) = value.strip_prefix(&known) else { return false };
@@ -316,12 +323,14 @@ fn end_of_response(text: &[u8]) -> usize {
 fn is_unknown_to_the_judge(line: &str) -> bool {
     let starts = |start: &str| line.starts_with(start);
     let is_extended_list = starts("* LIST (") && line.ends_with("(\"CHILDINFO\" (\"SUBSCRIBED\"))");
-    let is_extended_fetch = line.contains(" FETCH (")
-        && ["PREVIEW ", "BINARY[", "BINARY.SIZE["].iter().any(|item| line.contains(item));
-    let is_extended_status = starts("* STATUS ") && line.contains("APPENDLIMIT ");
+    let items = ["EMAILID (", "THREADID (", "SAVEDATE \"", "PREVIEW ", "BINARY[", "BINARY.SIZE["];
+    // RFC 8474, RFC 8514, RFC 8970, RFC 3516
+    let has_new_item = line.contains(" FETCH (") && items.iter().any(|item| line.contains(item));
+    let has_new_count =
+        starts("* STATUS ") && (line.contains("MAILBOXID (") || line.contains("APPENDLIMIT "));
     is_extended_list
-        || is_extended_fetch
-        || is_extended_status
+        || has_new_item
+        || has_new_count
         || starts("* ESEARCH ")
         || starts("* ACL ")
         || starts("* MYRIGHTS ")

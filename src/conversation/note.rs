@@ -63,10 +63,11 @@ pub async fn place(
 ) -> Result<Placing, StoreError> {
     let thread = Thread::with(scope, Header::of(scope, envelope)).await?;
     let states = thread.states(scope);
-    Ok(match states.first() {
+    let placing = match states.first() {
         Some((state, Place { mailbox, .. })) => beside(state, *mailbox),
         None => beside(&State::Open, root),
-    })
+    };
+    Ok(Placing { thread: thread.id(), ..placing })
 }
 
 /// In a mailbox that means `state`.

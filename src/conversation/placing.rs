@@ -6,7 +6,7 @@ use super::thread::{Header, Thread};
 use super::{Scope, State, assignee, keyword};
 use crate::directory::Moves;
 use crate::mail::flag::FlagList;
-use crate::mail::id::{Login, MailboxId};
+use crate::mail::id::{Login, MailboxId, ThreadId};
 use crate::mail::message::Envelope;
 use crate::store::StoreError;
 use crate::store::change::Change;
@@ -18,6 +18,8 @@ pub struct Placing {
     pub mailbox: MailboxId,
     /// With which flags.
     pub flags: FlagList,
+    /// As what it belongs with.
+    pub thread: Option<ThreadId>,
     /// What else changes: the rest of the conversation comes along.
     pub also: Vec<Change>,
 }
@@ -25,7 +27,8 @@ pub struct Placing {
 impl Placing {
     /// Into the inbox itself.
     pub fn open(mailbox: MailboxId) -> Placing {
-        Placing { mailbox, flags: FlagList::default(), also: Vec::new() }
+        let (flags, thread, also) = (FlagList::default(), None, Vec::new());
+        Placing { mailbox, flags, thread, also }
     }
 }
 
@@ -41,7 +44,9 @@ pub async fn place(
     let header = Header::of(scope, envelope);
     let thread = Thread::with(scope, header.clone()).await?;
     let states = thread.states(scope);
-    let Some((before, _)) = states.first() else { return Ok(Placing::open(root)) };
+    let id = thread.id();
+    let open = Placing { thread: id, ..Placing::open(root) };
+    let Some((before, _)) = states.first() else { return Ok(open) };
     let is_repetition =
         thread.messages.iter().any(|m| header.id.is_some() && m.header.id == header.id);
     let last = match before {
@@ -55,7 +60,7 @@ pub async fn place(
     let after = if is_repetition { before.clone() } else { follow_up(before, last, works) };
     let mailbox = match scope.store.find(scope.account, &after.folder()) {
         Some(mailbox) => mailbox.id,
-        None => return Ok(Placing::open(root)),
+        None => return Ok(open),
     };
     let also = if after == *before {
         Vec::new()
@@ -66,7 +71,8 @@ pub async fn place(
         State::Assigned(login) => keyword(login).into_iter().collect(),
         State::Open | State::Done => Vec::new(),
     };
-    Ok(Placing { mailbox, flags: FlagList { keywords, ..FlagList::default() }, also })
+    let flags = FlagList { keywords, ..FlagList::default() };
+    Ok(Placing { mailbox, flags, thread: id, also })
 }
 
 /// The state of a conversation after a message has come for it. `last` is who had it when it was

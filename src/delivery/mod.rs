@@ -7,14 +7,16 @@
 
 pub mod loops;
 mod queueing;
+mod receipt;
 pub mod recipient;
+pub mod report;
 pub mod submission;
 pub mod trace;
 
 use std::net::IpAddr;
 
 use crate::conversation::placing::{self, Placing};
-use crate::conversation::{Scope, State, note};
+use crate::conversation::{Scope, State, note, thread};
 use crate::directory::Directory;
 use crate::mail::account::{Account, Folder};
 use crate::mail::address::Address;
@@ -149,7 +151,13 @@ pub async fn deliver(
         let local = Local { store, directory, placed, notes: &[] };
         let mut changes = instances(&local, &recipients.local, envelope, content.message).await?;
         changes.extend(relayed(envelope, &recipients.queued, content.message));
-        let is_ordered = is_ordered(&changes);
+        let (count, is_ordered) = (changes.len(), is_ordered(&changes));
+        let receipt = receipt::Wanted {
+            recipients: &recipients.told,
+            sender: None,
+            duplicate_key: receipt::duplicate_key(envelope, content.message),
+        };
+        changes.extend(receipt::changes(&local, envelope, content, &receipt).await?);
         let transaction = change::Transaction { actor: Actor::Delivery, changes };
         match store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
@@ -157,7 +165,7 @@ pub async fn deliver(
             Err(StoreError::Limit(_)) if is_ordered && placed == Placed::ByConversation => {
                 placed = Placed::Open;
             }
-            answer => return Ok(accepted(&answer?)),
+            answer => return Ok(accepted(&answer?, count)),
         }
     }
 }
@@ -195,16 +203,17 @@ impl Local<'_> {
         message: &NewMessage,
     ) -> Result<Placing, StoreError> {
         let scope = Scope { store: self.store, directory: self.directory, account };
-        if self.notes.contains(account) {
-            return match self.placed {
-                Placed::ByConversation => note::place(&scope, root, &message.parsed.envelope).await,
-                Placed::Open => Ok(note::beside(&State::Open, root)),
-            };
-        }
-        if matches!(account, Account::User(_)) || self.placed == Placed::Open {
-            return Ok(Placing::open(root));
-        }
-        placing::place(&scope, root, &message.parsed.envelope).await
+        let envelope = &message.parsed.envelope;
+        let is_note = self.notes.contains(account);
+        let open = match self.placed {
+            Placed::ByConversation if is_note => return note::place(&scope, root, envelope).await,
+            Placed::ByConversation if !matches!(account, Account::User(_)) => {
+                return placing::place(&scope, root, envelope).await;
+            }
+            Placed::Open if is_note => note::beside(&State::Open, root),
+            Placed::ByConversation | Placed::Open => Placing::open(root),
+        };
+        Ok(Placing { thread: thread::id(&scope, envelope).await?, ..open })
     }
 }
 
@@ -227,6 +236,7 @@ async fn instances(
             flags: placing.flags,
             seen_by: Vec::new(),
             internal_date: envelope.received_at,
+            thread: placing.thread,
             // by the account: a retry may find the conversation elsewhere
             duplicate_key: Some(duplicate_key(
                 &envelope.transaction,
@@ -289,8 +299,10 @@ fn duplicate_key(transaction: &Transaction, place: &[u8], message: &NewMessage) 
     *hasher.finalize().as_bytes()
 }
 
-fn accepted(receipt: &Receipt) -> Accepted {
-    let count = |is: fn(&Outcome) -> bool| receipt.outcomes.iter().filter(|o| is(o)).count();
+/// What the first `changes` of a transaction came to; the rest are reports on it.
+fn accepted(receipt: &Receipt, changes: usize) -> Accepted {
+    let outcomes = || receipt.outcomes.iter().take(changes);
+    let count = |is: fn(&Outcome) -> bool| outcomes().filter(|o| is(o)).count();
     Accepted {
         instances: count(|outcome| matches!(outcome, Outcome::Stored { .. })),
         duplicates: count(|outcome| *outcome == Outcome::Duplicate),

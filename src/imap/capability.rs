@@ -69,7 +69,7 @@ const COMPRESS: &str = "COMPRESS=DEFLATE";
 const APPEND_LIMIT: &str = "APPENDLIMIT";
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 37] = [
+const TABLE: [(&str, When, Option<&str>); 41] = [
     ("IMAP4rev1", When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
     ("LOGINDISABLED", When::LoginRefused, None),
@@ -94,7 +94,11 @@ const TABLE: [(&str, When, Option<&str>); 37] = [
     ("SPECIAL-USE", When::Always, None),
     ("CREATE-SPECIAL-USE", When::Always, Some("SPECIAL-USE")),
     ("CONDSTORE", When::Always, None),
+    ("QRESYNC", When::Always, Some("CONDSTORE")),
     ("ESEARCH", When::Always, None),
+    ("WITHIN", When::Always, None),
+    ("SAVEDATE", When::Always, None),
+    ("OBJECTID", When::Always, None),
     ("ACL", When::Always, None),
     ("RIGHTS=texk", When::Always, Some("ACL")),
     ("STATUS=SIZE", When::Always, None),
@@ -162,6 +166,10 @@ impl Capabilities {
             || (BEARER.contains(&name) && self.bearer == Possible::No)
             || (name == LITERALS[1] && self.has(LITERALS[0]));
         if is_impossible {
+            return false;
+        }
+        // RFC 7162 §3.2.3
+        if name == "QRESYNC" && !self.has("ENABLE") {
             return false;
         }
         let whole = TABLE.iter().find(|row| row.0 == name).and_then(|row| row.2);
@@ -236,9 +244,9 @@ mod tests {
         assert_eq!(
             line,
             "IMAP4rev1 LITERAL+ ID NAMESPACE ENABLE IDLE UIDPLUS MOVE UNSELECT CHILDREN \
-             LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CONDSTORE ESEARCH ACL \
-             RIGHTS=texk STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 MULTIAPPEND REPLACE BINARY \
-             PREVIEW METADATA UNAUTHENTICATE COMPRESS=DEFLATE"
+             LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CONDSTORE QRESYNC ESEARCH \
+             WITHIN SAVEDATE OBJECTID ACL RIGHTS=texk STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 \
+             MULTIAPPEND REPLACE BINARY PREVIEW METADATA UNAUTHENTICATE COMPRESS=DEFLATE"
         );
         let compressed = Capabilities::default().line(Stage::Compressed);
         assert_eq!(compressed, line.replace(" UNAUTHENTICATE COMPRESS=DEFLATE", ""));
@@ -252,6 +260,9 @@ mod tests {
             assert!(!line.contains(gone), "{line}");
         }
         assert!(!capabilities.has("LIST-STATUS") && capabilities.has("MOVE"));
+        for needed in ["condstore", "enable"] {
+            assert!(!Capabilities::without(&[needed.into()]).has("QRESYNC"), "{needed}");
+        }
     }
 
     #[test]
@@ -277,6 +288,6 @@ mod tests {
     #[test]
     fn the_protocol_itself_cannot_be_switched_off() {
         assert!(Capabilities::is_known("condstore") && !Capabilities::is_known("IMAP4rev1"));
-        assert!(!Capabilities::is_known("QRESYNC"));
+        assert!(!Capabilities::is_known("X-FROB"));
     }
 }

@@ -42,7 +42,7 @@ const WINDOW_KEPT: Duration = Duration::from_secs(10);
 
 /// What the commands of a connection need of the daemon.
 fn context(shared: &Shared) -> Arc<Context> {
-    let config = &shared.config;
+    let config = shared.config.load();
     let mut capabilities = Capabilities::without(&config.imap_disable)
         .with_append_limit(config.limits.message_bytes_max);
     if shared.directory.borrow().all_have_scram_keys() {
@@ -391,7 +391,7 @@ fn transport(stream: &Stream, peer: &Peer, shared: &Shared) -> Transport {
     if stream.is_tls() {
         return Transport::TLS;
     }
-    let passwords = match shared.config.plaintext_without_tls {
+    let passwords = match shared.config.load().plaintext_without_tls {
         PlaintextLogin::Loopback if peer.is_on_this_machine() => Passwords::Taken,
         PlaintextLogin::Loopback | PlaintextLogin::Never => Passwords::Refused,
     };

@@ -23,7 +23,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sasl", &["mail"]),
     ("conversation", &["mail", "sys", "directory", "store"]),
     ("imap", &["mail", "directory", "store", "sasl", "conversation"]),
-    ("delivery", &["mail", "sys", "directory", "store", "smtp", "sasl", "imap", "conversation"]),
+    (
+        "delivery",
+        &["mail", "sys", "directory", "store", "smtp", "sasl", "imap", "conversation", "outbound"],
+    ),
     ("outbound", &["mail", "sys", "directory", "store", "smtp"]),
     ("config", EVERYTHING),
     ("admin", EVERYTHING),

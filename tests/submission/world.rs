@@ -158,6 +158,7 @@ impl World {
             flags: FlagList::default(),
             seen_by: Vec::new(),
             internal_date: self.store.now(),
+            thread: None,
             duplicate_key: None,
         }));
         let transaction =

@@ -2,11 +2,11 @@
 //! on what it answers, and the queue entry. RFC 5321 §4.4, RFC 6409
 
 use super::{Plan, Submitter, claim};
-use crate::conversation::collision;
+use crate::conversation::{Scope, collision, thread};
 use crate::delivery::queueing::{self, Onward};
 use crate::delivery::{
     ATTEMPTS_MAX, Accepted, Content, Envelope, Local, Placed, Refused, accepted, instances,
-    is_ordered, mailbox, recipient,
+    is_ordered, mailbox, receipt, recipient,
 };
 use crate::directory::rights;
 use crate::imap::seen_mode;
@@ -86,14 +86,20 @@ pub async fn submit(
         if let (Some(claim), Placed::ByConversation) = (&claim, placed) {
             changes.extend(claim.assign(by, plan).await?);
         }
-        let is_ordered = is_ordered(&changes);
+        let (count, is_ordered) = (changes.len(), is_ordered(&changes));
+        let receipt = receipt::Wanted {
+            recipients: &recipients.told,
+            sender: Some(&plan.account),
+            duplicate_key: plan.duplicate_key,
+        };
+        changes.extend(receipt::changes(&local, envelope, content, &receipt).await?);
         let transaction = Transaction { actor: Actor::User(by.user.clone()), changes };
         match by.store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
             Err(StoreError::Limit(_)) if is_ordered && placed == Placed::ByConversation => {
                 placed = Placed::Open;
             }
-            answer => return Ok(accepted(&answer?)),
+            answer => return Ok(accepted(&answer?, count)),
         }
     }
 }
@@ -134,6 +140,8 @@ async fn sent_copy(
     if !filed.is_empty() {
         return Ok(read(by, &plan.account, (sent, filed)));
     }
+    let scope = Scope { store: by.store, directory: by.directory, account: &plan.account };
+    let thread = thread::id(&scope, &message.parsed.envelope).await?;
     let mut flags = FlagList::default();
     let mut seen_by = Vec::new();
     match seen_mode(by.directory, &plan.account) {
@@ -147,6 +155,7 @@ async fn sent_copy(
         flags,
         seen_by,
         internal_date: envelope.received_at,
+        thread,
         duplicate_key: plan.duplicate_key,
     }))])
 }

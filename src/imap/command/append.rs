@@ -2,6 +2,7 @@
 //! here they are stored together or not at all. RFC 3501 §6.3.11, RFC 3502
 
 use super::{Call, append_sent};
+use crate::conversation::{Scope, thread};
 use crate::directory::rights;
 use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
@@ -80,7 +81,7 @@ fn no_insert() -> Refusal {
 pub async fn finish(
     call: &mut Call<'_, '_>,
     pending: Pending,
-    mut arrived: Vec<Arrived>,
+    arrived: Vec<Arrived>,
 ) -> Result<Completion, Refusal> {
     check(call, &pending, &arrived)?;
     // a mail program files one copy at a time
@@ -90,7 +91,10 @@ pub async fn finish(
     {
         return Ok(filed);
     }
-    let changes = arrived.drain(..).map(|one| delivery(call, &pending, one)).collect();
+    let mut changes = Vec::with_capacity(arrived.len());
+    for one in arrived {
+        changes.push(delivery(call, &pending, one).await?);
+    }
     Ok(match stored(call, changes).await? {
         Some(code) => Completion::with_code(code, "Appended"),
         None => Completion::ok("Appended"),
@@ -116,7 +120,11 @@ pub(super) fn check(
 }
 
 /// The change that stores one message.
-pub(super) fn delivery(call: &Call<'_, '_>, pending: &Pending, arrived: Arrived) -> Change {
+pub(super) async fn delivery(
+    call: &Call<'_, '_>,
+    pending: &Pending,
+    arrived: Arrived,
+) -> Result<Change, Refusal> {
     let Arrived { settings, message } = arrived;
     let user = &call.session.user;
     let now = rights(&call.session.directory, user, &pending.target.account);
@@ -126,15 +134,19 @@ pub(super) fn delivery(call: &Call<'_, '_>, pending: &Pending, arrived: Arrived)
         seen_by.extend(flags.system.contains(SystemFlags::SEEN).then(|| user.clone()));
         flags.system = flags.system & !SystemFlags::SEEN;
     }
-    Change::Delivered(Box::new(Delivered {
+    let (directory, account) = (&call.session.directory, &pending.target.account);
+    let scope = Scope { store: &*call.context.store, directory, account };
+    let thread = thread::id(&scope, &message.parsed.envelope).await?;
+    Ok(Change::Delivered(Box::new(Delivered {
         mailbox: pending.to,
         message,
         trace: Vec::new(),
         flags,
         seen_by,
         internal_date: settings.internal_date.unwrap_or_else(|| call.context.store.now()),
+        thread,
         duplicate_key: None,
-    }))
+    })))
 }
 
 /// Commits changes of which the first ones store messages; answers their APPENDUID. RFC 4315 §3

@@ -43,7 +43,7 @@ pub async fn r#move(
     let code = request.commit(call, changes).await?;
     // RFC 6851 §4.3: in front of the EXPUNGE responses, which follow before the tagged answer
     call.out.line(format_args!("* OK [{code}] Moved"));
-    Ok(Completion::ok("Moved"))
+    expunge::told(call, selected, "Moved").await
 }
 
 /// What goes where.

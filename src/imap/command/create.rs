@@ -3,9 +3,9 @@
 use super::Call;
 use crate::imap::annotation::{self, SPECIAL_USE};
 use crate::imap::names::{self, DELIMITER, Resolved};
-use crate::imap::{Completion, Refusal, wire::utf7};
+use crate::imap::{Completion, Refusal, object_id, wire::utf7};
 use crate::mail::account::{Folder, FolderRole};
-use crate::store::change::{About, Change};
+use crate::store::change::{About, Change, Outcome};
 
 /// Most special uses in one command.
 pub(super) const USES_MAX: usize = 16;
@@ -24,6 +24,7 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     }
     check_may_stand(&target)?;
     let mut changes = creations(call, &target);
+    let last = changes.len() - 1;
     if let Some(value) = special_use(&target, &uses)? {
         changes.push(Change::MetadataSet {
             user: Some(call.session.user.clone()),
@@ -32,8 +33,19 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
             value: Some(value.into_bytes().into()),
         });
     }
-    call.commit(changes).await?;
-    Ok(Completion::ok("Created"))
+    let receipt = call.commit(changes).await?;
+    Ok(created(call, receipt.outcomes.get(last)))
+}
+
+/// The last one that was made is the one that was asked for. RFC 8474 §4.1
+fn created(call: &Call<'_, '_>, outcome: Option<&Outcome>) -> Completion {
+    match outcome {
+        Some(Outcome::Created(id)) if call.context.capabilities.has("OBJECTID") => {
+            let code = format!("MAILBOXID ({})", object_id::mailbox(*id));
+            Completion::with_code(code, "Created")
+        }
+        _ => Completion::ok("Created"),
+    }
 }
 
 /// ` (USE (…))`: what the mailbox is to be used for. RFC 6154 §6

@@ -2,7 +2,7 @@
 //! team's Trash, out of that Trash only a manager removes it for good.
 
 use super::Call;
-use crate::imap::view::SequenceSet;
+use crate::imap::view::{Condstore, Expunge, SequenceSet, updates};
 use crate::imap::{Completion, Context, Numbering, Refusal, Selected};
 use crate::mail::account::{Account, Folder, FolderRole};
 use crate::mail::flag::{FlagList, SystemFlags};
@@ -19,10 +19,27 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
     call.arguments.end()?;
     check(selected)?;
     let uids = deleted(call, selected, set.as_ref()).await?;
-    if !uids.is_empty() {
-        remove(call, selected, uids).await?;
+    if uids.is_empty() {
+        return Ok(Completion::ok("Expunged"));
     }
-    Ok(Completion::ok("Expunged"))
+    remove(call, selected, uids).await?;
+    told(call, selected, "Expunged").await
+}
+
+/// Tells what has just been removed; a client that knows QRESYNC needs to know how far it is then.
+/// RFC 7162 §3.2.7, RFC 6851 §4.4
+pub(super) async fn told(
+    call: &mut Call<'_, '_>,
+    selected: &mut Selected,
+    text: &'static str,
+) -> Result<Completion, Refusal> {
+    if selected.view.condstore() != Condstore::Qresync {
+        // with the other updates, before the tagged answer
+        return Ok(Completion::ok(text));
+    }
+    updates(call.context, selected, call.out, Expunge::Allowed).await?;
+    let code = format!("HIGHESTMODSEQ {}", selected.view.told_up_to().0);
+    Ok(Completion::with_code(code, text))
 }
 
 /// Whether the user may expunge here.

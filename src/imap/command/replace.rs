@@ -46,7 +46,7 @@ fn check(selected: &Selected) -> Result<(), Refusal> {
 /// Stores the message and removes the other, in one transaction.
 pub async fn finish(
     call: &mut Call<'_, '_>,
-    (pending, mut arrived): (Pending, Vec<Arrived>),
+    (pending, arrived): (Pending, Vec<Arrived>),
     selected: &Selected,
 ) -> Result<Completion, Refusal> {
     check(selected)?;
@@ -55,8 +55,10 @@ pub async fn finish(
     if present.entries_in(&pending.replaced).next().is_none() {
         return Err(gone());
     }
-    let mut changes: Vec<_> =
-        arrived.drain(..).map(|one| append::delivery(call, &pending, one)).collect();
+    let mut changes = Vec::with_capacity(arrived.len());
+    for one in arrived {
+        changes.push(append::delivery(call, &pending, one).await?);
+    }
     let removal = Removal::of(call.context, selected);
     changes.extend(removal.changes(call, selected, pending.replaced)?);
     if let Some(code) = append::stored(call, changes).await? {

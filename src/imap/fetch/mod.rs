@@ -4,6 +4,7 @@
 mod binary;
 pub mod body;
 pub mod item;
+pub mod modifiers;
 pub mod preview;
 pub mod read_ahead;
 pub mod write;

@@ -58,7 +58,7 @@ impl Connection {
     /// The outer error: the peer is gone. The inner one: the message cannot be kept, and the rest
     /// of it is read all the same.
     async fn spool(&mut self, incoming: &mut Incoming) -> io::Result<Result<Spooled, SpoolError>> {
-        let folder = spool::folder(&self.shared.config.data_dir);
+        let folder = spool::folder(&self.shared.config.load().data_dir);
         let mut spool = Ok(match incoming.bytes_before() > spool::MEMORY_BYTES_MAX as u64 {
             true => Spool::on_disk(folder.clone(), incoming.bytes()),
             false => Spool::new(folder.clone(), incoming.bytes()),

@@ -38,6 +38,7 @@ impl Draft<'_> {
         let keywords = self.keyword_numbers(mailbox, &delivered.flags.keywords)?;
         let blob = self.blob_of(delivered.message);
         let trace = self.trace_of(delivered.trace);
+        let thread = delivered.thread.unwrap_or_else(|| self.counters().next_thread());
         let held = self.held_mut(mailbox)?;
         let (uid, modseq) = (held.take_uid()?, held.raise());
         let entry = Entry {
@@ -45,6 +46,7 @@ impl Draft<'_> {
             modseq,
             blob,
             trace,
+            thread,
             size_bytes,
             trace_bytes: trace_bytes as u32,
             internal_date: delivered.internal_date,
