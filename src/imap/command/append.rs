@@ -2,7 +2,7 @@
 //! here they are stored together or not at all. RFC 3501 §6.3.11, RFC 3502
 
 use super::{Call, append_sent};
-use crate::conversation::{Scope, thread};
+use crate::conversation::{Scope, moving, thread};
 use crate::directory::rights;
 use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
@@ -91,6 +91,7 @@ pub async fn finish(
     {
         return Ok(filed);
     }
+<<<<<<< HEAD
     let mut changes = Vec::with_capacity(arrived.len());
     for one in arrived {
         changes.push(delivery(call, &pending, one).await?);
@@ -129,6 +130,11 @@ pub(super) async fn delivery(
     let user = &call.session.user;
     let now = rights(&call.session.directory, user, &pending.target.account);
     let mut flags = Changeable::by(now).among(&settings.flags);
+=======
+    let mut flags = Changeable::by(now).among(&pending.flags);
+    let (account, folder) = (&pending.target.account, &pending.target.folder);
+    flags.keywords = moving::appended(account, folder, flags.keywords);
+>>>>>>> main
     let mut seen_by = Vec::new();
     if pending.target.seen == SeenMode::PerUser {
         seen_by.extend(flags.system.contains(SystemFlags::SEEN).then(|| user.clone()));
