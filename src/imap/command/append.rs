@@ -91,7 +91,6 @@ pub async fn finish(
     {
         return Ok(filed);
     }
-<<<<<<< HEAD
     let mut changes = Vec::with_capacity(arrived.len());
     for one in arrived {
         changes.push(delivery(call, &pending, one).await?);
@@ -130,17 +129,14 @@ pub(super) async fn delivery(
     let user = &call.session.user;
     let now = rights(&call.session.directory, user, &pending.target.account);
     let mut flags = Changeable::by(now).among(&settings.flags);
-=======
-    let mut flags = Changeable::by(now).among(&pending.flags);
     let (account, folder) = (&pending.target.account, &pending.target.folder);
     flags.keywords = moving::appended(account, folder, flags.keywords);
->>>>>>> main
     let mut seen_by = Vec::new();
     if pending.target.seen == SeenMode::PerUser {
         seen_by.extend(flags.system.contains(SystemFlags::SEEN).then(|| user.clone()));
         flags.system = flags.system & !SystemFlags::SEEN;
     }
-    let (directory, account) = (&call.session.directory, &pending.target.account);
+    let directory = &call.session.directory;
     let scope = Scope { store: &*call.context.store, directory, account };
     let thread = thread::id(&scope, &message.parsed.envelope).await?;
     Ok(Change::Delivered(Box::new(Delivered {

@@ -2,13 +2,8 @@
 //! one already. What is there is not stored twice. Knows no submission: it compares what is stored.
 
 use super::Call;
-<<<<<<< HEAD
 use super::append::{Pending, Settings};
-use crate::conversation::note;
-=======
-use super::append::Pending;
 use crate::conversation::{moving, note};
->>>>>>> main
 use crate::directory::rights;
 use crate::imap::flags::Changeable;
 use crate::imap::{Completion, OwnCopies, Refusal};
@@ -111,13 +106,9 @@ fn flagged(
     uid: Uid,
 ) -> Vec<Change> {
     let (mailbox, uids) = (pending.to, UidSet::from_iter([uid]));
-<<<<<<< HEAD
     let mut flags = Changeable::by(pending.target.rights).among(&settings.flags);
-=======
-    let mut flags = Changeable::by(pending.target.rights).among(&pending.flags);
     let (account, folder) = (&pending.target.account, &pending.target.folder);
     flags.keywords = moving::appended(account, folder, flags.keywords);
->>>>>>> main
     let mut changes = Vec::new();
     if pending.target.seen == SeenMode::PerUser && flags.system.contains(SystemFlags::SEEN) {
         flags.system = flags.system & !SystemFlags::SEEN;

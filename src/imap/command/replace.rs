@@ -3,7 +3,8 @@
 
 use super::Call;
 use super::append::{self, Arrived, Pending, Settings};
-use super::expunge::{self, Removal};
+use super::expunge;
+use super::share::shares;
 use crate::imap::fetch::body::gone;
 use crate::imap::view::SequenceSet;
 use crate::imap::wire::utf7;
@@ -30,7 +31,7 @@ pub async fn begin(
     }
     let pending = append::target(call, &name)?;
     // said before the message is sent in vain
-    Removal::of(call.context, selected).changes(call, selected, replaced.clone())?;
+    expunge::removal(call, selected, &replaced)?;
     Ok((Pending { replaced, ..pending }, settings))
 }
 
@@ -47,23 +48,24 @@ fn check(selected: &Selected) -> Result<(), Refusal> {
 pub async fn finish(
     call: &mut Call<'_, '_>,
     (pending, arrived): (Pending, Vec<Arrived>),
-    selected: &Selected,
+    selected: &mut Selected,
 ) -> Result<Completion, Refusal> {
     check(selected)?;
     append::check(call, &pending, &arrived)?;
-    let present = call.context.store.snapshot(selected.mailbox.id).await?;
-    if present.entries_in(&pending.replaced).next().is_none() {
-        return Err(gone());
+    for share in shares(selected, &pending.replaced) {
+        let present = call.context.store.snapshot(share.mailbox.id).await?;
+        if present.entries_in(&share.uids).next().is_none() {
+            return Err(gone());
+        }
     }
     let mut changes = Vec::with_capacity(arrived.len());
     for one in arrived {
         changes.push(append::delivery(call, &pending, one).await?);
     }
-    let removal = Removal::of(call.context, selected);
-    changes.extend(removal.changes(call, selected, pending.replaced)?);
+    changes.extend(expunge::removal(call, selected, &pending.replaced)?);
     if let Some(code) = append::stored(call, changes).await? {
         // RFC 8508 §4.3: in front of the EXPUNGE response, which follows before the tagged answer
         call.out.line(format_args!("* OK [{code}] Here instead"));
     }
-    Ok(Completion::ok("Replaced"))
+    expunge::told(call, selected, "Replaced").await
 }

@@ -238,7 +238,7 @@ impl Dialogue {
     ) -> Result<Completion, Refusal> {
         let (session, selected) = match &mut self.state {
             State::Authenticated(session) => (session, None),
-            State::Selected(session, selected) => (session, Some(&**selected)),
+            State::Selected(session, selected) => (session, Some(&mut **selected)),
             State::NotAuthenticated | State::Logout => {
                 return Err(Refusal::Bad("log in first".to_owned()));
             }
