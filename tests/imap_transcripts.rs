@@ -11,9 +11,9 @@
 //! - `1S: text` is a line from us, in order; `1S~ text` comes in any order among its neighbours;
 //!   `1!: text` begins no line of this answer. In all of them, `$name` stands for one word: it is
 //!   bound where it is first met, and the same from then on, also in `C:`.
-//! - NUL in an answer stands there as `\0`.
 //! - `$*` stands for all that follows up to the next `]` or the end of the line: for the list of
 //!   capabilities, which one transcript shows.
+//! - NUL in an answer stands there as `\0`.
 //! - `#` is a comment.
 
 mod imap_support;
@@ -323,14 +323,15 @@ fn end_of_response(text: &[u8]) -> usize {
 fn is_unknown_to_the_judge(line: &str) -> bool {
     let starts = |start: &str| line.starts_with(start);
     let is_extended_list = starts("* LIST (") && line.ends_with("(\"CHILDINFO\" (\"SUBSCRIBED\"))");
-    let items = ["EMAILID (", "THREADID (", "SAVEDATE \"", "PREVIEW ", "BINARY[", "BINARY.SIZE["];
     // RFC 8474, RFC 8514, RFC 8970, RFC 3516
-    let has_new_item = line.contains(" FETCH (") && items.iter().any(|item| line.contains(item));
-    let has_new_count =
+    let items = ["EMAILID (", "THREADID (", "SAVEDATE \"", "PREVIEW ", "BINARY[", "BINARY.SIZE["];
+    let is_extended_fetch =
+        line.contains(" FETCH (") && items.iter().any(|item| line.contains(item));
+    let is_extended_status =
         starts("* STATUS ") && (line.contains("MAILBOXID (") || line.contains("APPENDLIMIT "));
     is_extended_list
-        || has_new_item
-        || has_new_count
+        || is_extended_fetch
+        || is_extended_status
         || starts("* ESEARCH ")
         || starts("* ACL ")
         || starts("* MYRIGHTS ")

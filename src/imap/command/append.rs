@@ -81,7 +81,7 @@ fn no_insert() -> Refusal {
 pub async fn finish(
     call: &mut Call<'_, '_>,
     pending: Pending,
-    arrived: Vec<Arrived>,
+    mut arrived: Vec<Arrived>,
 ) -> Result<Completion, Refusal> {
     check(call, &pending, &arrived)?;
     // a mail program files one copy at a time
@@ -92,7 +92,7 @@ pub async fn finish(
         return Ok(filed);
     }
     let mut changes = Vec::with_capacity(arrived.len());
-    for one in arrived {
+    for one in arrived.drain(..) {
         changes.push(delivery(call, &pending, one).await?);
     }
     Ok(match stored(call, changes).await? {
@@ -136,8 +136,8 @@ pub(super) async fn delivery(
         seen_by.extend(flags.system.contains(SystemFlags::SEEN).then(|| user.clone()));
         flags.system = flags.system & !SystemFlags::SEEN;
     }
-    let directory = &call.session.directory;
-    let scope = Scope { store: &*call.context.store, directory, account };
+    let store = &call.context.store;
+    let scope = Scope { store: &**store, directory: &call.session.directory, account };
     let thread = thread::id(&scope, &message.parsed.envelope).await?;
     Ok(Change::Delivered(Box::new(Delivered {
         mailbox: pending.to,
@@ -145,7 +145,7 @@ pub(super) async fn delivery(
         trace: Vec::new(),
         flags,
         seen_by,
-        internal_date: settings.internal_date.unwrap_or_else(|| call.context.store.now()),
+        internal_date: settings.internal_date.unwrap_or_else(|| store.now()),
         thread,
         duplicate_key: None,
     })))

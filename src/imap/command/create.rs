@@ -24,7 +24,6 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     }
     check_may_stand(&target)?;
     let mut changes = creations(call, &target);
-    let last = changes.len() - 1;
     if let Some(value) = special_use(&target, &uses)? {
         changes.push(Change::MetadataSet {
             user: Some(call.session.user.clone()),
@@ -34,7 +33,8 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
         });
     }
     let receipt = call.commit(changes).await?;
-    Ok(created(call, receipt.outcomes.get(last)))
+    let is_created = |outcome: &&Outcome| matches!(outcome, Outcome::Created(_));
+    Ok(created(call, receipt.outcomes.iter().rev().find(is_created)))
 }
 
 /// The last one that was made is the one that was asked for. RFC 8474 §4.1

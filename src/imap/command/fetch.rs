@@ -32,10 +32,10 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
     call.arguments.space()?;
     let start = call.arguments.clone();
     let mut request = Request::parse(&mut call.arguments)?;
+    check_vanished(call, &request)?;
     if request.capabilities().any(|capability| !call.context.capabilities.has(capability)) {
         return Err(start.expected("nothing of a capability that is switched off"));
     }
-    check_vanished(call, &request)?;
     if request.items.contains(&Item::ModSeq) {
         super::enable_condstore(call, selected);
     }

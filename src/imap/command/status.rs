@@ -27,10 +27,10 @@ pub enum Item {
     Size,
     /// HIGHESTMODSEQ. RFC 7162 §3.1.7
     HighestModSeq,
-    /// APPENDLIMIT. RFC 7889 §3.1
-    AppendLimit,
     /// MAILBOXID. RFC 8474 §4.3
     MailboxId,
+    /// APPENDLIMIT. RFC 7889 §3.1
+    AppendLimit,
 }
 
 /// Each item with its name and the capability that it belongs to.
@@ -43,8 +43,8 @@ const ITEMS: [(Item, &str, Option<&str>); 10] = [
     (Item::Deleted, "DELETED", None),
     (Item::Size, "SIZE", Some("STATUS=SIZE")),
     (Item::HighestModSeq, "HIGHESTMODSEQ", Some("CONDSTORE")),
-    (Item::AppendLimit, "APPENDLIMIT", Some("APPENDLIMIT")),
     (Item::MailboxId, "MAILBOXID", Some("OBJECTID")),
+    (Item::AppendLimit, "APPENDLIMIT", Some("APPENDLIMIT")),
 ];
 
 /// STATUS. Needs `r`. RFC 4314 §4
@@ -59,8 +59,8 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     }
     note_condstore(call, &items);
     let status = call.context.store.status(mailbox.id, &call.session.user, found.seen).await?;
-    let told = written(&items, (call.context, mailbox.id, &status));
-    call.out.line(format_args!("* STATUS {} ({told})", utf7::written(&name)));
+    let counts = written(call.context, &items, (mailbox.id, &status));
+    call.out.line(format_args!("* STATUS {} ({counts})", utf7::written(&name)));
     Ok(Completion::ok("Status told"))
 }
 
@@ -93,13 +93,13 @@ pub(super) fn items(context: &Context, arguments: &mut Cursor<'_>) -> Result<Vec
 
 /// The counts as they stand in the response's parentheses.
 pub(super) fn written(
+    context: &Context,
     items: &[Item],
-    (context, id, status): (&Context, MailboxId, &Status),
+    (id, status): (MailboxId, &Status),
 ) -> String {
     let value = |item: Item| {
         match item {
             Item::MailboxId => return format!("({})", object_id::mailbox(id)),
-            Item::AppendLimit => context.message_bytes_max,
             Item::Messages => u64::from(status.messages),
             Item::Recent => u64::from(status.recent),
             Item::UidNext => u64::from(status.uid_next.0),
@@ -108,6 +108,7 @@ pub(super) fn written(
             Item::Deleted => u64::from(status.deleted),
             Item::Size => status.size_bytes,
             Item::HighestModSeq => status.highest_modseq.0,
+            Item::AppendLimit => context.message_bytes_max,
         }
         .to_string()
     };

@@ -41,14 +41,14 @@ pub enum Item {
     BodyStructure,
     /// MODSEQ. RFC 7162 §3.1.4.2
     ModSeq,
-    /// PREVIEW. RFC 8970
-    Preview(Patience),
     /// EMAILID. RFC 8474 §5.3
     EmailId,
     /// THREADID. RFC 8474 §5.3
     ThreadId,
     /// SAVEDATE. RFC 8514 §4.2
     SaveDate,
+    /// PREVIEW. RFC 8970
+    Preview(Patience),
     /// BODY[…], RFC822 and the like.
     Section(Section),
 }

@@ -43,11 +43,6 @@ impl SequenceSet {
         cursor.peek().is_some_and(|b| b.is_ascii_digit() || b == b'*')
     }
 
-    /// Whether it names one message by one number.
-    pub fn is_single(&self) -> bool {
-        matches!(self.ranges.as_slice(), [(first, last)] if first == last)
-    }
-
     /// The ranges, if they ascend without a `*`, each above the one before.
     pub(super) fn ascending(&self) -> Option<Vec<(u32, u32)>> {
         let mut before = 0;
@@ -78,6 +73,11 @@ impl SequenceSet {
     pub fn known_uids(&self) -> Option<UidSet> {
         let starred = |range: &(Bound, Bound)| range.0 == Bound::Last || range.1 == Bound::Last;
         (!self.ranges.iter().any(starred)).then(|| self.uids(0))
+    }
+
+    /// Whether it names one message by one number.
+    pub fn is_single(&self) -> bool {
+        matches!(self.ranges.as_slice(), [(first, last)] if first == last)
     }
 
     pub(super) fn ranges(&self) -> &[(Bound, Bound)] {

@@ -76,9 +76,9 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 /// The queue: `instances` of a message and of trace fields count its entries, too. Messages by
 /// Message-ID, and by the Message-IDs that they follow: `digest` is of the bare identifier and of
 /// which of the two it is, and different identifiers may share one. The header's folded text apart
-/// from the body's: `search_text` is emptied into these two and dropped. A message that was there
-/// before is a thread of its own, and has no preview. Metadata: no login is everybody's, mailbox 0
-/// is the server.
+/// from the body's: `search_text` is emptied into these two and dropped. A message of layout 1 is a
+/// thread of its own, and has no preview. Metadata: no login is everybody's, mailbox 0 is the
+/// server.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
   id {id} PRIMARY KEY, blob BIGINT NOT NULL, trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
@@ -91,10 +91,10 @@ CREATE TABLE message_id (
 CREATE INDEX instance_blob ON instance (blob, mailbox, uid);
 CREATE TABLE header_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE body_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
+ALTER TABLE instance ADD COLUMN thread BIGINT NOT NULL DEFAULT 0;
+UPDATE instance SET thread = -blob;
 CREATE TABLE preview (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE metadata (
   login TEXT NOT NULL, mailbox BIGINT NOT NULL, entry TEXT NOT NULL, value {bytes} NOT NULL,
   PRIMARY KEY (login, mailbox, entry)){clustered};
-ALTER TABLE instance ADD COLUMN thread BIGINT NOT NULL DEFAULT 0;
-UPDATE instance SET thread = -blob;
 ";
