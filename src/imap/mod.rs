@@ -30,6 +30,7 @@ use crate::store::{Mailbox, Store, StoreError};
 use capability::Capabilities;
 use output::Output;
 use view::{Condstore, Expunge, View};
+use wire::utf7::{self, Spelling};
 
 /// What all sessions share.
 #[derive(Clone)]
@@ -205,12 +206,26 @@ pub struct Session {
     /// The client has issued ENABLE QRESYNC: what is gone is told by VANISHED, until the end of the
     /// connection. RFC 7162 §3.2.3
     pub qresync: bool,
+    /// The client has issued ENABLE UTF8=ACCEPT. RFC 6855 §3
+    pub utf8: bool,
+    /// The client has issued ENABLE IMAP4rev2. RFC 9051 §6.3.1
+    pub rev2: bool,
 }
 
 impl Session {
     /// Who has just logged in.
     pub fn new(user: Login, directory: Arc<Directory>) -> Session {
-        Session { user, directory, condstore: false, qresync: false }
+        Session { user, directory, condstore: false, qresync: false, utf8: false, rev2: false }
+    }
+
+    /// How mailbox names are spelled to the client.
+    pub fn spelling(&self) -> Spelling {
+        if self.utf8 || self.rev2 { Spelling::Utf8 } else { Spelling::Utf7 }
+    }
+
+    /// A mailbox name as it is written to the client.
+    pub fn spelled(&self, name: &str) -> String {
+        utf7::written(name, self.spelling())
     }
 
     /// What the client wants to know of mod-sequences.

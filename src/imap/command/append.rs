@@ -28,6 +28,18 @@ pub struct Pending {
 pub struct Settings {
     pub(super) flags: FlagList,
     internal_date: Option<Timestamp>,
+    /// Whether the message is wrapped.
+    pub(in crate::imap) wrapper: Wrapper,
+}
+
+/// What stands around a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Wrapper {
+    /// Nothing.
+    #[default]
+    Bare,
+    /// `UTF8 (…)`. RFC 6855 §4
+    Utf8,
 }
 
 /// A message that is here.
@@ -57,6 +69,9 @@ pub fn settings(cursor: &mut Cursor<'_>) -> Result<Settings, Refusal> {
     if cursor.peek() == Some(b'"') {
         settings.internal_date = Some(date::date_time(cursor)?);
         cursor.space()?;
+    }
+    if cursor.take_word("UTF8 (") {
+        settings.wrapper = Wrapper::Utf8;
     }
     cursor.end()?;
     Ok(settings)

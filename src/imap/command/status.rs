@@ -60,7 +60,7 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     note_condstore(call, &items);
     let status = call.context.store.status(mailbox.id, &call.session.user, found.seen).await?;
     let counts = written(call.context, &items, (mailbox.id, &status));
-    call.out.line(format_args!("* STATUS {} ({counts})", utf7::written(&name)));
+    call.out.line(format_args!("* STATUS {} ({counts})", call.session.spelled(&name)));
     Ok(Completion::ok("Status told"))
 }
 

@@ -160,6 +160,9 @@ impl Dialogue {
         };
         let mut call = call(&self.context, (command, session), out);
         match (command.row.allowed, selected) {
+            (_, selected) if command.row.verb == Verb::Enable => {
+                commands::enable::run(&mut call, selected.as_deref())
+            }
             (Allowed::Selected, Some(selected)) => {
                 with_selected(command.row.verb, &mut call, selected).await
             }
@@ -187,7 +190,6 @@ pub(super) fn call<'c, 'o>(
 
 async fn authenticated(verb: Verb, call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     match verb {
-        Verb::Enable => commands::enable::run(call),
         Verb::Namespace => commands::namespace::run(call),
         Verb::List => commands::list::run(call).await,
         Verb::Lsub => commands::lsub::run(call).await,
