@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 use super::written::{Folders, Imap, Limits as WrittenLimits, Store, Submission, Text, Written};
-use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine};
+use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine, Subjects};
 use super::{DEFAULT_DATA_DIR, DEFAULT_DIRECTORY};
 use super::{dkim, network, oauth, outbound};
 use crate::directory::findings::Findings;
@@ -50,6 +50,7 @@ pub(super) fn check(
         own_copies: own_copies(&mut found, written.submission),
         store: store(&mut found, written.store),
         outbound: outbound::check(&mut found, written.outbound),
+        audit_subjects: if written.audit.subjects { Subjects::Shown } else { Subjects::Hidden },
         warnings: Vec::new(),
     };
     found.finish().map(|warnings| Config { warnings, ..config })

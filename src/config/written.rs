@@ -24,6 +24,14 @@ pub(super) struct Written {
     pub(super) imap: Imap,
     pub(super) submission: Submission,
     pub(super) dkim: Vec<Spanned<Dkim>>,
+    pub(super) audit: Audit,
+}
+
+/// `[audit]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Audit {
+    pub(super) subjects: bool,
 }
 
 /// `[listen]`

@@ -88,7 +88,7 @@ const COMPRESS: &str = "COMPRESS=DEFLATE";
 const APPEND_LIMIT: &str = "APPENDLIMIT";
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 43] = [
+const TABLE: [(&str, When, Option<&str>); 46] = [
     ("IMAP4rev1", When::Always, None),
     (REV2, When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
@@ -130,6 +130,9 @@ const TABLE: [(&str, When, Option<&str>); 43] = [
     ("BINARY", When::Always, None),
     ("PREVIEW", When::Always, None),
     ("METADATA", When::Always, None),
+    ("QUOTA", When::Always, None),
+    ("QUOTA=RES-STORAGE", When::Always, Some("QUOTA")),
+    ("QUOTA=RES-MESSAGE", When::Always, Some("QUOTA")),
     // a layer's end cannot be found in what has been read together: it is not to end before the
     // connection. RFC 8437 §4.1
     ("UNAUTHENTICATE", When::Uncompressed, None),

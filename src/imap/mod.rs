@@ -12,6 +12,7 @@ pub mod hierarchy;
 pub mod names;
 pub mod object_id;
 pub mod output;
+pub mod quota;
 #[cfg(test)]
 pub(crate) mod rig;
 pub mod search;
@@ -20,12 +21,15 @@ pub mod view;
 pub mod wire;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::directory::{Directory, Rights};
 use crate::mail::account::{Account, FolderNames};
 use crate::mail::flag::SeenMode;
-use crate::mail::id::Login;
+use crate::mail::id::{Login, MailboxId};
+use crate::store::audit::Presence;
+use crate::store::change::Actor;
 use crate::store::{Mailbox, Store, StoreError};
 use capability::Capabilities;
 use output::Output;
@@ -210,12 +214,35 @@ pub struct Session {
     pub utf8: bool,
     /// The client has issued ENABLE IMAP4rev2. RFC 9051 §6.3.1
     pub rev2: bool,
+    /// The session as the audit log names it.
+    pub presence: Arc<Presence>,
+    /// Mailboxes of which the audit log says already that this session has read them.
+    pub told: BTreeSet<MailboxId>,
 }
 
 impl Session {
-    /// Who has just logged in.
+    /// Who has just logged in, and no more is known of them.
     pub fn new(user: Login, directory: Arc<Directory>) -> Session {
-        Session { user, directory, condstore: false, qresync: false, utf8: false, rev2: false }
+        Session::of(Presence::of(user), directory)
+    }
+
+    /// Who has just logged in.
+    pub fn of(presence: Presence, directory: Arc<Directory>) -> Session {
+        Session {
+            user: presence.login.clone(),
+            directory,
+            condstore: false,
+            qresync: false,
+            utf8: false,
+            rev2: false,
+            presence: Arc::new(presence),
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// Who changes something on behalf of this session.
+    pub fn actor(&self) -> Actor {
+        Actor::Session(self.presence.clone())
     }
 
     /// How mailbox names are spelled to the client.

@@ -6,6 +6,7 @@ mod dispatch;
 mod message;
 mod present;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 pub use authenticate::{Attempt, Exchange};
@@ -20,6 +21,7 @@ use super::wire::lex::Cursor;
 use super::wire::utf7::Spelling;
 use super::{Completion, Context, Refusal, Selected, Session};
 use crate::mail::id::{Login, MailboxId};
+use crate::store::audit::Presence;
 
 /// How many commands that are not understood a peer may send before it has logged in.
 pub const BAD_BEFORE_LOGIN_MAX: u32 = 20;
@@ -88,6 +90,18 @@ pub struct Dialogue {
     lost: Lost,
     layer: Layer,
     bad_count: u32,
+    /// As the client calls itself.
+    client: Option<String>,
+    origin: Origin,
+}
+
+/// What the audit log tells of a connection.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The other end.
+    pub peer: IpAddr,
+    /// The connection's name.
+    pub session: String,
 }
 
 /// What lies between the protocol and the transport.
@@ -124,7 +138,31 @@ impl Dialogue {
     /// Before the greeting.
     pub fn new(context: Arc<Context>, transport: Transport) -> Dialogue {
         let (state, lost, layer) = (State::NotAuthenticated, Lost::Nothing, Layer::Nothing);
-        Dialogue { context, transport, state, lost, layer, bad_count: 0 }
+        let origin = Origin { peer: Ipv4Addr::UNSPECIFIED.into(), session: String::new() };
+        let (bad_count, client) = (0, None);
+        Dialogue { context, transport, state, lost, layer, bad_count, client, origin }
+    }
+
+    /// Where the connection comes from, for the audit log.
+    pub fn from_origin(mut self, origin: Origin) -> Dialogue {
+        self.origin = origin;
+        self
+    }
+
+    /// A user who logs in here, as the audit log names them.
+    pub fn presence(&self, user: &Login) -> Presence {
+        let Origin { peer, session } = self.origin.clone();
+        let presence = Presence::new(user.clone(), session, peer);
+        self.client.iter().for_each(|client| presence.call_client(client));
+        presence
+    }
+
+    /// The client has said what it is.
+    fn name_client(&self) {
+        let (State::Authenticated(session) | State::Selected(session, _)) = &self.state else {
+            return;
+        };
+        self.client.iter().for_each(|client| session.presence.call_client(client));
     }
 
     /// The first line. RFC 3501 §7.1.1

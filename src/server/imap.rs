@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::wire::{Wire, read};
+use super::auditor::session_id;
 use super::deflate::Deflate;
 use super::stream::Stream;
 use super::{Peer, Shared};
@@ -22,7 +23,7 @@ use crate::directory::Directory;
 use crate::imap::Context;
 use crate::imap::capability::{Capabilities, Passwords, StartTls};
 use crate::imap::output::Output;
-use crate::imap::session::{Attempt, Dialogue, Exchange, Idle, Next, Transport};
+use crate::imap::session::{Attempt, Dialogue, Exchange, Idle, Next, Origin, Transport};
 use crate::imap::wire::framing::{Event, Framer};
 use crate::mail::id::ModSeq;
 use crate::sasl::Answer;
@@ -103,8 +104,10 @@ enum Woken {
 impl Connection {
     fn new(stream: Stream, peer: Peer, shared: Arc<Shared>) -> Connection {
         let transport = transport(&stream, &peer, &shared);
+        let session = session_id(shared.clock.now());
+        let origin = Origin { peer: peer.address.ip(), session };
         Connection {
-            dialogue: Dialogue::new(context(&shared), transport),
+            dialogue: Dialogue::new(context(&shared), transport).from_origin(origin),
             directory: shared.directory.clone(),
             stream,
             peer,
@@ -249,6 +252,8 @@ impl Connection {
         if let Answer::Accepted(login) = &answer {
             self.peer.logged_in();
             tracing::info!(peer = %self.peer.address, user = %login, "imap login");
+            let presence = self.dialogue.presence(login);
+            self.shared.auditor.login(&presence, "imap", self.shared.clock.now());
         }
         let answer = (answer, self.directory.borrow_and_update().clone());
         Ok(self.write(|dialogue, out| dialogue.verified(attempt, answer, out)))

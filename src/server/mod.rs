@@ -1,6 +1,8 @@
 //! Layer 4: the only sockets, tasks, TLS and timers. Everything that a protocol needs of the world
 //! is in `Shared`; the protocols themselves are pure and live in `smtp/` and `imap/`.
 
+mod access;
+pub mod auditor;
 pub mod connections;
 pub mod control;
 mod declared;
@@ -60,6 +62,8 @@ pub struct Shared {
     pub dkim: Arc<dkim::Signers>,
     /// The servers that keep other addresses of our domains.
     pub upstreams: upstream::Upstreams,
+    /// Who writes into the audit log what needs no transaction of its own.
+    pub auditor: Arc<auditor::Auditor>,
     /// Who may log in.
     pub login: Arc<login::Authenticator>,
     /// True once the daemon stops: say goodbye and end.

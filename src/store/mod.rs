@@ -5,6 +5,7 @@
 //! compares two snapshots. Knows no protocol, no directory, no names that a client sees.
 
 pub mod apply;
+pub mod audit;
 mod board;
 pub mod change;
 #[cfg(test)]
@@ -33,7 +34,8 @@ use crate::mail::id::{
 };
 use crate::mail::message::{Envelope, Part};
 use crate::mail::uid_set::UidSet;
-use change::{Grant, Receipt, Transaction};
+use audit::{EntryId, Record, Tip};
+use change::{Grant, Receipt, Transaction, UsersRights};
 use overlay::Overlay;
 use queue::Queued;
 use snapshot::Snapshot;
@@ -87,6 +89,15 @@ pub struct Mailbox {
     pub uid_validity: UidValidity,
 }
 
+/// How much is kept in a mailbox, or in all of an account's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// How many messages.
+    pub messages: u64,
+    /// The sum of their sizes.
+    pub bytes: u64,
+}
+
 /// The counts of STATUS, as one user sees them. RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 8438
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Status {
@@ -104,6 +115,8 @@ pub struct Status {
     pub highest_modseq: ModSeq,
     /// SIZE in bytes
     pub size_bytes: u64,
+    /// DELETED-STORAGE in bytes. RFC 9208 §4.1.4
+    pub deleted_bytes: u64,
     /// RECENT: messages that no read-write session of this user has been told of.
     pub recent: u32,
 }
@@ -179,6 +192,9 @@ pub trait Store: Send + Sync {
     /// The mailboxes of an account, by folder path.
     fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>>;
 
+    /// How much is in all mailboxes of an account.
+    fn usage(&self, account: &Account) -> Usage;
+
     /// One mailbox by account and folder.
     fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>>;
 
@@ -250,6 +266,20 @@ pub trait Store: Send + Sync {
 
     /// The number of the last message that was queued; changes after each commit that queued one.
     fn watch_queue(&self) -> watch::Receiver<QueueId>;
+
+    /// Entries of the audit log, ascending: those from `first` on that are of `since` or later, at
+    /// most `max`. Ask for some hundreds at a time.
+    fn audited(&self, first: EntryId, since: Timestamp, max: usize) -> Answer<'_, Vec<Record>>;
+
+    /// Where the audit log ends.
+    fn audit_tip(&self) -> Tip;
+
+    /// By which entries the instances of an inbox's Trash came there; those of which it is not
+    /// known are missing.
+    fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>>;
+
+    /// Who may do what in each inbox and channel, as `Change::AccessKnown` said last.
+    fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>>;
 
     /// Now, as the store stamps it.
     fn now(&self) -> Timestamp;

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::change::NewMessage;
+use super::audit::{EntryId, Record};
+use super::change::{NewMessage, UsersRights};
 use super::overlay::Block;
 use super::queue::{Queued, QueuedRecipient};
 use super::snapshot::Entry;
@@ -43,6 +44,12 @@ pub struct Rows {
     pub queued: BTreeMap<QueueId, Option<Arc<Queued>>>,
     /// Recipients of queued messages by number; `None` is removed.
     pub queued_recipients: BTreeMap<(QueueId, u32), Option<QueuedRecipient>>,
+    /// What is added to the audit log, ascending.
+    pub audit: Vec<Record>,
+    /// By which entry instances came into a Trash; `None`: they are not there any more.
+    pub trashed: BTreeMap<(MailboxId, Uid), Option<EntryId>>,
+    /// Who may do what in an account, as it is known.
+    pub access_known: BTreeMap<Account, UsersRights>,
     /// Mailboxes removed with all that is theirs.
     pub deleted: Vec<MailboxId>,
 }
@@ -84,6 +91,9 @@ impl Rows {
         self.duplicate_keys.extend(later.duplicate_keys);
         self.queued.extend(later.queued);
         self.queued_recipients.extend(later.queued_recipients);
+        self.audit.extend(later.audit);
+        self.trashed.extend(later.trashed);
+        self.access_known.extend(later.access_known);
         self.deleted.extend(later.deleted);
     }
 

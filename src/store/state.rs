@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use super::audit::Tip;
 use super::change::Grant;
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::rows::Rows;
 use super::snapshot::{Entry, Snapshot};
-use super::{Mailbox, Metadata, StoreError, Subscriptions};
+use super::{Mailbox, Metadata, StoreError, Subscriptions, Usage};
 use crate::mail::account::{Account, Folder};
 use crate::mail::id::{
     BlobId, Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, TraceId, Uid, UidValidity,
@@ -26,6 +27,7 @@ pub struct State {
     grants: Arc<Vec<Grant>>,
     queue: BTreeMap<QueueId, Arc<Queued>>,
     counters: Counters,
+    audit: Tip,
 }
 
 /// The last number given of each kind.
@@ -58,6 +60,8 @@ pub struct Held {
     pub keywords: Arc<Vec<Arc<str>>>,
     /// UIDs below this were there when the store was opened: not recent for anybody.
     pub recent_from: Uid,
+    /// How much is in it, whether its messages are in memory or not.
+    pub usage: Usage,
     /// When it was last asked for, by the engine's count.
     pub last_used: Arc<AtomicU64>,
     /// Its messages.
@@ -106,6 +110,8 @@ pub struct Changed {
     pub queue_length: Option<usize>,
     /// The counters, if one changed.
     pub counters: Option<Counters>,
+    /// Where the audit log ends, if something was added.
+    pub audit: Option<Tip>,
     /// New messages by hash.
     pub blobs: HashMap<[u8; 32], BlobId>,
     /// What is to be written.
@@ -124,6 +130,7 @@ impl Changed {
         self.queue.extend(later.queue);
         self.queue_length = later.queue_length.or(self.queue_length);
         self.counters = later.counters.or(self.counters);
+        self.audit = later.audit.or(self.audit);
         self.blobs.extend(later.blobs);
         self.rows.absorb(later.rows);
     }
@@ -137,6 +144,8 @@ impl Changed {
             && self.grants.is_none()
             && self.queue.is_empty()
             && self.counters.is_none()
+            && self.audit.is_none()
+            && self.rows.access_known.is_empty()
     }
 
     /// Whether a mailbox came, went or was renamed, or what is said about mailboxes changed.
@@ -168,6 +177,16 @@ impl State {
     pub fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
         let ids = self.names.get(account).into_iter().flat_map(|folders| folders.values());
         ids.filter_map(|id| self.mailboxes.get(id)).map(|held| held.mailbox.clone()).collect()
+    }
+
+    /// How much is in all of an account's mailboxes.
+    pub fn usage(&self, account: &Account) -> Usage {
+        let ids = self.names.get(account).into_iter().flat_map(|folders| folders.values());
+        let each = ids.filter_map(|id| self.mailboxes.get(id)).map(|held| held.usage);
+        each.fold(Usage::default(), |all, one| Usage {
+            messages: all.messages + one.messages,
+            bytes: all.bytes + one.bytes,
+        })
     }
 
     /// How many mailboxes an account has.
@@ -203,6 +222,16 @@ impl State {
     /// The last numbers given.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Where the audit log ends.
+    pub fn audit(&self) -> Tip {
+        self.audit
+    }
+
+    /// Puts the end of the audit log in place that an engine has read.
+    pub fn load_audit(&mut self, tip: Tip) {
+        self.audit = tip;
     }
 
     /// Puts what an engine has read in place, when it opens.
@@ -286,6 +315,7 @@ impl State {
             }
         }
         self.counters = changed.counters.unwrap_or(self.counters);
+        self.audit = changed.audit.unwrap_or(self.audit);
     }
 
     /// The messages may have been loaded while the commit was under way: then what it delivered is
@@ -314,6 +344,7 @@ impl Held {
             highest_modseq: snapshot.highest_modseq,
             keywords: snapshot.keywords.clone(),
             recent_from: Uid(1),
+            usage: Usage::default(),
             last_used: Arc::default(),
             contents: Contents::Loaded(Loaded {
                 snapshot: Arc::new(snapshot),
@@ -341,10 +372,18 @@ impl Held {
 
     /// Adds a message at the end.
     pub fn push(&mut self, entry: Entry) {
+        self.usage.messages += 1;
+        self.usage.bytes += u64::from(entry.size_bytes);
         match &mut self.contents {
             Contents::Loaded(loaded) => Arc::make_mut(&mut loaded.snapshot).push(entry),
             Contents::Absent { pushed } => pushed.push(entry),
         }
+    }
+
+    /// A message is on its way out.
+    pub fn forget_size(&mut self, entry: &Entry) {
+        self.usage.messages = self.usage.messages.saturating_sub(1);
+        self.usage.bytes = self.usage.bytes.saturating_sub(u64::from(entry.size_bytes));
     }
 
     /// The ModSeq of the next change.

@@ -1,5 +1,6 @@
 //! A store in memory whose commits a test can hold back or let fail.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -7,14 +8,15 @@ use postfach::mail::account::{Account, Folder};
 use postfach::mail::flag::SeenMode;
 use postfach::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid};
 use postfach::mail::uid_set::UidSet;
-use postfach::store::change::{Grant, Receipt, Transaction};
+use postfach::store::audit::{EntryId, Record, Tip};
+use postfach::store::change::{Grant, Receipt, Transaction, UsersRights};
 use postfach::store::memory::Memory;
 use postfach::store::overlay::Overlay;
 use postfach::store::queue::Queued;
 use postfach::store::snapshot::Snapshot;
 use postfach::store::{
     Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, Store, StoreError,
-    Subscriptions,
+    Subscriptions, Usage,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -57,6 +59,9 @@ impl Store for Gate {
     }
     fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
         self.inner.mailboxes(account)
+    }
+    fn usage(&self, account: &Account) -> Usage {
+        self.inner.usage(account)
     }
     fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>> {
         self.inner.find(account, folder)
@@ -120,6 +125,18 @@ impl Store for Gate {
     }
     fn watch_queue(&self) -> watch::Receiver<QueueId> {
         self.inner.watch_queue()
+    }
+    fn audited(&self, first: EntryId, since: Timestamp, max: usize) -> Answer<'_, Vec<Record>> {
+        self.inner.audited(first, since, max)
+    }
+    fn audit_tip(&self) -> Tip {
+        self.inner.audit_tip()
+    }
+    fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>> {
+        self.inner.trashed(trash)
+    }
+    fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {
+        self.inner.access_known()
     }
     fn now(&self) -> Timestamp {
         self.inner.now()

@@ -16,11 +16,12 @@ use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
 use crate::imap::view::SequenceSet;
 use crate::imap::wire::utf7;
-use crate::imap::{Completion, Refusal, Selected};
+use crate::imap::{Completion, Refusal, Selected, quota};
 use crate::mail::flag::FlagList;
 use crate::mail::id::{MailboxId, Uid};
 use crate::mail::uid_set::UidSet;
-use crate::store::change::{Actor, Change, FlagOperation, Outcome, Transaction};
+use crate::store::Usage;
+use crate::store::change::{Change, FlagOperation, Outcome, Transaction};
 
 /// COPY and UID COPY. RFC 3501 §6.4.7
 pub async fn copy(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
@@ -114,6 +115,13 @@ impl Request {
 
     /// New instances, and what follows from where they are.
     async fn added(&self, call: &Call<'_, '_>, share: &Share) -> Result<Vec<Change>, Refusal> {
+        let present = call.context.store.snapshot(share.mailbox.id).await?;
+        let adding = present.entries_in(&share.uids).fold(Usage::default(), |all, entry| Usage {
+            messages: all.messages + 1,
+            bytes: all.bytes + u64::from(entry.size_bytes),
+        });
+        let room = (adding, Usage::default());
+        quota::check_room(call.context, call.session, &self.target.account, room)?;
         let mut changes = vec![Change::Copied(share.transfer(call, (self.to, self.target.seen)))];
         changes.extend(states::arrivals(call, share, &self.target).await?);
         Ok(changes)
@@ -153,7 +161,7 @@ impl Request {
 
     /// Carries the changes out; answers COPYUID. RFC 4315 §3
     async fn commit(&self, call: &Call<'_, '_>, plan: Plan) -> Result<String, Refusal> {
-        let actor = Actor::User(call.session.user.clone());
+        let actor = call.session.actor();
         let transaction = Transaction { actor, changes: plan.changes };
         let receipt =
             call.context.store.commit(transaction).await.map_err(|error| match error {

@@ -81,7 +81,7 @@ pub async fn set_metadata(call: &mut Call<'_, '_>) -> Result<Completion, Refusal
         };
         changes.push(Change::MetadataSet { user, about, entry, value: value.map(Arc::from) });
     }
-    let actor = crate::store::change::Actor::User(call.session.user.clone());
+    let actor = call.session.actor();
     let transaction = crate::store::change::Transaction { actor, changes };
     match call.context.store.commit(transaction).await {
         Ok(_) => Ok(Completion::ok("Annotated")),

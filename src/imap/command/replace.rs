@@ -9,6 +9,8 @@ use crate::imap::fetch::body::gone;
 use crate::imap::view::SequenceSet;
 use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal, Selected};
+use crate::mail::uid_set::UidSet;
+use crate::store::Usage;
 
 /// The message that goes, then as APPEND. RFC 8508 §3.2
 pub async fn begin(
@@ -32,7 +34,28 @@ pub async fn begin(
     let pending = append::target(call, &name)?;
     // said before the message is sent in vain
     expunge::removal(call, selected, &replaced)?;
-    Ok((Pending { replaced, ..pending }, settings))
+    let freed = freed(call, (selected, &replaced), &pending).await?;
+    Ok((Pending { replaced, freed, ..pending }, settings))
+}
+
+/// In the user's own mailboxes what is replaced is gone; a team keeps it in its Trash.
+async fn freed(
+    call: &Call<'_, '_>,
+    (selected, replaced): (&Selected, &UidSet),
+    pending: &Pending,
+) -> Result<Usage, Refusal> {
+    let mut freed = Usage::default();
+    for share in shares(selected, replaced) {
+        if share.is_team() || share.mailbox.account != pending.target.account {
+            continue;
+        }
+        let present = call.context.store.snapshot(share.mailbox.id).await?;
+        for entry in present.entries_in(&share.uids) {
+            freed.messages += 1;
+            freed.bytes += u64::from(entry.size_bytes);
+        }
+    }
+    Ok(freed)
 }
 
 /// The union of what STORE of \Deleted and EXPUNGE need. RFC 8508 §4.1

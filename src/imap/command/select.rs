@@ -41,6 +41,7 @@ async fn open(call: &mut Call<'_, '_>, opened: Opened) -> Result<(Selected, Comp
         (false, Opened::ReadWrite) => Claims::Recent,
         (false, Opened::ReadOnly) => Claims::Nothing,
     };
+    call.tell_reading(&mailbox).await?;
     let user = &call.session.user;
     let mut view = View::open(call.context, mailbox.id, user, (found.seen, claims)).await?;
     view.set_condstore(call.session.condstore());

@@ -32,7 +32,9 @@ impl Dialogue {
     ) -> Result<Completion, Refusal> {
         let mut arguments = command.arguments.clone();
         if command.row.verb == Verb::Id {
-            return commands::id::run(&mut arguments, out);
+            let completion = commands::id::run(&mut arguments, &mut self.client, out)?;
+            self.name_client();
+            return Ok(completion);
         }
         arguments.end()?;
         match command.row.verb {
@@ -203,6 +205,8 @@ async fn authenticated(verb: Verb, call: &mut Call<'_, '_>) -> Result<Completion
         Verb::MyRights => commands::acl::my_rights(call),
         Verb::ListRights => commands::acl::list_rights(call),
         Verb::SetAcl => commands::set_acl::set_acl(call).await,
+        Verb::GetQuota => commands::quota::get_quota(call),
+        Verb::GetQuotaRoot => commands::quota::get_quota_root(call),
         Verb::GetMetadata => commands::metadata::get_metadata(call).await,
         Verb::SetMetadata => commands::metadata::set_metadata(call).await,
         Verb::DeleteAcl => commands::set_acl::delete_acl(call).await,

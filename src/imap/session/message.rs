@@ -10,6 +10,7 @@ use crate::imap::wire::framing::{Announced, Literal, Octets};
 use crate::imap::wire::lex::Cursor;
 use crate::imap::wire::utf7::Spelling;
 use crate::imap::{Completion, Refusal};
+use crate::store::Usage;
 use crate::store::change::NewMessage;
 
 /// Most messages in one APPEND.
@@ -187,6 +188,8 @@ impl Dialogue {
             (Verb::Replace, None) => return Err(Refusal::no_such_mailbox()),
             _ => return Err(Refusal::Bad("expected APPEND or REPLACE".to_owned())),
         };
+        let adding = Usage { messages: 1, bytes: announced.bytes };
+        append::check_room(&call, &begun.0, adding)?;
         self.check_announced(announced, begun.1.wrapper)?;
         Ok(begun)
     }

@@ -1,6 +1,7 @@
 //! A world for the runner's tests: servers that answer as they are told, a store that can be full,
 //! and a clock that follows tokio's paused one.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,7 +23,9 @@ use crate::mail::uid_set::UidSet;
 use crate::outbound::Security;
 use crate::server::relay::Reach as HopReach;
 use crate::smtp::client::Told;
+use crate::store::audit::{EntryId, Record, Tip};
 use crate::store::change::Transaction;
+use crate::store::change::UsersRights;
 use crate::store::change::{Actor, Bytes, Change, Grant, NewMessage, Outcome, Receipt};
 use crate::store::memory::Memory;
 use crate::store::overlay::Overlay;
@@ -30,6 +33,7 @@ use crate::store::queue::{NewQueued, Progress, QueuedEnvelope, QueuedRecipient, 
 use crate::store::snapshot::Snapshot;
 use crate::store::{
     Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, StoreError, Subscriptions,
+    Usage,
 };
 
 pub(in crate::server) const MESSAGE: &[u8] =
@@ -395,6 +399,10 @@ impl Store for FullableStore {
         self.inner.mailboxes(account)
     }
 
+    fn usage(&self, account: &Account) -> Usage {
+        self.inner.usage(account)
+    }
+
     fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>> {
         self.inner.find(account, folder)
     }
@@ -477,6 +485,22 @@ impl Store for FullableStore {
 
     fn watch_queue(&self) -> watch::Receiver<QueueId> {
         self.inner.watch_queue()
+    }
+
+    fn audited(&self, first: EntryId, since: Timestamp, max: usize) -> Answer<'_, Vec<Record>> {
+        self.inner.audited(first, since, max)
+    }
+
+    fn audit_tip(&self) -> Tip {
+        self.inner.audit_tip()
+    }
+
+    fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>> {
+        self.inner.trashed(trash)
+    }
+
+    fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {
+        self.inner.access_known()
     }
 
     fn now(&self) -> Timestamp {

@@ -10,7 +10,7 @@ use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::{Login, Uid};
 use crate::mail::uid_set::UidSet;
-use crate::store::change::{Grant, Transfer};
+use crate::store::change::{AccessKnown, Grant, Transfer};
 use crate::store::state::Held;
 
 impl Draft<'_> {
@@ -52,6 +52,7 @@ impl Draft<'_> {
     pub(super) fn renamed(&mut self, id: MailboxId, to: Folder) -> Result<Outcome, StoreError> {
         let old = self.held(id)?.mailbox.clone();
         self.check_free(&old.account, &to)?;
+        self.tell_renamed(&old, &to);
         self.own.names.insert((old.account.clone(), old.folder.clone()), None);
         self.own.names.insert((old.account.clone(), to.clone()), Some(id));
         self.held_mut(id)?.mailbox = Arc::new(Mailbox { folder: to, ..(*old).clone() });
@@ -61,6 +62,7 @@ impl Draft<'_> {
     pub(super) fn deleted(&mut self, id: MailboxId) -> Result<Outcome, StoreError> {
         let held = self.held(id)?;
         let (mailbox, loaded) = (held.mailbox.clone(), held.loaded()?.clone());
+        self.tell_deleted(&mailbox, &loaded.snapshot);
         loaded.snapshot.iter().for_each(|entry| self.own.rows.count(entry, -1));
         self.forget_metadata(id);
         self.own.rows.deleted.push(id);
@@ -90,6 +92,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn granted(&mut self, grant: Grant) -> Result<Outcome, StoreError> {
+        self.tell_granted(&grant);
         let group = self.group.grants.as_ref();
         let now = self.own.grants.as_ref().or(group).unwrap_or(self.base.state.grants());
         let same = |g: &Grant| g.account == grant.account && g.user == grant.user;
@@ -101,6 +104,12 @@ impl Draft<'_> {
         }
         grants.sort_by(|a, b| (&a.account, &a.user).cmp(&(&b.account, &b.user)));
         self.own.grants = Some(Arc::new(grants));
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn access_known(&mut self, known: AccessKnown) -> Result<Outcome, StoreError> {
+        self.tell_access(&known);
+        self.own.rows.access_known.insert(known.account, known.rights);
         Ok(Outcome::Done)
     }
 

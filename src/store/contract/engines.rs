@@ -92,6 +92,17 @@ macro_rules! contract {
 }
 
 contract! {
+    audit:
+        what_is_done_in_an_inbox_is_told
+        what_is_sent_is_told_once
+        personal_mail_is_told_only_where_somebody_else_is_at_work
+        who_is_given_what_is_told
+        folders_that_users_make_and_remove_are_told
+        a_note_says_who_did_it_and_when
+        what_is_not_committed_is_not_told
+        an_entry_names_a_thousand_messages_and_no_more
+        a_trash_knows_by_which_entry_each_message_came
+        the_log_is_read_in_pieces;
     contents:
         a_transaction_is_applied_whole_or_not_at_all
         a_later_change_sees_what_an_earlier_one_did
@@ -100,6 +111,7 @@ contract! {
         equal_messages_are_stored_once
         a_duplicate_key_suppresses_a_second_instance_for_a_day
         facts_come_in_the_order_asked_for
+        usage_is_what_all_mailboxes_of_an_account_hold
         a_body_is_read_by_ranges
         message_bytes_may_come_from_a_file
         traces_belong_to_the_instance

@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used)]
 
+mod audit;
 mod contents;
 pub(super) mod engines;
 mod flags;

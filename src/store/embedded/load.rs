@@ -10,12 +10,13 @@ use super::encode;
 use super::failure;
 use crate::mail::account::Folder;
 use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, TraceId, Uid, UidValidity};
+use crate::store::audit::{EntryId, Tip};
 use crate::store::change::Grant;
 use crate::store::overlay::{Block, Overlay};
 use crate::store::queue::Queued;
 use crate::store::snapshot::Snapshot;
 use crate::store::state::{Contents, Counters, Held, Loaded, State};
-use crate::store::{Mailbox, Metadata, StoreError, Subscriptions, sql};
+use crate::store::{Mailbox, Metadata, StoreError, Subscriptions, Usage, sql};
 
 /// A pack as the database knows it.
 pub(super) struct PackRow {
@@ -36,6 +37,7 @@ pub(super) fn state(connection: &Connection) -> Result<State, StoreError> {
 fn tree(connection: &Connection) -> rusqlite::Result<State> {
     let mut state = State::default();
     state.load(counters(connection)?, grants(connection)?);
+    state.load_audit(audit_tip(connection)?);
     let mut keywords = keywords(connection)?;
     let mut statement = connection.prepare(sql::MAILBOXES)?;
     let mut rows = statement.query([])?;
@@ -54,6 +56,10 @@ fn tree(connection: &Connection) -> rusqlite::Result<State> {
             highest_modseq: ModSeq(row.get::<_, i64>(6)?.unsigned_abs()),
             keywords: Arc::new(keywords.remove(&id).unwrap_or_default()),
             recent_from: uid_next,
+            usage: Usage {
+                messages: row.get::<_, i64>(7)?.unsigned_abs(),
+                bytes: row.get::<_, i64>(8)?.unsigned_abs(),
+            },
             last_used: Arc::default(),
             contents: Contents::Absent { pushed: Vec::new() },
         });
@@ -148,6 +154,13 @@ fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
         }
     }
     Ok(counters)
+}
+
+fn audit_tip(connection: &Connection) -> rusqlite::Result<Tip> {
+    let found = connection.query_row(sql::AUDIT_TIP, [], |row| {
+        Ok(Tip { id: EntryId(row.get(0)?), hash: row.get(1)? })
+    });
+    Ok(found.optional()?.unwrap_or_default())
 }
 
 fn keywords(connection: &Connection) -> rusqlite::Result<HashMap<MailboxId, Vec<Arc<str>>>> {

@@ -31,7 +31,37 @@ pub(super) fn write(connection: &Connection, group: &Group<'_>) -> rusqlite::Res
     overlays(connection, rows)?;
     mailboxes(connection, group.changed)?;
     queue(connection, rows)?;
-    choices(connection, rows)
+    choices(connection, rows)?;
+    audit(connection, group.changed)
+}
+
+/// The log's new end in the same transaction: a crash leaves both or neither.
+fn audit(connection: &Connection, changed: &Changed) -> rusqlite::Result<()> {
+    let Some(tip) = changed.audit else { return access_known(connection, &changed.rows) };
+    let mut put = connection.prepare_cached(sql::PUT_AUDIT)?;
+    for record in &changed.rows.audit {
+        put.execute(params![record.id.0, record.at.0, record.text, record.hash.as_slice()])?;
+    }
+    let mut put = connection.prepare_cached(sql::PUT_AUDIT_TIP)?;
+    put.execute(params![tip.id.0, tip.hash.as_slice()])?;
+    let mut put = connection.prepare_cached(sql::PUT_TRASHED)?;
+    let mut delete = connection.prepare_cached(sql::DELETE_TRASHED)?;
+    for ((mailbox, uid), entry) in &changed.rows.trashed {
+        match entry {
+            Some(entry) => put.execute(params![mailbox.0, uid.0, entry.0])?,
+            None => delete.execute(params![mailbox.0, uid.0])?,
+        };
+    }
+    access_known(connection, &changed.rows)
+}
+
+fn access_known(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached(sql::PUT_ACCESS_KNOWN)?;
+    for (account, rights) in &rows.access_known {
+        let (kind, account) = encode::account_columns(account);
+        put.execute(params![kind, account, bytes(rights)?])?;
+    }
+    Ok(())
 }
 
 fn messages(connection: &Connection, group: &Group<'_>) -> rusqlite::Result<()> {
@@ -203,6 +233,8 @@ fn put_mailbox(put: &mut CachedStatement<'_>, held: &Held) -> rusqlite::Result<(
         mailbox.uid_validity.0,
         held.uid_next.0,
         held.highest_modseq.0.cast_signed(),
+        held.usage.messages.cast_signed(),
+        held.usage.bytes.cast_signed(),
     ])?;
     Ok(())
 }

@@ -7,7 +7,8 @@ pub(super) mod layout;
 // Loading.
 pub(super) const COUNTERS: &str = "SELECT name, value FROM counter";
 pub(super) const MAILBOXES: &str =
-    "SELECT id, kind, account, folder, uid_validity, uid_next, highest_modseq FROM mailbox";
+    "SELECT id, kind, account, folder, uid_validity, uid_next, highest_modseq, messages, size_bytes
+  FROM mailbox";
 pub(super) const KEYWORDS: &str = "SELECT mailbox, name FROM keyword ORDER BY mailbox, number";
 pub(super) const SUBSCRIPTIONS: &str =
     "SELECT login, kind, account, folder, subscribed FROM subscription ORDER BY login";
@@ -27,6 +28,8 @@ pub(super) const QUEUE: &str = "SELECT id, blob, trace, size_bytes, envelope FRO
 pub(super) const QUEUED_RECIPIENTS: &str =
     "SELECT queue, data FROM queue_recipient ORDER BY queue, number";
 
+pub(super) const AUDIT_TIP: &str = "SELECT id, hash FROM audit_tip WHERE one = 1";
+
 // Looking up before a group is applied.
 pub(super) const MESSAGE_BY_HASH: &str = "SELECT id FROM message WHERE hash = $1";
 pub(super) const DUPLICATE_KEY: &str = "SELECT used FROM duplicate_key WHERE digest = $1";
@@ -35,9 +38,10 @@ pub(super) const DUPLICATE_KEY: &str = "SELECT used FROM duplicate_key WHERE dig
 pub(super) const PUT_COUNTER: &str = "INSERT INTO counter (name, value) VALUES ($1, $2)
   ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 pub(super) const PUT_MAILBOX: &str = "INSERT INTO mailbox
-  (id, kind, account, folder, uid_validity, uid_next, highest_modseq)
-  VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET folder = excluded.folder,
-  uid_next = excluded.uid_next, highest_modseq = excluded.highest_modseq";
+  (id, kind, account, folder, uid_validity, uid_next, highest_modseq, messages, size_bytes)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE SET
+  folder = excluded.folder, uid_next = excluded.uid_next, messages = excluded.messages,
+  highest_modseq = excluded.highest_modseq, size_bytes = excluded.size_bytes";
 pub(super) const PUT_KEYWORD: &str =
     "INSERT INTO keyword (mailbox, number, name) VALUES ($1, $2, $3)";
 pub(super) const PUT_INSTANCE: &str = "INSERT INTO instance (mailbox, uid, modseq, blob, trace,
@@ -94,13 +98,24 @@ pub(super) const DELETE_QUEUED_RECIPIENT: &str =
 pub(super) const DELETE_QUEUED: [&str; 2] =
     ["DELETE FROM queue WHERE id = $1", "DELETE FROM queue_recipient WHERE queue = $1"];
 
+pub(super) const PUT_AUDIT: &str =
+    "INSERT INTO audit (id, at, entry, hash) VALUES ($1, $2, $3, $4)";
+pub(super) const PUT_AUDIT_TIP: &str = "INSERT INTO audit_tip (one, id, hash) VALUES (1, $1, $2)
+  ON CONFLICT (one) DO UPDATE SET id = excluded.id, hash = excluded.hash";
+pub(super) const PUT_TRASHED: &str = "INSERT INTO trashed (mailbox, uid, entry)
+  VALUES ($1, $2, $3) ON CONFLICT (mailbox, uid) DO UPDATE SET entry = excluded.entry";
+pub(super) const DELETE_TRASHED: &str = "DELETE FROM trashed WHERE mailbox = $1 AND uid = $2";
+pub(super) const PUT_ACCESS_KNOWN: &str = "INSERT INTO access_known (kind, account, rights)
+  VALUES ($1, $2, $3) ON CONFLICT (kind, account) DO UPDATE SET rights = excluded.rights";
+
 /// What goes with a mailbox that is deleted.
-pub(super) const DELETE_MAILBOX: [&str; 5] = [
+pub(super) const DELETE_MAILBOX: [&str; 6] = [
     "DELETE FROM mailbox WHERE id = $1",
     "DELETE FROM keyword WHERE mailbox = $1",
     "DELETE FROM instance WHERE mailbox = $1",
     "DELETE FROM tombstone WHERE mailbox = $1",
     "DELETE FROM overlay WHERE mailbox = $1",
+    "DELETE FROM trashed WHERE mailbox = $1",
 ];
 
 // Reading.
@@ -126,6 +141,11 @@ pub(super) const ENVELOPE: &str = "SELECT data FROM envelope WHERE id = $1";
 pub(super) const INSTANCES_BY_BLOB: &str =
     "SELECT mailbox, uid, thread FROM instance WHERE blob = $1
   ORDER BY mailbox DESC, uid DESC LIMIT $2";
+
+pub(super) const AUDITED: &str = "SELECT id, at, entry, hash FROM audit
+  WHERE id >= $1 AND at >= $2 ORDER BY id LIMIT $3";
+pub(super) const TRASHED: &str = "SELECT uid, entry FROM trashed WHERE mailbox = $1";
+pub(super) const ACCESS_KNOWN: &str = "SELECT kind, account, rights FROM access_known";
 
 // Upgrading.
 pub(super) const ALL_ENVELOPES: &str = "SELECT id, data FROM envelope ORDER BY id";
