@@ -194,7 +194,7 @@ impl Player {
                     found.map(|number| number.parse().expect("a number"))
                 };
                 let quota = Quota { bytes: number("bytes="), messages: number("messages=") };
-                self.world.declare(|directory| drop(directory.quotas.insert(account(of), quota)));
+                self.world.declare(|directory| directory.quotas.extend([(account(of), quota)]));
             }
             ["remove", login] => self.world.declare(|directory| {
                 directory.users.remove(&Login::new(login));

@@ -205,7 +205,7 @@ async fn a_full_mailbox_takes_mail_again_once_there_is_room() {
     let support = inbox("Support");
     let limit = |bytes, messages| {
         let quota = Quota { bytes, messages };
-        world.declare(|directory| drop(directory.quotas.insert(support.clone(), quota)));
+        world.declare(|directory| directory.quotas.extend([(support.clone(), quota)]));
     };
     limit(None, Some(1));
     let mut client = world.connect().await;

@@ -30,7 +30,8 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
     Ok(if request.expunge == Expunge::Held { done.holding_expunge() } else { done })
 }
 
-/// Behind ENABLE UTF8=ACCEPT everything is UTF-8, and CHARSET could only contradict that. RFC 6855 §3
+/// Behind ENABLE UTF8=ACCEPT everything is UTF-8, and CHARSET could only contradict that.
+/// RFC 6855 §3
 fn check_charset(call: &Call<'_, '_>) -> Result<(), Refusal> {
     let mut ahead = call.arguments.clone();
     if ahead.take_word("RETURN (") {

@@ -35,8 +35,8 @@ pub struct Incoming {
     refusal: Option<Refusal>,
 }
 
-/// What a message holds that not every one may. NUL: in a literal without `~` it could never be sent
-/// back, and in a header there is no encoding for it. RFC 3501 §4.3.1
+/// What a message holds that not every one may. NUL: in a literal without `~` it could never be
+/// sent back, and in a header there is no encoding for it. RFC 3501 §4.3.1
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Found {
     nul: bool,

@@ -139,8 +139,8 @@ impl<'a> Cursor<'a> {
         self.string()
     }
 
-    /// `quoted`; 8-bit bytes are let through, since clients send them. Who has agreed to write UTF-8
-    /// must do so. RFC 6855 §3
+    /// `quoted`; 8-bit bytes are let through, since clients send them. Who has agreed to write
+    /// UTF-8 must do so. RFC 6855 §3
     pub fn quoted(&mut self) -> Result<Vec<u8>, Refusal> {
         let start = self.clone();
         let text = self.quoted_bytes()?;
