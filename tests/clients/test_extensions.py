@@ -81,7 +81,7 @@ def flat(parts):
 
 def test_everything_works_compressed(demo):
     client = compressed(demo)
-    assert "COMPRESS=DEFLATE" not in client.capability()[1][0].decode()
+    assert b"COMPRESS=DEFLATE" not in client.capability()[1][-1]
     body = b"Subject: gross\r\n\r\n" + random.randbytes(200_000).hex().encode() + b"\r\n"
     equal(client.append("Drafts", None, None, body)[0], "OK", "APPEND")
     client.select("Drafts")
@@ -115,9 +115,9 @@ def test_several_messages_are_appended_at_once(demo):
         client.create_folder("Several")
         messages = [b"Subject: %d\r\n\r\n%d\r\n" % (n, n) for n in range(20)]
         answer = client.multiappend("Several", messages)
-        assert b"APPENDUID" in answer and b"1:20" in answer, answer
+        assert "APPENDUID" in str(answer) and " 1:20]" in str(answer), answer
         client.select_folder("Several")
-        data = client.fetch("1:*", ["BODY.PEEK[]", "PREVIEW"])
+        data = client.fetch(range(1, 21), ["BODY.PEEK[]", "PREVIEW"])
         equal([data[n + 1][b"BODY[]"] for n in range(20)], messages, "in their order")
         equal(data[8][b"PREVIEW"], b"7", "preview")
 
@@ -139,7 +139,10 @@ def test_names_and_headers_in_utf8(demo):
     listed = client.list('""', '"Gr*"')[1]
     assert any(name.encode() in line for line in listed), listed
     message = "Subject: Köln\r\n\r\nÄpfel\r\n".encode()
-    equal(client.append(f'"{name}"', None, None, message)[0], "OK", "APPEND UTF8")
+    # imaplib itself puts UTF8 ( ) into the literal, which is its mistake
+    client.send(f'u1 APPEND "{name}" UTF8 (~{{{len(message)}+}}\r\n'.encode() + message + b")\r\n")
+    answer = client.readline()
+    assert answer.startswith(b"u1 OK [APPENDUID "), answer
     client.select(f'"{name}"')
     equal(client.fetch("1", "(BODY.PEEK[])")[1][0][1], message, "message")
     client.logout()
