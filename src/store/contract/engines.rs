@@ -152,7 +152,8 @@ contract! {
     metadata:
         notes_are_each_owners_own_and_follow_their_mailbox
         a_mailbox_can_be_made_with_a_note
-        notes_have_limits;
+        notes_have_limits
+        notes_of_one_owner_have_room_for_so_many_bytes;
     lookup:
         instances_are_found_by_message_id_wherever_they_are
         messages_are_found_by_what_they_follow
