@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use toml::Spanned;
 
 use super::addresses::{Holder, Taken, addresses};
-use super::{Names, choice};
+use super::{Names, choice, quotas};
 use crate::directory::findings::Findings;
 use crate::directory::written::{Team, Text, User as WrittenUser};
 use crate::directory::{Directory, PasswordHash, Role, User, password};
-use crate::mail::account::FolderRole;
+use crate::mail::account::{Account, FolderRole};
 use crate::mail::day::Day;
 use crate::mail::id::Login;
 
@@ -31,6 +31,7 @@ pub(super) fn users(
         let roles =
             [("member", Role::Member), ("admin", Role::Admin), ("super-admin", Role::SuperAdmin)];
         let role = choice(found, &user.role, &roles);
+        let quota = quotas::quota(found, (user.quota_mib, user.quota_messages));
         let addresses = addresses(found, directory, &user.addresses);
         let own = user.virtual_mailboxes.map(|words| virtual_mailboxes(found, &words));
         let login = names.take(found, ("user", "login"), (&user.login, table));
@@ -48,6 +49,7 @@ pub(super) fn users(
         };
         let shown = own.unwrap_or_else(|| everybodys.clone());
         directory.virtual_mailboxes.insert(entry.login.clone(), shown);
+        directory.limit(Account::User(entry.login.clone()), quota);
         directory.users.insert(entry.login.clone(), entry);
     }
 }

@@ -79,18 +79,27 @@ pub(super) async fn remove(
     selected: &Selected,
     uids: UidSet,
 ) -> Result<(), Refusal> {
+    call.commit(removal(call, selected, &uids)?).await?;
+    Ok(())
+}
+
+/// The changes that remove messages from where they lie.
+pub(super) fn removal(
+    call: &Call<'_, '_>,
+    selected: &Selected,
+    uids: &UidSet,
+) -> Result<Vec<Change>, Refusal> {
     let mut changes = Vec::new();
     // of a virtual mailbox, what may not be removed where it lies stays
     let (removable, kept): (Vec<Share>, Vec<Share>) =
-        shares(call, selected, &uids).into_iter().partition(|share| share.rights.has('e'));
+        shares(call, selected, uids).into_iter().partition(|share| share.rights.has('e'));
     if removable.is_empty() && !kept.is_empty() {
         return Err(Refusal::no_permission("You may not expunge messages there"));
     }
     for share in removable {
         changes.extend(Removal::of(call.context, &share).changes(call, &share)?);
     }
-    call.commit(changes).await?;
-    Ok(())
+    Ok(changes)
 }
 
 /// What becomes of a message that is removed from the selected mailbox.

@@ -60,8 +60,8 @@ struct Shown {
 #[derive(Default)]
 struct Last {
     shown: BTreeMap<Uid, (Shown, ModSeq)>,
-    /// In which inbox each message lay.
-    inboxes: BTreeMap<BlobId, usize>,
+    /// In which source each message lay.
+    places: BTreeMap<BlobId, usize>,
     uid_next: u32,
     highest: ModSeq,
     /// Whatever a UID has meant.
@@ -229,18 +229,19 @@ impl World {
         let plain: BTreeMap<Origin, Shown> =
             shown.iter().map(|(origin, (_, shown, _))| (*origin, shown.clone())).collect();
         assert_eq!(plain, self.expected(mask).await);
-        let inbox = |origin: &Origin| self.sources.iter().position(|id| *id == origin.mailbox);
-        let inboxes = shown.iter().map(|(o, (_, s, _))| (s.blob, inbox(o).expect("known") / 2));
-        let inboxes = inboxes.collect();
+        let source = |origin: &Origin| self.sources.iter().position(|id| *id == origin.mailbox);
+        let places = shown.iter().map(|(o, (_, s, _))| (s.blob, source(o).expect("known")));
+        let places = places.collect();
         let now = shown.into_values().map(|(uid, shown, modseq)| (uid, (shown, modseq)));
-        self.compare(&snapshot, (now.collect(), inboxes)).await;
+        let now = now.collect();
+        self.compare((&snapshot, mask), (now, places)).await;
     }
 
     /// UIDs and mod-sequences are as RFC 3501 and RFC 7162 want them.
     async fn compare(
         &mut self,
-        snapshot: &Snapshot,
-        (now, inboxes): (BTreeMap<Uid, (Shown, ModSeq)>, BTreeMap<BlobId, usize>),
+        (snapshot, mask): (&Snapshot, u8),
+        (now, places): (BTreeMap<Uid, (Shown, ModSeq)>, BTreeMap<BlobId, usize>),
     ) {
         let last = &mut self.last;
         assert!(snapshot.uid_next.0 >= last.uid_next && snapshot.highest_modseq >= last.highest);
@@ -248,7 +249,10 @@ impl World {
         for (uid, (shown, _)) in &last.shown {
             let kept = now.contains_key(uid);
             assert_ne!(gone.contains(*uid), kept, "{uid:?} {gone}");
-            let stayed = inboxes.get(&shown.blob) == last.inboxes.get(&shown.blob);
+            // in a source that is not shown any more it is lost from sight
+            let place = last.places[&shown.blob];
+            let still = |now: &usize| now / 2 == place / 2 && mask >> place & 1 == 1;
+            let stayed = places.get(&shown.blob).is_some_and(still);
             let renewed = last.renewed.contains(*uid);
             assert!(kept || !stayed || renewed, "{uid:?} has got another UID");
             assert!(!renewed || !kept, "{uid:?} has kept its UID");
@@ -264,7 +268,7 @@ impl World {
             assert!(*modseq <= snapshot.highest_modseq);
         }
         (last.uid_next, last.highest) = (snapshot.uid_next.0, snapshot.highest_modseq);
-        (last.shown, last.inboxes) = (now, inboxes);
+        (last.shown, last.places) = (now, places);
         last.renewed = UidSet::new();
     }
 }
