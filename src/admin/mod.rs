@@ -7,6 +7,7 @@ pub mod dkim_key;
 pub mod explain;
 pub mod hash_password;
 pub mod queue;
+pub mod route_test;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -5,12 +5,15 @@
 //! The folder is the state: a conversation is open in the inbox's root, assigned in
 //! `Assigned/<login>`, closed in `Done`. A keyword names the assignee and stays when it is closed.
 
+pub mod acknowledging;
 pub mod collision;
 mod header;
 pub mod moving;
 pub mod note;
 pub mod placing;
+pub mod routing;
 pub mod thread;
+pub mod turn;
 
 use crate::directory::Directory;
 use crate::mail::account::{Account, Folder, FolderRole};
@@ -31,6 +34,16 @@ pub struct Scope<'a> {
     pub directory: &'a Directory,
     /// Whose conversations.
     pub account: &'a Account,
+}
+
+impl Scope<'_> {
+    /// Whether a conversation can be given to a user: they work in the inbox, and there is a folder
+    /// for what they have.
+    pub fn can_have(&self, login: &Login) -> bool {
+        let folder = State::Assigned(login.clone()).folder();
+        self.directory.works_in(login, self.account)
+            && self.store.find(self.account, &folder).is_some()
+    }
 }
 
 /// Who has a conversation.

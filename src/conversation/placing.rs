@@ -2,8 +2,9 @@
 //! closed is opened again.
 
 use super::moving::{self, Target};
+use super::routing::Facts;
 use super::thread::{Header, Thread};
-use super::{Scope, State, assignee, keyword};
+use super::{Scope, State, assignee, keyword, turn};
 use crate::directory::Moves;
 use crate::mail::flag::FlagList;
 use crate::mail::id::{Login, MailboxId};
@@ -18,40 +19,43 @@ pub struct Placing {
     pub mailbox: MailboxId,
     /// With which flags.
     pub flags: FlagList,
-    /// What else changes: the rest of the conversation comes along.
+    /// What else changes: the rest of the conversation comes along, or a turn is taken.
     pub also: Vec<Change>,
+    /// Nothing that is here belongs with it: it begins a conversation.
+    pub is_new: bool,
 }
 
 impl Placing {
     /// Into the inbox itself.
     pub fn open(mailbox: MailboxId) -> Placing {
-        Placing { mailbox, flags: FlagList::default(), also: Vec::new() }
+        Placing { mailbox, flags: FlagList::default(), also: Vec::new(), is_new: false }
     }
 }
 
-/// Where a message with this envelope goes in an inbox whose own mailbox is `root`.
+/// Where a message goes in an inbox whose own mailbox is `root`. Who has its conversation goes
+/// before every rule.
 ///
 /// Decided before the commit: when the conversation is moved in that moment, the message still goes
 /// where it was, and so into one folder in any case.
 pub async fn place(
     scope: &Scope<'_>,
     root: MailboxId,
-    envelope: &Envelope,
+    (envelope, facts): (&Envelope, &Facts<'_>),
 ) -> Result<Placing, StoreError> {
     let header = Header::of(scope, envelope);
     let thread = Thread::with(scope, header.clone()).await?;
     let states = thread.states(scope);
-    let Some((before, _)) = states.first() else { return Ok(Placing::open(root)) };
+    let Some((before, _)) = states.first() else {
+        let placing = turn::place(scope, root, facts).await?;
+        return Ok(Placing { is_new: thread.messages.is_empty(), ..placing });
+    };
     let is_repetition =
         thread.messages.iter().any(|m| header.id.is_some() && m.header.id == header.id);
     let last = match before {
         State::Done if !is_repetition => last_assignee(scope, &thread).await?,
         _ => None,
     };
-    let works = |login: &Login| {
-        scope.directory.works_in(login, scope.account)
-            && scope.store.find(scope.account, &State::Assigned(login.clone()).folder()).is_some()
-    };
+    let works = |login: &Login| scope.can_have(login);
     let after = if is_repetition { before.clone() } else { follow_up(before, last, works) };
     let mailbox = match scope.store.find(scope.account, &after.folder()) {
         Some(mailbox) => mailbox.id,
@@ -66,7 +70,8 @@ pub async fn place(
         State::Assigned(login) => keyword(login).into_iter().collect(),
         State::Open | State::Done => Vec::new(),
     };
-    Ok(Placing { mailbox, flags: FlagList { keywords, ..FlagList::default() }, also })
+    let flags = FlagList { keywords, ..FlagList::default() };
+    Ok(Placing { mailbox, flags, also, is_new: false })
 }
 
 /// The state of a conversation after a message has come for it. `last` is who had it when it was

@@ -252,6 +252,7 @@ impl Daemon {
                 let desk = control::Desk {
                     store: self.shared.store.clone(),
                     queue: self.sending.queue.clone(),
+                    directory: self.shared.directory.clone(),
                 };
                 tokio::spawn(socket.serve(desk, self.shared.shutdown.clone()));
             }

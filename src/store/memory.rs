@@ -17,7 +17,7 @@ use super::snapshot::Snapshot;
 use super::state::{Changed, Held, Loaded, State};
 use super::{
     Answer, Facts, FactsWanted, INSTANCES_OF_MAX, Instance, Mailbox, SAME_MESSAGE_ID_MAX, Status,
-    Store, StoreError, Subscriptions,
+    Store, StoreError, Subscriptions, Turns,
 };
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
@@ -249,6 +249,10 @@ impl Store for Memory {
 
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.inner().board.subscriptions(user)
+    }
+
+    fn turns(&self, account: &Account) -> Arc<Turns> {
+        self.inner().board.state.turns(account)
     }
 
     fn grants(&self) -> Arc<Vec<Grant>> {

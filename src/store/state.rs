@@ -10,7 +10,7 @@ use super::overlay::Overlay;
 use super::queue::Queued;
 use super::rows::Rows;
 use super::snapshot::{Entry, Snapshot};
-use super::{Mailbox, StoreError, Subscriptions};
+use super::{Mailbox, StoreError, Subscriptions, Turns};
 use crate::mail::account::{Account, Folder};
 use crate::mail::id::{
     BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid, UidValidity,
@@ -24,6 +24,7 @@ pub struct State {
     subscriptions: HashMap<Login, Arc<Subscriptions>>,
     grants: Arc<Vec<Grant>>,
     queue: BTreeMap<QueueId, Arc<Queued>>,
+    turns: HashMap<Account, Arc<Turns>>,
     counters: Counters,
 }
 
@@ -95,6 +96,8 @@ pub struct Changed {
     pub subscriptions: HashMap<Login, Arc<Subscriptions>>,
     /// All grants, if one changed.
     pub grants: Option<Arc<Vec<Grant>>>,
+    /// The turns of an account as they are now.
+    pub turns: HashMap<Account, Arc<Turns>>,
     /// Queued messages as they are now; `None` has left the queue.
     pub queue: BTreeMap<QueueId, Option<Arc<Queued>>>,
     /// How many messages are queued now, if that changed.
@@ -115,6 +118,7 @@ impl Changed {
         self.counts.extend(later.counts);
         self.subscriptions.extend(later.subscriptions);
         self.grants = later.grants.or(self.grants.take());
+        self.turns.extend(later.turns);
         self.queue.extend(later.queue);
         self.queue_length = later.queue_length.or(self.queue_length);
         self.counters = later.counters.or(self.counters);
@@ -129,6 +133,7 @@ impl Changed {
             && self.subscriptions.is_empty()
             && self.grants.is_none()
             && self.queue.is_empty()
+            && self.turns.is_empty()
             && self.counters.is_none()
     }
 
@@ -173,6 +178,16 @@ impl State {
     /// All grants.
     pub fn grants(&self) -> &Arc<Vec<Grant>> {
         &self.grants
+    }
+
+    /// The turns of an account; none where nobody had one.
+    pub fn turns(&self, account: &Account) -> Arc<Turns> {
+        self.turns.get(account).cloned().unwrap_or_default()
+    }
+
+    /// Puts an account's turns in place that an engine has read.
+    pub fn load_turns(&mut self, turns: HashMap<Account, Arc<Turns>>) {
+        self.turns = turns;
     }
 
     /// All queued messages.
@@ -253,6 +268,7 @@ impl State {
         if let Some(grants) = changed.grants {
             self.grants = grants;
         }
+        self.turns.extend(changed.turns);
         for (id, queued) in changed.queue {
             match queued {
                 Some(queued) => drop(self.queue.insert(id, queued)),

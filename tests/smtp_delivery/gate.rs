@@ -13,7 +13,7 @@ use postfach::store::overlay::Overlay;
 use postfach::store::queue::Queued;
 use postfach::store::snapshot::Snapshot;
 use postfach::store::{
-    Answer, Facts, FactsWanted, Instance, Mailbox, Status, Store, StoreError, Subscriptions,
+    Answer, Facts, FactsWanted, Instance, Mailbox, Status, Store, StoreError, Subscriptions, Turns,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -92,6 +92,9 @@ impl Store for Gate {
     }
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.inner.subscriptions(user)
+    }
+    fn turns(&self, account: &Account) -> Arc<Turns> {
+        self.inner.turns(account)
     }
     fn grants(&self) -> Arc<Vec<Grant>> {
         self.inner.grants()

@@ -4,6 +4,7 @@
 mod conversations;
 mod notes;
 mod random;
+mod routing;
 mod world;
 
 use postfach::delivery::Origin;

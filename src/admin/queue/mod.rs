@@ -56,14 +56,14 @@ pub fn report(
     converse(stream, (request, form), out)
 }
 
-fn connect(socket: &Path) -> io::Result<UnixStream> {
+pub(super) fn connect(socket: &Path) -> io::Result<UnixStream> {
     let stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     Ok(stream)
 }
 
-fn unanswered(socket: &Path, error: &io::Error) -> String {
+pub(super) fn unanswered(socket: &Path, error: &io::Error) -> String {
     let socket = socket.display();
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
@@ -90,6 +90,7 @@ fn converse(
                 writeln!(out, "{}", serde_json::to_string(&message).map_err(io::Error::other)?)?;
             }
             Line::Message(message) => messages.push(message),
+            Line::Turn(_) => {}
             Line::Done(done) => {
                 if form == Form::Text {
                     tell(request, (&messages, done), out)?;
@@ -115,6 +116,7 @@ fn tell(
         Request::List => print::list(messages, done.now_secs, out),
         Request::Show(_) => messages.iter().try_for_each(|m| print::show(m, done.now_secs, out)),
         Request::One(verb, _) | Request::All(verb) => changed(*verb, done, out),
+        Request::Turns(_) => Ok(()),
     }
 }
 

@@ -1,7 +1,11 @@
 //! Answers a request, some lines at a time, so that a long queue is never whole in memory twice.
 
 use super::Desk;
-use super::words::{Done, Line, Message, Request};
+use super::words::{Done, Line, Message, Request, Turn};
+use crate::conversation::routing::Candidate;
+use crate::conversation::{Scope, turn};
+use crate::directory::rule::{Action, Pick};
+use crate::mail::account::Account;
 use crate::mail::id::QueueId;
 use crate::server::queue::{Done as QueueDone, Verb, Which};
 
@@ -16,6 +20,8 @@ pub(super) enum Answer {
     Last(Vec<Line>),
     /// This is to be done.
     Do(Verb, Which),
+    /// Whose turn it is there.
+    Turns(Account),
     /// All is said.
     End,
 }
@@ -25,6 +31,7 @@ impl Answer {
         match request {
             Request::List => Answer::List(QueueId(i64::MIN), 0),
             Request::All(verb) => Answer::Do(verb, Which::All),
+            Request::Turns(account) => Answer::Turns(account),
             Request::Show(name) => match find(desk, &name) {
                 None => no_such(&name),
                 Some(id) => match desk.store.queued(id) {
@@ -56,6 +63,7 @@ impl Answer {
             Answer::Last(lines) => Some(lines),
             Answer::List(first, told) => Some(self.list(desk, (first, told))),
             Answer::Do(verb, which) => Some(vec![perform(desk, verb, which).await]),
+            Answer::Turns(account) => Some(turns(desk, &account).await),
         }
     }
 
@@ -72,6 +80,23 @@ impl Answer {
             }
         }
         lines
+    }
+}
+
+async fn turns(desk: &Desk, account: &Account) -> Vec<Line> {
+    let directory = desk.directory.borrow().clone();
+    let scope = Scope { store: &*desk.store, directory: &directory, account };
+    let all = Action::Assign { users: Vec::new(), teams: Vec::new(), pick: Pick::LeastOpen };
+    match turn::candidates(&scope, &all).await {
+        Err(error) => vec![Line::Error(format!("the store cannot be asked: {error}"))],
+        Ok((candidates, _)) => {
+            let line = |Candidate { login, turn, open }| {
+                Line::Turn(Turn { login: login.to_string(), turn, open })
+            };
+            let mut lines: Vec<Line> = candidates.into_iter().map(line).collect();
+            lines.push(Line::Done(Done::new(QueueDone::default(), desk.store.now())));
+            lines
+        }
     }
 }
 

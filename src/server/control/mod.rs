@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::queue::Handle;
+use crate::directory::Directory;
 use crate::store::Store;
 use words::{Line, REQUEST_BYTES_MAX, Request};
 
@@ -41,6 +42,8 @@ pub struct Desk {
     pub store: Arc<dyn Store>,
     /// Who changes it.
     pub queue: Handle,
+    /// What is declared.
+    pub directory: watch::Receiver<Arc<Directory>>,
 }
 
 /// The open socket; its file goes with it.

@@ -34,7 +34,11 @@ async fn ask(folder: &Folder, request: &[u8]) -> Vec<Line> {
 /// The world's desk answers in this folder; the sender ends it.
 fn open(folder: &Folder, world: &World) -> watch::Sender<bool> {
     let (stop, shutdown) = watch::channel(false);
-    let desk = Desk { store: world.store.clone(), queue: world.handle.clone() };
+    let desk = Desk {
+        store: world.store.clone(),
+        queue: world.handle.clone(),
+        directory: world.directory(),
+    };
     let socket = Socket::open(&folder.0).expect("opened");
     tokio::spawn(socket.serve(desk, shutdown));
     stop

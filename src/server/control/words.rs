@@ -8,7 +8,7 @@ use crate::server::queue::{Done as QueueDone, Verb};
 use crate::store::queue::{Queued, QueuedRecipient};
 
 /// Longest request.
-pub const REQUEST_BYTES_MAX: usize = 256;
+pub const REQUEST_BYTES_MAX: usize = 512;
 
 /// What can be asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +21,8 @@ pub enum Request {
     One(Verb, String),
     /// A change of all messages.
     All(Verb),
+    /// Who works in an inbox or a channel, when each last had a turn, and what each has open.
+    Turns(Account),
 }
 
 /// The verbs, and whether they may be said of all.
@@ -43,6 +45,13 @@ enum Scope {
 impl Request {
     /// Reads a line.
     pub fn parse(line: &str) -> Option<Request> {
+        if let Some(account) = line.strip_prefix("turns ") {
+            return match account.split_once(' ')? {
+                ("inbox", name) => Some(Request::Turns(Account::Inbox(name.into()))),
+                ("channel", name) => Some(Request::Turns(Account::Channel(name.into()))),
+                _ => None,
+            };
+        }
         let mut words = line.split_ascii_whitespace();
         let (verb, which, end) = (words.next()?, words.next(), words.next());
         let (None, which) = (end, which.map(str::to_owned)) else { return None };
@@ -69,6 +78,7 @@ impl Request {
             Request::Show(id) => format!("show {id}\n"),
             Request::One(verb, id) => format!("{} {id}\n", word(verb)),
             Request::All(verb) => format!("{} all\n", word(verb)),
+            Request::Turns(of) => format!("turns {}\n", account(of)),
         }
     }
 }
@@ -79,6 +89,8 @@ impl Request {
 pub enum Line {
     /// A message.
     Message(Message),
+    /// Somebody who works in an inbox.
+    Turn(Turn),
     /// The last line: all is said and done.
     Done(Done),
     /// The last line: why not.
@@ -93,6 +105,17 @@ impl Line {
         bytes.push(b'\n');
         bytes
     }
+}
+
+/// Somebody to whom work may be handed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Turn {
+    /// Who.
+    pub login: String,
+    /// The number of their last turn there; 0 if they had none.
+    pub turn: u64,
+    /// Their open conversations there.
+    pub open: usize,
 }
 
 /// A queued message.
@@ -207,11 +230,23 @@ mod tests {
             Request::One(Verb::Release, id()),
             Request::One(Verb::Drop, id()),
             Request::All(Verb::Retry),
+            Request::Turns(Account::Inbox("Support".into())),
+            Request::Turns(Account::Channel("Anna's  Sales".into())),
         ];
         for request in requests {
             assert_eq!(Request::parse(request.line().trim_end()), Some(request));
         }
-        for odd in ["", "list all", "show", "show 1 2", "retry", "drop all", "burn 1"] {
+        for odd in [
+            "",
+            "list all",
+            "show",
+            "show 1 2",
+            "retry",
+            "drop all",
+            "burn 1",
+            "turns",
+            "turns x y",
+        ] {
             assert_eq!(Request::parse(odd), None, "{odd}");
         }
     }

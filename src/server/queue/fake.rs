@@ -29,7 +29,7 @@ use crate::store::overlay::Overlay;
 use crate::store::queue::{NewQueued, Progress, QueuedEnvelope, QueuedRecipient, RecipientUpdate};
 use crate::store::snapshot::Snapshot;
 use crate::store::{
-    Answer, Facts, FactsWanted, Instance, Mailbox, Status, StoreError, Subscriptions,
+    Answer, Facts, FactsWanted, Instance, Mailbox, Status, StoreError, Subscriptions, Turns,
 };
 
 pub(in crate::server) const MESSAGE: &[u8] =
@@ -230,6 +230,11 @@ impl World {
     /// The directory changes.
     pub(in crate::server) fn declare(&self, change: impl FnOnce(&mut Directory)) {
         self.directory.send_modify(|directory| change(Arc::make_mut(directory)));
+    }
+
+    /// Follows the directory.
+    pub(in crate::server) fn directory(&self) -> watch::Receiver<Arc<Directory>> {
+        self.directory.subscribe()
     }
 
     pub(in crate::server) fn answer_with(&self, script: Script) {
@@ -449,6 +454,10 @@ impl Store for FullableStore {
 
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.inner.subscriptions(user)
+    }
+
+    fn turns(&self, account: &Account) -> Arc<Turns> {
+        self.inner.turns(account)
     }
 
     fn grants(&self) -> Arc<Vec<Grant>> {

@@ -6,6 +6,7 @@ mod folders;
 mod messages;
 mod queue;
 mod transfer;
+mod turns;
 
 use std::collections::HashMap;
 
@@ -106,6 +107,8 @@ impl<'a> Draft<'a> {
                 self.subscribed(user, (account, folder), subscribed)
             }
             Change::Granted(grant) => self.granted(grant),
+            Change::TurnTaken { account, user, number } => self.turn_taken(account, (user, number)),
+            Change::KeyKept { key, secs } => Ok(self.key_kept(key, secs)),
             Change::Queued(new) => self.queued(*new),
             Change::QueueUpdated { id, recipients } => Ok(self.queue_updated(id, recipients)),
         }

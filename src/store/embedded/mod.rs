@@ -42,7 +42,7 @@ use super::queue::Queued;
 use super::snapshot::Snapshot;
 use super::state::{Contents, Loaded};
 use super::{
-    Answer, Facts, FactsWanted, Instance, Mailbox, Status, Store, StoreError, Subscriptions,
+    Answer, Facts, FactsWanted, Instance, Mailbox, Status, Store, StoreError, Subscriptions, Turns,
 };
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
@@ -319,6 +319,10 @@ impl Store for Embedded {
 
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.0.shared.board().subscriptions(user)
+    }
+
+    fn turns(&self, account: &Account) -> Arc<Turns> {
+        self.0.shared.board().state.turns(account)
     }
 
     fn grants(&self) -> Arc<Vec<Grant>> {

@@ -75,8 +75,9 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 
 /// The queue: `instances` of a message and of trace fields count its entries, too. Messages by
 /// Message-ID, and by the Message-IDs that they follow: `digest` is of the bare identifier and of
-/// which of the two it is, and different identifiers may share one. The header's folded text apart
-/// from the body's: `search_text` is emptied into these two and dropped.
+/// which of the two it is, and different identifiers may share one. A turn is whom work in an
+/// account was handed to, the highest number last. The header's folded text apart from the body's:
+/// `search_text` is emptied into these two and dropped.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
   id {id} PRIMARY KEY, blob BIGINT NOT NULL, trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
@@ -87,6 +88,9 @@ CREATE TABLE queue_recipient (
 CREATE TABLE message_id (
   digest BIGINT NOT NULL, message BIGINT NOT NULL, PRIMARY KEY (digest, message)){clustered};
 CREATE INDEX instance_blob ON instance (blob, mailbox, uid);
+CREATE TABLE turn (
+  kind BIGINT NOT NULL, account TEXT NOT NULL, login TEXT NOT NULL, number BIGINT NOT NULL,
+  PRIMARY KEY (kind, account, login)){clustered};
 CREATE TABLE header_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE body_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 ";
