@@ -81,7 +81,7 @@ enum Verb {
         /// The address that it comes for
         #[arg(long, value_name = "ADDRESS")]
         to: String,
-        /// The address that it comes from, if not the one in its From field
+        /// Its reverse-path, who is acknowledged it [default: the address in its From field]
         #[arg(long, value_name = "ADDRESS")]
         from: Option<String>,
     },

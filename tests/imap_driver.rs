@@ -127,6 +127,7 @@ impl Daemon {
             flags: FlagList::default(),
             seen_by: Vec::new(),
             internal_date: self.store.now(),
+            thread: None,
             duplicate_key: None,
         };
         let changes = vec![Change::Delivered(Box::new(delivered))];

@@ -14,7 +14,7 @@ use postfach::store::change::{Actor, Change, Transaction};
 
 fn session(world: &World, user: &str) -> Session {
     let user = postfach::mail::id::Login::new(user);
-    Session { user, directory: world.directory.clone(), condstore: false }
+    Session::new(user, world.directory.clone())
 }
 
 fn german() -> FolderNames {

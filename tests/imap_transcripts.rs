@@ -11,6 +11,8 @@
 //! - `1S: text` is a line from us, in order; `1S~ text` comes in any order among its neighbours;
 //!   `1!: text` begins no line of this answer. In all of them, `$name` stands for one word: it is
 //!   bound where it is first met, and the same from then on, also in `C:`.
+//! - `$*` stands for all that follows up to the next `]` or the end of the line: for the list of
+//!   capabilities, which one transcript shows.
 //! - `#` is a comment.
 
 mod imap_support;
@@ -259,6 +261,11 @@ impl Player {
             let length = after.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(after.len());
             let (name, behind) = (format!("${}", &after[..length]), &after[length..]);
             let Some(value) = rest.strip_prefix(before) else { return false };
+            if let Some(behind) = after.strip_prefix('*') {
+                let end = value.find(']').unwrap_or(value.len());
+                (pattern, rest) = (behind, &value[end..]);
+                continue;
+            }
             let end = value.find([' ', ']', ')']).unwrap_or(value.len());
             let known = bound.entry(name).or_insert_with(|| value[..end].to_owned()).clone();
             let Some(after_value) = value.strip_prefix(&known) else { return false };
@@ -298,7 +305,13 @@ fn judge(text: &str) -> Vec<String> {
 fn is_unknown_to_the_judge(line: &str) -> bool {
     let starts = |start: &str| line.starts_with(start);
     let is_extended_list = starts("* LIST (") && line.ends_with("(\"CHILDINFO\" (\"SUBSCRIBED\"))");
+    // RFC 8474, RFC 8514
+    let items = ["EMAILID (", "THREADID (", "SAVEDATE \""];
+    let has_new_item = line.contains(" FETCH (") && items.iter().any(|item| line.contains(item));
+    let has_mailbox_id = starts("* STATUS ") && line.contains("MAILBOXID (");
     is_extended_list
+        || has_new_item
+        || has_mailbox_id
         || starts("* ESEARCH ")
         || starts("* ACL ")
         || starts("* MYRIGHTS ")

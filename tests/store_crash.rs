@@ -80,6 +80,7 @@ fn delivery(mailbox: MailboxId, text: &str, length: usize) -> Change {
         flags: FlagList::default(),
         seen_by: Vec::new(),
         internal_date: Timestamp(1),
+        thread: None,
         duplicate_key: Some(*blake3::hash(text.as_bytes()).as_bytes()),
     }))
 }

@@ -15,6 +15,11 @@ use crate::store::{Store, StoreError};
 /// What marks a note. Only the daemon sets it.
 pub const KEYWORD: &str = "$Note";
 
+/// Whether this is what marks a note.
+pub fn is_keyword(name: &str) -> bool {
+    name.eq_ignore_ascii_case(KEYWORD)
+}
+
 /// Whether a message that `user` writes to the inbox is a note: they may answer for the inbox, and
 /// the message continues a conversation that they have not begun or joined as a customer would.
 pub async fn is_note(
@@ -63,10 +68,11 @@ pub async fn place(
 ) -> Result<Placing, StoreError> {
     let thread = Thread::with(scope, Header::of(scope, envelope)).await?;
     let states = thread.states(scope);
-    Ok(match states.first() {
+    let placing = match states.first() {
         Some((state, Place { mailbox, .. })) => beside(state, *mailbox),
         None => beside(&State::Open, root),
-    })
+    };
+    Ok(Placing { thread: thread.id(), ..placing })
 }
 
 /// In a mailbox that means `state`.
@@ -105,5 +111,5 @@ pub async fn is_marked(
     };
     let Some(entry) = snapshot.by_uid(uid) else { return Ok(false) };
     let mut names = entry.keywords.iter().filter_map(|n| snapshot.keywords.get(usize::from(n)));
-    Ok(names.any(|name| name.eq_ignore_ascii_case(KEYWORD)))
+    Ok(names.any(|name| is_keyword(name)))
 }

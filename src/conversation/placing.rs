@@ -7,7 +7,7 @@ use super::thread::{Header, Thread};
 use super::{Scope, State, assignee, keyword, turn};
 use crate::directory::Moves;
 use crate::mail::flag::FlagList;
-use crate::mail::id::{Login, MailboxId};
+use crate::mail::id::{Login, MailboxId, ThreadId};
 use crate::mail::message::Envelope;
 use crate::store::StoreError;
 use crate::store::change::Change;
@@ -19,6 +19,8 @@ pub struct Placing {
     pub mailbox: MailboxId,
     /// With which flags.
     pub flags: FlagList,
+    /// As what it belongs with.
+    pub thread: Option<ThreadId>,
     /// What else changes: the rest of the conversation comes along, or a turn is taken.
     pub also: Vec<Change>,
     /// Nothing that is here belongs with it: it begins a conversation.
@@ -28,7 +30,8 @@ pub struct Placing {
 impl Placing {
     /// Into the inbox itself.
     pub fn open(mailbox: MailboxId) -> Placing {
-        Placing { mailbox, flags: FlagList::default(), also: Vec::new(), is_new: false }
+        let (flags, thread, also) = (FlagList::default(), None, Vec::new());
+        Placing { mailbox, flags, thread, also, is_new: false }
     }
 }
 
@@ -45,9 +48,11 @@ pub async fn place(
     let header = Header::of(scope, envelope);
     let thread = Thread::with(scope, header.clone()).await?;
     let states = thread.states(scope);
+    let id = thread.id();
+    let open = Placing { thread: id, ..Placing::open(root) };
     let Some((before, _)) = states.first() else {
         let placing = turn::place(scope, root, facts).await?;
-        return Ok(Placing { is_new: thread.messages.is_empty(), ..placing });
+        return Ok(Placing { thread: id, is_new: thread.messages.is_empty(), ..placing });
     };
     let is_repetition =
         thread.messages.iter().any(|m| header.id.is_some() && m.header.id == header.id);
@@ -59,7 +64,7 @@ pub async fn place(
     let after = if is_repetition { before.clone() } else { follow_up(before, last, works) };
     let mailbox = match scope.store.find(scope.account, &after.folder()) {
         Some(mailbox) => mailbox.id,
-        None => return Ok(Placing::open(root)),
+        None => return Ok(open),
     };
     let also = if after == *before {
         Vec::new()
@@ -71,7 +76,7 @@ pub async fn place(
         State::Open | State::Done => Vec::new(),
     };
     let flags = FlagList { keywords, ..FlagList::default() };
-    Ok(Placing { mailbox, flags, also, is_new: false })
+    Ok(Placing { mailbox, flags, thread: id, also, is_new: false })
 }
 
 /// The state of a conversation after a message has come for it. `last` is who had it when it was

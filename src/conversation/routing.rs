@@ -1,13 +1,11 @@
 //! Who gets a new conversation: which rule of the inbox matches a message, and whom it chooses.
 //! Pure: facts in, decision out. What the facts are is found out in `turn`.
 
-use std::collections::HashMap;
-
 use crate::directory::rule::{Condition, Pick, Rule, Words};
 use crate::mail::address::Address;
 use crate::mail::fold::fold;
 use crate::mail::id::Login;
-use crate::mail::message::{Envelope, Parsed};
+use crate::mail::message::Parsed;
 
 /// What of a message rules look at.
 #[derive(Clone, Debug)]
@@ -117,30 +115,6 @@ pub fn choose(pick: Pick, candidates: &[Candidate]) -> Option<&Candidate> {
         };
         (open, candidate.turn, &candidate.login)
     })
-}
-
-/// How many conversations messages are: those belong together that name each other, or the same
-/// third one.
-pub fn conversations(envelopes: &[Envelope]) -> usize {
-    let mut roots: Vec<usize> = (0..envelopes.len()).collect();
-    let mut first: HashMap<String, usize> = HashMap::new();
-    for (n, envelope) in envelopes.iter().enumerate() {
-        for id in envelope.bare_message_id().into_iter().chain(envelope.referred_ids()) {
-            let other = *first.entry(id).or_insert(n);
-            let (one, two) = (root(&mut roots, n), root(&mut roots, other));
-            roots[one] = two;
-        }
-    }
-    (0..roots.len()).filter(|n| roots[*n] == *n).count()
-}
-
-/// Whom a message belongs to, by links that are made shorter on the way.
-fn root(roots: &mut [usize], mut n: usize) -> usize {
-    while roots[n] != n {
-        roots[n] = roots[roots[n]];
-        n = roots[n];
-    }
-    n
 }
 
 #[cfg(test)]

@@ -87,21 +87,3 @@ fn who_has_waited_longest_is_chosen_and_fewest_open_goes_before() {
     assert_eq!(chosen(Pick::RoundRobin, &new).as_deref(), Some("anna"));
     assert_eq!(chosen(Pick::RoundRobin, &[]), None);
 }
-
-#[test]
-fn messages_that_name_each_other_are_one_conversation() {
-    let count = |headers: &[&str]| {
-        let envelope = |header: &&str| message::parse(header.as_bytes()).envelope;
-        conversations(&headers.iter().map(envelope).collect::<Vec<_>>())
-    };
-    assert_eq!(count(&[]), 0);
-    assert_eq!(count(&["Subject: a\r\n\r\n", "Subject: a\r\n\r\n"]), 2, "no identifier at all");
-    let thread = [
-        "Message-ID: <3@x>\r\nReferences: <1@x> <2@x>\r\n\r\n",
-        "Message-ID: <9@x>\r\n\r\n",
-        "Message-ID: <4@x>\r\nIn-Reply-To: <3@x>\r\n\r\n",
-        "Message-ID: <5@x>\r\nReferences: <1@x>\r\n\r\n",
-        "Message-ID: <1@x>\r\n\r\n",
-    ];
-    assert_eq!(count(&thread), 2);
-}

@@ -8,7 +8,8 @@ use super::header::Claim;
 pub use super::header::Header;
 use super::{Scope, State};
 use crate::mail::account::Folder;
-use crate::mail::id::{BlobId, MailboxId, Uid};
+use crate::mail::id::{BlobId, MailboxId, ThreadId, Uid};
+use crate::mail::message::Envelope;
 use crate::store::{FactsWanted, Instance, StoreError};
 
 /// Most messages of a conversation that are looked at.
@@ -43,6 +44,8 @@ pub struct Place {
     pub uid: Uid,
     /// What that mailbox is.
     pub folder: Folder,
+    /// What it was told to belong with when it was stored.
+    pub thread: ThreadId,
 }
 
 impl Thread {
@@ -58,6 +61,14 @@ impl Thread {
         Search::new(scope).run(start).await
     }
 
+    /// The identifier that its messages share: that of the first, in case they do not. It never
+    /// changes for a message, so what is only found later to hang together keeps several.
+    /// RFC 8474 §5.2
+    pub fn id(&self) -> Option<ThreadId> {
+        let first = self.messages.iter().min_by_key(|message| message.blob)?;
+        first.places.first().map(|place| place.thread)
+    }
+
     /// Where it lies among the folders that are a state, the newest message first.
     pub fn states(&self, scope: &Scope<'_>) -> Vec<(State, &Place)> {
         let mut messages: Vec<&Message> = self.messages.iter().collect();
@@ -65,6 +76,12 @@ impl Thread {
         let places = messages.into_iter().flat_map(|message| &message.places);
         places.filter_map(|place| Some((State::of(scope.account, &place.folder)?, place))).collect()
     }
+}
+
+/// The identifier for a message with this envelope, which is not stored yet: that of what it
+/// belongs with in its account.
+pub async fn id(scope: &Scope<'_>, envelope: &Envelope) -> Result<Option<ThreadId>, StoreError> {
+    Ok(Thread::with(scope, Header::of(scope, envelope)).await?.id())
 }
 
 /// What is known while a conversation is looked for.
@@ -142,10 +159,10 @@ impl<'a> Search<'a> {
     /// Those in this inbox, by message.
     fn here(&self, instances: Vec<Instance>) -> BTreeMap<BlobId, Vec<Place>> {
         let mut here: BTreeMap<BlobId, Vec<Place>> = BTreeMap::new();
-        for Instance { mailbox, uid, blob } in instances {
+        for Instance { mailbox, uid, blob, thread } in instances {
             let found = self.scope.store.mailbox(mailbox);
             if let Some(found) = found.filter(|found| found.account == *self.scope.account) {
-                let place = Place { mailbox, uid, folder: found.folder.clone() };
+                let place = Place { mailbox, uid, folder: found.folder.clone(), thread };
                 here.entry(blob).or_default().push(place);
             }
         }

@@ -1,19 +1,17 @@
 //! What a rule of the inbox makes of a new conversation: finds out who can be chosen and whose turn
 //! it is. That the turn is still theirs when the message is stored, the store makes sure of.
 
+use std::collections::HashSet;
+
 use super::placing::Placing;
 use super::routing::{self, Candidate, Facts};
 use super::{Scope, State, keyword};
 use crate::directory::rule::{Action, Pick, Target};
 use crate::mail::account::{Folder, FolderRole};
 use crate::mail::flag::FlagList;
-use crate::mail::id::{BlobId, Login, MailboxId};
+use crate::mail::id::{Login, MailboxId};
+use crate::store::StoreError;
 use crate::store::change::Change;
-use crate::store::{FactsWanted, StoreError};
-
-/// Messages of one user's folder that are looked at to count their open conversations, the newest;
-/// each one more counts as one.
-pub const COUNTED_MAX: usize = 500;
 
 /// Where a new conversation goes by the rules of an inbox whose own mailbox is `root`.
 pub async fn place(
@@ -38,16 +36,15 @@ pub async fn place(
 
 /// Open, where nobody can be chosen.
 async fn assign(scope: &Scope<'_>, action: &Action, open: Placing) -> Result<Placing, StoreError> {
-    let (candidates, pick) = candidates(scope, action).await?;
+    let Standing { candidates, pick, next } = standing(scope, action).await?;
     let Some(chosen) = routing::choose(pick, &candidates) else { return Ok(open) };
     let state = State::Assigned(chosen.login.clone());
     let Some(mailbox) = scope.store.find(scope.account, &state.folder()) else { return Ok(open) };
     let keywords = keyword(&chosen.login).into_iter().collect();
     // who alone can be chosen takes no turn: others would wait for nothing
     let turn = (candidates.len() > 1).then(|| {
-        let last = scope.store.turns(scope.account).values().max().copied().unwrap_or(0);
         let (account, user) = (scope.account.clone(), chosen.login.clone());
-        Change::TurnTaken { account, user, number: last + 1 }
+        Change::TurnTaken { account, user, number: next }
     });
     Ok(Placing {
         mailbox: mailbox.id,
@@ -57,15 +54,23 @@ async fn assign(scope: &Scope<'_>, action: &Action, open: Placing) -> Result<Pla
     })
 }
 
-/// Who can be chosen by an action, and how: whoever it names that works in the inbox now.
-pub async fn candidates(
-    scope: &Scope<'_>,
-    action: &Action,
-) -> Result<(Vec<Candidate>, Pick), StoreError> {
-    let Action::Assign { users, teams, pick } = action else {
-        return Ok((Vec::new(), Pick::default()));
-    };
+/// Who can be chosen, how, and the turn that they get.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Standing {
+    /// Whoever the action names that works in the inbox now.
+    pub candidates: Vec<Candidate>,
+    /// How one is chosen.
+    pub pick: Pick,
+    /// The number of the next turn. It is of the same moment as the candidates' last ones: when
+    /// somebody takes it meanwhile, the choice is made anew.
+    pub next: u64,
+}
+
+/// What an action has to choose from.
+pub async fn standing(scope: &Scope<'_>, action: &Action) -> Result<Standing, StoreError> {
+    let Action::Assign { users, teams, pick } = action else { return Ok(Standing::default()) };
     let turns = scope.store.turns(scope.account);
+    let next = turns.values().max().copied().unwrap_or(0).saturating_add(1);
     let mut candidates = Vec::new();
     for login in named(scope, users, teams) {
         let turn = turns.get(&login).copied().unwrap_or(0);
@@ -75,7 +80,7 @@ pub async fn candidates(
         };
         candidates.push(Candidate { login, turn, open });
     }
-    Ok((candidates, *pick))
+    Ok(Standing { candidates, pick: *pick, next })
 }
 
 fn named(scope: &Scope<'_>, users: &[Login], teams: &[String]) -> Vec<Login> {
@@ -95,16 +100,8 @@ fn named(scope: &Scope<'_>, users: &[Login], teams: &[String]) -> Vec<Login> {
 async fn open(scope: &Scope<'_>, login: &Login) -> Result<usize, StoreError> {
     let folder = State::Assigned(login.clone()).folder();
     let Some(mailbox) = scope.store.find(scope.account, &folder) else { return Ok(0) };
-    let snapshot = match scope.store.snapshot(mailbox.id).await {
-        Err(StoreError::Gone) => return Ok(0),
-        snapshot => snapshot?,
-    };
-    let mut blobs: Vec<BlobId> = snapshot.iter().map(|entry| entry.blob).collect();
-    let more = blobs.len().saturating_sub(COUNTED_MAX);
-    blobs.drain(..more);
-    let wanted = FactsWanted { envelope: true, ..FactsWanted::default() };
-    let facts = scope.store.facts(&blobs, wanted).await?;
-    let envelopes: Vec<_> =
-        facts.into_iter().filter_map(|facts| facts.envelope).map(|envelope| *envelope).collect();
-    Ok(routing::conversations(&envelopes) + more)
+    match scope.store.snapshot(mailbox.id).await {
+        Err(StoreError::Gone) => Ok(0),
+        snapshot => Ok(snapshot?.iter().map(|entry| entry.thread).collect::<HashSet<_>>().len()),
+    }
 }

@@ -71,6 +71,7 @@ pub(super) async fn changes(
         trace: Vec::new(),
         flags,
         seen_by,
+        thread: None,
         internal_date: envelope.received_at,
         duplicate_key: Some(key),
     };

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::conversation::placing::{self, Placing};
 use crate::conversation::routing::Facts;
-use crate::conversation::{Scope, State, note};
+use crate::conversation::{Scope, State, note, thread};
 use crate::directory::Directory;
 use crate::mail::account::{Account, Folder};
 use crate::mail::address::Address;
@@ -271,19 +271,20 @@ impl Local<'_> {
         (envelope, address, message): (&Envelope, &Address, &NewMessage),
     ) -> Result<Placing, StoreError> {
         let scope = Scope { store: self.store, directory: self.directory, account };
-        if self.notes.contains(account) {
-            return match self.placed {
-                Placed::ByConversation => note::place(&scope, root, &message.parsed.envelope).await,
-                Placed::Open => Ok(note::beside(&State::Open, root)),
-            };
-        }
-        if matches!(account, Account::User(_)) || self.placed == Placed::Open {
-            return Ok(Placing::open(root));
-        }
-        let reverse_path = envelope.transaction.reverse_path.as_ref();
-        let detail = self.directory.detail(account, address);
-        let facts = Facts::new(&message.parsed, reverse_path, detail);
-        placing::place(&scope, root, (&message.parsed.envelope, &facts)).await
+        let header = &message.parsed.envelope;
+        let is_note = self.notes.contains(account);
+        let open = match self.placed {
+            Placed::ByConversation if is_note => return note::place(&scope, root, header).await,
+            Placed::ByConversation if !matches!(account, Account::User(_)) => {
+                let reverse_path = envelope.transaction.reverse_path.as_ref();
+                let detail = self.directory.detail(account, address);
+                let facts = Facts::new(&message.parsed, reverse_path, detail);
+                return placing::place(&scope, root, (header, &facts)).await;
+            }
+            Placed::Open if is_note => note::beside(&State::Open, root),
+            Placed::ByConversation | Placed::Open => Placing::open(root),
+        };
+        Ok(Placing { thread: thread::id(&scope, header).await?, ..open })
     }
 }
 
@@ -316,6 +317,7 @@ async fn instances(
             flags: placing.flags,
             seen_by: Vec::new(),
             internal_date: envelope.received_at,
+            thread: placing.thread,
             // by the account: a retry may find the conversation elsewhere
             duplicate_key: Some(duplicate_key(
                 &envelope.transaction,

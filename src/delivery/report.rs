@@ -187,6 +187,7 @@ fn instance(
         flags: FlagList::default(),
         seen_by: Vec::new(),
         internal_date: about.moment.now,
+        thread: None,
         duplicate_key,
     }))
 }

@@ -55,7 +55,7 @@ const SCRAM: &str = "AUTH=SCRAM-SHA-256";
 const BEARER: [&str; 2] = ["AUTH=OAUTHBEARER", "AUTH=XOAUTH2"];
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 26] = [
+const TABLE: [(&str, When, Option<&str>); 30] = [
     ("IMAP4rev1", When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
     ("LOGINDISABLED", When::LoginRefused, None),
@@ -78,7 +78,11 @@ const TABLE: [(&str, When, Option<&str>); 26] = [
     ("LIST-STATUS", When::Always, Some("LIST-EXTENDED")),
     ("SPECIAL-USE", When::Always, None),
     ("CONDSTORE", When::Always, None),
+    ("QRESYNC", When::Always, Some("CONDSTORE")),
     ("ESEARCH", When::Always, None),
+    ("WITHIN", When::Always, None),
+    ("SAVEDATE", When::Always, None),
+    ("OBJECTID", When::Always, None),
     ("ACL", When::Always, None),
     ("RIGHTS=texk", When::Always, Some("ACL")),
     ("STATUS=SIZE", When::Always, None),
@@ -128,6 +132,10 @@ impl Capabilities {
         let is_impossible = (name == SCRAM && self.scram == Possible::No)
             || (BEARER.contains(&name) && self.bearer == Possible::No);
         if is_impossible {
+            return false;
+        }
+        // RFC 7162 §3.2.3
+        if name == "QRESYNC" && !self.has("ENABLE") {
             return false;
         }
         let whole = TABLE.iter().find(|row| row.0 == name).and_then(|row| row.2);
@@ -195,7 +203,8 @@ mod tests {
         assert_eq!(
             line,
             "IMAP4rev1 LITERAL+ ID NAMESPACE ENABLE IDLE UIDPLUS MOVE UNSELECT CHILDREN \
-             LIST-EXTENDED LIST-STATUS SPECIAL-USE CONDSTORE ESEARCH ACL RIGHTS=texk STATUS=SIZE"
+             LIST-EXTENDED LIST-STATUS SPECIAL-USE CONDSTORE QRESYNC ESEARCH WITHIN SAVEDATE \
+             OBJECTID ACL RIGHTS=texk STATUS=SIZE"
         );
     }
 
@@ -207,11 +216,14 @@ mod tests {
             assert!(!line.contains(gone), "{line}");
         }
         assert!(!capabilities.has("LIST-STATUS") && capabilities.has("MOVE"));
+        for needed in ["condstore", "enable"] {
+            assert!(!Capabilities::without(&[needed.into()]).has("QRESYNC"), "{needed}");
+        }
     }
 
     #[test]
     fn the_protocol_itself_cannot_be_switched_off() {
         assert!(Capabilities::is_known("condstore") && !Capabilities::is_known("IMAP4rev1"));
-        assert!(!Capabilities::is_known("QRESYNC"));
+        assert!(!Capabilities::is_known("X-FROB"));
     }
 }

@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod flags;
 pub mod hierarchy;
 pub mod names;
+pub mod object_id;
 pub mod output;
 #[cfg(test)]
 pub(crate) mod rig;
@@ -26,7 +27,8 @@ use crate::mail::flag::SeenMode;
 use crate::mail::id::Login;
 use crate::store::{Mailbox, Store, StoreError};
 use capability::Capabilities;
-use view::View;
+use output::Output;
+use view::{Condstore, Expunge, View};
 
 /// What all sessions share.
 #[derive(Clone)]
@@ -68,6 +70,19 @@ pub struct Selected {
     pub view: View,
 }
 
+impl Selected {
+    /// The session may have issued a CONDSTORE enabling command: at the first, the client is told
+    /// where the mailbox stands. RFC 7162 §3.1
+    pub fn follow_condstore(&mut self, session: &Session, out: &mut Output<'_>) {
+        let (before, now) = (self.view.condstore(), session.condstore());
+        self.view.set_condstore(now);
+        if now.is_on() && !before.is_on() {
+            let highest = self.view.told_up_to().0;
+            out.line(format_args!("* OK [HIGHESTMODSEQ {highest}] CONDSTORE is on"));
+        }
+    }
+}
+
 /// A command's success: the text behind the tagged OK.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Completion {
@@ -75,17 +90,24 @@ pub struct Completion {
     pub code: Option<String>,
     /// What was done, for a person.
     pub text: Cow<'static, str>,
+    /// Whether EXPUNGE may be sent in front of it, where the command table allows it.
+    pub expunge: Expunge,
 }
 
 impl Completion {
     /// Success without a response code.
     pub fn ok(text: &'static str) -> Completion {
-        Completion { code: None, text: text.into() }
+        Completion { code: None, text: text.into(), expunge: Expunge::Allowed }
     }
 
     /// Success with a response code.
     pub fn with_code(code: String, text: &'static str) -> Completion {
-        Completion { code: Some(code), text: text.into() }
+        Completion { code: Some(code), ..Completion::ok(text) }
+    }
+
+    /// The command has used sequence numbers.
+    pub fn holding_expunge(self) -> Completion {
+        Completion { expunge: Expunge::Held, ..self }
     }
 }
 
@@ -178,4 +200,23 @@ pub struct Session {
     /// on. Set by ENABLE, SELECT (CONDSTORE), STATUS (HIGHESTMODSEQ), FETCH (MODSEQ), CHANGEDSINCE,
     /// UNCHANGEDSINCE and SEARCH MODSEQ. RFC 7162 §3.1
     pub condstore: bool,
+    /// The client has issued ENABLE QRESYNC: what is gone is told by VANISHED, until the end of the
+    /// connection. RFC 7162 §3.2.3
+    pub qresync: bool,
+}
+
+impl Session {
+    /// Who has just logged in.
+    pub fn new(user: Login, directory: Arc<Directory>) -> Session {
+        Session { user, directory, condstore: false, qresync: false }
+    }
+
+    /// What the client wants to know of mod-sequences.
+    pub fn condstore(&self) -> Condstore {
+        match (self.qresync, self.condstore) {
+            (true, _) => Condstore::Qresync,
+            (false, true) => Condstore::On,
+            (false, false) => Condstore::Off,
+        }
+    }
 }

@@ -8,7 +8,7 @@ use imap_codec::decode::Decoder;
 
 use super::capability::Capabilities;
 use super::command::table::{Verb, find};
-use super::command::{Call, append, close, copy, expunge, fetch, search, select, store};
+use super::command::{Call, append, close, copy, enable, expunge, fetch, search, select, store};
 use super::output::Output;
 use super::view::updates;
 use super::wire::lex::Cursor;
@@ -102,6 +102,7 @@ impl Rig {
             flags: FlagList::default(),
             seen_by: Vec::new(),
             internal_date: Timestamp::from_seconds(NOW_SECS),
+            thread: None,
             duplicate_key: None,
         }))]);
     }
@@ -127,11 +128,7 @@ impl Rig {
     }
 
     pub(crate) fn client(&self, login: &str) -> Client {
-        let session = Session {
-            user: Login::new(login),
-            directory: self.directory.clone(),
-            condstore: false,
-        };
+        let session = Session::new(Login::new(login), self.directory.clone());
         Client { session, selected: None }
     }
 
@@ -141,8 +138,8 @@ impl Rig {
         let mut out = Output::new(&mut buffer, &mut sink);
         self.runtime.block_on(async {
             let tagged = match self.run(client, command, &mut out).await {
-                Ok(Completion { code: Some(code), text }) => format!("OK [{code}] {text}"),
-                Ok(Completion { code: None, text }) => format!("OK {text}"),
+                Ok(Completion { code: Some(code), text, .. }) => format!("OK [{code}] {text}"),
+                Ok(Completion { code: None, text, .. }) => format!("OK {text}"),
                 Err(Refusal::Bad(text)) => format!("BAD {text}"),
                 Err(Refusal::No { code: Some(code), text }) => format!("NO [{code}] {text}"),
                 Err(Refusal::No { code: None, text }) => format!("NO {text}"),
@@ -193,6 +190,7 @@ impl Rig {
                     completion
                 })
             }
+            Verb::Enable => enable::run(&mut call),
             Verb::Append => match append::begin(&mut call).await {
                 Ok(pending) => {
                     let message = new_message(literal.as_bytes());
@@ -206,7 +204,9 @@ impl Rig {
             *selected = None;
         }
         if let Some(selected) = selected {
-            updates(&self.context, selected, call.out, row.expunge).await?;
+            selected.follow_condstore(call.session, call.out);
+            let expunge = done.as_ref().map_or(row.expunge, |done| row.expunge.and(done.expunge));
+            updates(&self.context, selected, call.out, expunge).await?;
         }
         done
     }

@@ -14,7 +14,7 @@ pub use message::Incoming;
 use super::capability::{Passwords, Stage, StartTls};
 use super::command::table::{self, Allowed, Row, Verb};
 use super::output::Output;
-use super::view::{self, Condstore, Expunge};
+use super::view::{self, Expunge};
 use super::wire::framing::{self, Limits};
 use super::wire::lex::Cursor;
 use super::{Completion, Context, Refusal, Selected, Session};
@@ -245,7 +245,11 @@ impl Dialogue {
             Ok(Done::Completed(_)) | Err(Refusal::No { .. }) => {
                 // SELECT has just told everything
                 let is_new = matches!(row.verb, Verb::Select | Verb::Examine);
-                if !is_new && self.updates(out, row.expunge).await == Err(Refusal::Disconnected) {
+                let expunge = match &result {
+                    Ok(Done::Completed(done)) => row.expunge.and(done.expunge),
+                    _ => row.expunge,
+                };
+                if !is_new && self.updates(out, expunge).await == Err(Refusal::Disconnected) {
                     return Next::Close;
                 }
             }
@@ -255,10 +259,10 @@ impl Dialogue {
             Ok(Done::Proposed(next)) => return next,
             Err(Refusal::Bad(why)) => return self.bad(tag, &why, out),
             Err(Refusal::Disconnected) => return Next::Close,
-            Ok(Done::Completed(Completion { code: Some(code), text })) => {
+            Ok(Done::Completed(Completion { code: Some(code), text, .. })) => {
                 out.line(format_args!("{tag} OK [{code}] {text}"));
             }
-            Ok(Done::Completed(Completion { code: None, text })) => {
+            Ok(Done::Completed(Completion { code: None, text, .. })) => {
                 out.line(format_args!("{tag} OK {text}"));
             }
             Err(Refusal::No { code: Some(code), text }) => {
@@ -290,11 +294,7 @@ impl Dialogue {
     /// Tells what is new in the selected mailbox.
     async fn updates(&mut self, out: &mut Output<'_>, expunge: Expunge) -> Result<(), Refusal> {
         let State::Selected(session, selected) = &mut self.state else { return Ok(()) };
-        if session.condstore && selected.view.condstore() == Condstore::Off {
-            selected.view.enable_condstore();
-            let highest = selected.view.told().highest_modseq.0;
-            out.line(format_args!("* OK [HIGHESTMODSEQ {highest}] CONDSTORE is on"));
-        }
+        selected.follow_condstore(session, out);
         view::updates(&self.context, selected, out, expunge).await?;
         Ok(out.flush_if_full().await?)
     }

@@ -5,6 +5,7 @@
 //! share the snapshots.
 
 mod advance;
+mod resync;
 mod selection;
 mod sequence_set;
 #[cfg(test)]
@@ -12,7 +13,10 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use advance::{ClearKeywords, Edit, Expunge, Own, Shown, updates, updates_with};
+pub use advance::{
+    ClearKeywords, Edit, Expunge, Own, Shown, Vanished, updates, updates_with, write_vanished,
+};
+pub use resync::SequenceMatch;
 pub use selection::Selection;
 pub use sequence_set::{RANGES_MAX, SequenceSet};
 
@@ -21,9 +25,9 @@ use super::{Context, Numbering};
 use crate::mail::flag::{SeenMode, SystemFlags};
 use crate::mail::id::{Login, MailboxId, ModSeq, Uid};
 use crate::mail::uid_set::UidSet;
-use crate::store::StoreError;
 use crate::store::overlay::Overlay;
 use crate::store::snapshot::{Entry, Snapshot};
+use crate::store::{Store, StoreError};
 
 /// What the client of one session believes.
 #[derive(Clone)]
@@ -62,8 +66,17 @@ pub enum Condstore {
     /// It has not: MODSEQ is shown where it is asked for only.
     #[default]
     Off,
-    /// It has: every untagged FETCH shows MODSEQ.
+    /// It has: every untagged FETCH shows UID and MODSEQ. RFC 7162 §3.2.4
     On,
+    /// It has by ENABLE QRESYNC: also, what is gone is told by VANISHED. RFC 7162 §3.2.3
+    Qresync,
+}
+
+impl Condstore {
+    /// Whether untagged FETCH shows MODSEQ.
+    pub fn is_on(self) -> bool {
+        self != Condstore::Off
+    }
 }
 
 /// One message as this session's client is to see it.
@@ -97,8 +110,7 @@ impl View {
         // claimed before the snapshot is taken: a message between the two is shown as recent here,
         // and perhaps elsewhere too, which RFC 3501 §2.3.2 prefers to nowhere
         let first = (claims == Claims::Recent).then(|| store.claim_recent(mailbox, user));
-        let now = store.snapshot(mailbox).await?;
-        let overlay = store.overlay(mailbox, user).await?;
+        let (now, overlay) = present(&**store, mailbox, user).await?;
         let first = first.or_else(|| {
             let index = now.len().checked_sub(recent_count as usize)?;
             now.nth(index).map(|entry| entry.uid)
@@ -139,14 +151,19 @@ impl View {
         &self.told
     }
 
+    /// Up to which mod-sequence the client has been told everything. RFC 7162 §3.2
+    pub fn told_up_to(&self) -> ModSeq {
+        self.believed.highest_modseq
+    }
+
     /// Whether the client wants to know mod-sequences.
     pub fn condstore(&self) -> Condstore {
         self.condstore
     }
 
     /// The client has issued a CONDSTORE enabling command.
-    pub fn enable_condstore(&mut self) {
-        self.condstore = Condstore::On;
+    pub fn set_condstore(&mut self, condstore: Condstore) {
+        self.condstore = condstore;
     }
 
     /// The sequence number of the first message without \Seen. RFC 3501 §7.1 `UNSEEN`
@@ -228,6 +245,25 @@ impl View {
         if let (Some(low), Some(high)) = (ends.0, ends.1.and_then(|last| self.believed.nth(last))) {
             self.recent.insert_range(low.uid, high.uid);
         }
+    }
+}
+
+/// A mailbox and what a user alone has there, both of one moment: a client that has been told of a
+/// change must not have missed an earlier one. RFC 7162 §3.2
+async fn present(
+    store: &dyn Store,
+    mailbox: MailboxId,
+    user: &Login,
+) -> Result<(Arc<Snapshot>, Arc<Overlay>), StoreError> {
+    let mut before = store.snapshot(mailbox).await?;
+    loop {
+        let overlay = store.overlay(mailbox, user).await?;
+        // every change makes another snapshot, those of an overlay too
+        let after = store.snapshot(mailbox).await?;
+        if Arc::ptr_eq(&before, &after) {
+            return Ok((after, overlay));
+        }
+        before = after;
     }
 }
 

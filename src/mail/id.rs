@@ -34,6 +34,11 @@ impl TraceId {
     pub const NONE: TraceId = TraceId(0);
 }
 
+/// Messages that belong together; given once, when a message is stored, and never changed. A
+/// negative one is `-BlobId` of a message that was stored before there were threads. RFC 8474 §5.2
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct ThreadId(pub i64);
+
 /// A message on its way out; ascending in the order in which they were accepted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct QueueId(pub i64);

@@ -31,6 +31,59 @@ impl UidSet {
         self.ranges.splice(start..end, [merged]);
     }
 
+    /// All of these ranges, in any order; cheaper than one by one.
+    pub fn of_ranges(mut ranges: Vec<(u32, u32)>) -> UidSet {
+        ranges.sort_unstable();
+        let mut merged: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
+        for (low, high) in ranges {
+            match merged.last_mut() {
+                Some(last) if low <= last.1.saturating_add(1) => last.1 = last.1.max(high),
+                _ => merged.push((low, high)),
+            }
+        }
+        UidSet { ranges: merged }
+    }
+
+    /// What is in both sets; costs ranges, not what they span.
+    pub fn intersection(&self, other: &UidSet) -> UidSet {
+        let (mut ours, mut theirs) = (&self.ranges[..], &other.ranges[..]);
+        let mut ranges = Vec::new();
+        while let (Some(a), Some(b)) = (ours.first(), theirs.first()) {
+            let (low, high) = (a.0.max(b.0), a.1.min(b.1));
+            if low <= high {
+                ranges.push((low, high));
+            }
+            if a.1 < b.1 { ours = &ours[1..] } else { theirs = &theirs[1..] }
+        }
+        UidSet { ranges }
+    }
+
+    /// The set without what is in `other`; costs ranges, not what they span.
+    pub fn without(&self, other: &UidSet) -> UidSet {
+        let mut ranges = Vec::new();
+        for &(low, high) in &self.ranges {
+            let mut next = low;
+            let mut ended = false;
+            let from = other.ranges.partition_point(|r| r.1 < low);
+            for gap in other.ranges[from..].iter().take_while(|r| r.0 <= high) {
+                if next < gap.0 {
+                    ranges.push((next, gap.0 - 1));
+                }
+                ended = gap.1 >= high;
+                next = gap.1.saturating_add(1);
+            }
+            if !ended {
+                ranges.push((next, high));
+            }
+        }
+        UidSet { ranges }
+    }
+
+    /// The same in pieces of at most `count` ranges.
+    pub fn pieces(&self, count: usize) -> impl Iterator<Item = UidSet> + '_ {
+        self.ranges.chunks(count).map(|some| UidSet { ranges: some.to_vec() })
+    }
+
     /// Whether the set holds `uid`.
     pub fn contains(&self, uid: Uid) -> bool {
         let at = self.ranges.partition_point(|r| r.1 < uid.0);
@@ -86,6 +139,7 @@ impl fmt::Display for UidSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn ranges_merge_when_they_touch() {
@@ -93,6 +147,26 @@ mod tests {
         assert_eq!(set.to_string(), "1:5,8:9");
         assert_eq!(set.len(), 7);
         assert!(set.contains(Uid(4)) && !set.contains(Uid(6)));
+    }
+
+    fn set() -> impl Strategy<Value = UidSet> {
+        let near = prop_oneof![0..40u32, (u32::MAX - 20)..=u32::MAX];
+        prop::collection::vec(near, 0..20).prop_map(|uids| uids.into_iter().map(Uid).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn sets_combine_as_their_members_do(a in set(), b in set()) {
+            let both: UidSet = a.iter().filter(|uid| b.contains(*uid)).collect();
+            prop_assert_eq!(a.intersection(&b), both);
+            let rest: UidSet = a.iter().filter(|uid| !b.contains(*uid)).collect();
+            prop_assert_eq!(a.without(&b), rest);
+            let ranges = [b.ranges(), a.ranges()].concat();
+            prop_assert_eq!(UidSet::of_ranges(ranges), a.iter().chain(b.iter()).collect());
+            let pieces: Vec<UidSet> = a.pieces(2).collect();
+            prop_assert!(pieces.iter().all(|piece| piece.ranges().len() <= 2));
+            prop_assert_eq!(pieces.iter().flat_map(UidSet::iter).collect::<UidSet>(), a);
+        }
     }
 
     #[test]

@@ -100,6 +100,7 @@ mod tests {
             flags: FlagList::default(),
             seen_by: Vec::new(),
             internal_date: Timestamp::from_seconds(0),
+            thread: None,
             duplicate_key: None,
         };
         commit(&store, vec![Change::Delivered(Box::new(delivered))]).await?;

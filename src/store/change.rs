@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::{FlagList, SeenMode};
-use crate::mail::id::{Login, MailboxId, ModSeq, QueueId, Timestamp, Uid, UidValidity};
+use crate::mail::id::{Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, Uid, UidValidity};
 use crate::mail::message::Parsed;
 use crate::mail::uid_set::UidSet;
 use crate::store::queue::{NewQueued, RecipientUpdate};
@@ -95,6 +95,16 @@ pub enum Change {
         unchanged_since: Option<ModSeq>,
         /// Whose overlay counts for `unchanged_since`; `None` where \Seen is shared.
         viewer: Option<Login>,
+    },
+    /// Flags and keywords change of the instances that this transaction has brought into a mailbox
+    /// so far: what is copied cannot be named before. → `Flags`
+    ArrivalsFlagged {
+        /// Where.
+        mailbox: MailboxId,
+        /// How.
+        operation: FlagOperation,
+        /// What.
+        flags: FlagList,
     },
     /// A user's own \Seen. → `Flags`
     SeenSet {
@@ -217,6 +227,8 @@ pub struct Delivered {
     pub seen_by: Vec<Login>,
     /// INTERNALDATE.
     pub internal_date: Timestamp,
+    /// What it belongs with; `None`: it begins a thread.
+    pub thread: Option<ThreadId>,
     /// Suppresses a second instance of the same envelope and content within a day. The same key may
     /// stand at several deliveries of one transaction: one message for several mailboxes.
     pub duplicate_key: Option<[u8; 32]>,

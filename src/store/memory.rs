@@ -13,7 +13,7 @@ use super::change::{Bytes, Grant, NewMessage, Receipt, Transaction};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::rows::{Rows, Tombstone};
-use super::snapshot::Snapshot;
+use super::snapshot::{Entry, Snapshot};
 use super::state::{Changed, Held, Loaded, State};
 use super::{
     Answer, Facts, FactsWanted, INSTANCES_OF_MAX, Instance, Mailbox, SAME_MESSAGE_ID_MAX, Status,
@@ -112,7 +112,10 @@ impl Inner {
         let entries = loaded.flat_map(|loaded| {
             let mailbox = loaded.snapshot.mailbox;
             let of_it = loaded.snapshot.iter().filter(|entry| blobs.contains(&entry.blob));
-            of_it.map(move |entry| Instance { mailbox, uid: entry.uid, blob: entry.blob })
+            of_it.map(move |entry| {
+                let Entry { uid, blob, thread, .. } = *entry;
+                Instance { mailbox, uid, blob, thread }
+            })
         });
         let mut instances: Vec<Instance> = entries.collect();
         instances.sort_unstable_by_key(|i| std::cmp::Reverse((i.blob, i.mailbox, i.uid)));

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::{
-    BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid, UidValidity,
+    BlobId, Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, TraceId, Uid, UidValidity,
 };
 use crate::mail::message::{Envelope, Part};
 use crate::mail::uid_set::UidSet;
@@ -150,6 +150,8 @@ pub struct Instance {
     pub uid: Uid,
     /// The message.
     pub blob: BlobId,
+    /// What it belongs with.
+    pub thread: ThreadId,
 }
 
 /// Most messages of one Message-ID that are looked at: the newest. Whoever sends mail chooses the

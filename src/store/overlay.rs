@@ -84,6 +84,25 @@ impl Overlay {
         self.highest_modseq
     }
 
+    /// The UIDs whose \Seen has changed after `since`, ascending.
+    pub fn changed_since(&self, since: ModSeq) -> Vec<Uid> {
+        let mut changed = Vec::new();
+        if self.highest_modseq <= since {
+            return changed;
+        }
+        for (number, block) in &self.blocks {
+            let mut n = 0;
+            for (length, modseq) in &block.runs {
+                let first = number * 64 + n;
+                n += u32::from(*length);
+                if *modseq > since.0 {
+                    changed.extend((first..number * 64 + n).map(Uid));
+                }
+            }
+        }
+        changed
+    }
+
     /// The blocks by number, for engines to store.
     pub fn blocks(&self) -> impl Iterator<Item = (u32, &Arc<Block>)> {
         self.blocks.iter().map(|(number, block)| (*number, block))
@@ -150,6 +169,9 @@ mod tests {
         assert_eq!(overlay.modseq(Uid(65)), ModSeq(9));
         assert_eq!(overlay.modseq(Uid(66)), ModSeq(5));
         assert_eq!(Overlay::changed_uids(&before, &overlay), vec![Uid(65)]);
+        assert_eq!(overlay.changed_since(ModSeq(5)), vec![Uid(65)]);
+        assert_eq!(overlay.changed_since(ModSeq(4)), (60..70).map(Uid).collect::<Vec<_>>());
+        assert_eq!(overlay.changed_since(ModSeq(9)), vec![]);
         assert_eq!(overlay.seen_count(), 9);
         overlay.forget(Uid(66));
         assert!(!overlay.seen(Uid(66)));

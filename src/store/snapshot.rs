@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::mail::flag::{KeywordSet, SystemFlags};
-use crate::mail::id::{BlobId, MailboxId, ModSeq, Timestamp, TraceId, Uid, UidValidity};
+use crate::mail::id::{BlobId, MailboxId, ModSeq, ThreadId, Timestamp, TraceId, Uid, UidValidity};
 use crate::mail::uid_set::UidSet;
 
 /// Most entries in one chunk.
@@ -21,6 +21,8 @@ pub struct Entry {
     pub blob: BlobId,
     /// The trace fields before it.
     pub trace: TraceId,
+    /// What it belongs with.
+    pub thread: ThreadId,
     /// RFC822.SIZE: trace and message, in bytes.
     pub size_bytes: u32,
     /// How many of these are trace.
@@ -48,10 +50,43 @@ pub struct Snapshot {
     pub highest_modseq: ModSeq,
     /// The names of the keywords by number.
     pub keywords: Arc<Vec<Arc<str>>>,
-    chunks: Arc<Vec<Arc<Vec<Entry>>>>,
+    chunks: Arc<Vec<Arc<Chunk>>>,
     /// Index of each chunk's first entry.
     starts: Arc<Vec<u32>>,
     totals: Totals,
+}
+
+/// Some entries in a row.
+#[derive(Clone, Debug)]
+struct Chunk {
+    entries: Vec<Entry>,
+    /// None of them has changed later; what was removed may have.
+    highest_modseq: ModSeq,
+}
+
+impl Chunk {
+    fn new(entry: Entry) -> Chunk {
+        Chunk { highest_modseq: entry.modseq, entries: vec![entry] }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.highest_modseq = self.highest_modseq.max(entry.modseq);
+        self.entries.push(entry);
+    }
+}
+
+impl PartialEq for Chunk {
+    fn eq(&self, other: &Chunk) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl std::ops::Deref for Chunk {
+    type Target = [Entry];
+
+    fn deref(&self) -> &[Entry] {
+        &self.entries
+    }
 }
 
 /// Sums over the entries.
@@ -149,6 +184,12 @@ impl Snapshot {
         })
     }
 
+    /// The entries that have changed after `since`, ascending; chunks without any are skipped.
+    pub fn changed_since(&self, since: ModSeq) -> impl Iterator<Item = &Entry> {
+        let chunks = self.chunks.iter().filter(move |chunk| chunk.highest_modseq > since);
+        chunks.flat_map(|chunk| chunk.iter()).filter(move |entry| entry.modseq > since)
+    }
+
     /// The chunk in which `uid` is or would be; `None` when there is no chunk.
     fn chunk_of(&self, uid: Uid) -> Option<usize> {
         let after = self.chunks.partition_point(|c| c.first().is_some_and(|e| e.uid <= uid));
@@ -194,7 +235,7 @@ impl Snapshot {
             _ => {
                 let start = self.totals.messages - 1;
                 Arc::make_mut(&mut self.starts).push(start);
-                chunks.push(Arc::new(vec![entry]));
+                chunks.push(Arc::new(Chunk::new(entry)));
             }
         }
     }
@@ -204,10 +245,12 @@ impl Snapshot {
         let Some(chunk) = self.chunk_of(uid) else { return false };
         let Ok(at) = self.chunks[chunk].binary_search_by_key(&uid, |e| e.uid) else { return false };
         let chunk = &mut Arc::make_mut(&mut self.chunks)[chunk];
-        let entry = &mut Arc::make_mut(chunk)[at];
+        let chunk = Arc::make_mut(chunk);
+        let entry = &mut chunk.entries[at];
         self.totals.count(entry, -1);
         change(entry);
         self.totals.count(entry, 1);
+        chunk.highest_modseq = chunk.highest_modseq.max(entry.modseq);
         true
     }
 
@@ -220,7 +263,7 @@ impl Snapshot {
                 continue;
             }
             let totals = &mut self.totals;
-            Arc::make_mut(chunk).retain(|entry| {
+            Arc::make_mut(chunk).entries.retain(|entry| {
                 let gone = uids.contains(entry.uid);
                 if gone {
                     totals.count(entry, -1);
@@ -258,12 +301,12 @@ impl Totals {
 
 /// A place in a list of chunks.
 struct Cursor<'a> {
-    chunks: &'a [Arc<Vec<Entry>>],
+    chunks: &'a [Arc<Chunk>],
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    fn new(chunks: &'a [Arc<Vec<Entry>>]) -> Cursor<'a> {
+    fn new(chunks: &'a [Arc<Chunk>]) -> Cursor<'a> {
         Cursor { chunks, at: 0 }
     }
 
@@ -303,6 +346,7 @@ mod tests {
             modseq: ModSeq(u64::from(uid)),
             blob: BlobId(1),
             trace: TraceId::NONE,
+            thread: ThreadId(1),
             size_bytes: 10,
             trace_bytes: 0,
             internal_date: Timestamp(0),
@@ -344,6 +388,20 @@ mod tests {
         let found: Vec<u32> = snapshot.entries_in(&uids).map(|e| e.uid.0).collect();
         assert_eq!(found, [2, 512, 1998, 2000]);
         assert_eq!(mailbox(0).entries_in(&uids).count(), 0);
+    }
+
+    #[test]
+    fn what_has_changed_since_is_found_in_every_chunk() {
+        let mut snapshot = mailbox(1000);
+        snapshot.update(Uid(4), |entry| entry.modseq = ModSeq(5000));
+        let since = |modseq| -> Vec<u32> {
+            snapshot.changed_since(ModSeq(modseq)).map(|entry| entry.uid.0).collect()
+        };
+        assert_eq!(since(1998), [4, 2000]);
+        assert!(since(5000).is_empty());
+        assert_eq!(since(0).len(), 1000);
+        snapshot.remove(&[Uid(4)].into_iter().collect());
+        assert_eq!(snapshot.changed_since(ModSeq(1998)).count(), 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::snapshot::{Entry, Snapshot};
 use super::{Mailbox, StoreError, Subscriptions, Turns};
 use crate::mail::account::{Account, Folder};
 use crate::mail::id::{
-    BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid, UidValidity,
+    BlobId, Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, TraceId, Uid, UidValidity,
 };
 
 /// Everything that is committed, apart from the contents of mailboxes that nobody uses.
@@ -37,6 +37,8 @@ pub struct Counters {
     pub blob: i64,
     /// Of trace fields.
     pub trace: i64,
+    /// Of threads.
+    pub thread: i64,
     /// Of queued messages.
     pub queue: i64,
     /// Of epochs.
@@ -389,6 +391,12 @@ impl Counters {
     pub fn next_trace(&mut self) -> TraceId {
         self.trace += 1;
         TraceId(self.trace)
+    }
+
+    /// The number of a new thread.
+    pub fn next_thread(&mut self) -> ThreadId {
+        self.thread += 1;
+        ThreadId(self.thread)
     }
 
     /// The number of a new queued message.

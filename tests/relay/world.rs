@@ -54,6 +54,7 @@ impl Message {
             flags: FlagList::default(),
             seen_by: Vec::new(),
             internal_date: Timestamp(0),
+            thread: None,
             duplicate_key: None,
         };
         commit(&*store, Change::Delivered(Box::new(delivered))).await;

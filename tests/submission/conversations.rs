@@ -3,7 +3,7 @@
 
 use postfach::mail::account::{Account, Folder, FolderRole};
 use postfach::mail::flag::SeenMode;
-use postfach::mail::id::Timestamp;
+use postfach::mail::id::{ThreadId, Timestamp};
 use postfach::mail::uid_set::UidSet;
 use postfach::store::Store;
 use postfach::store::change::{Actor, Change, FlagOperation, Transaction, Transfer};
@@ -82,6 +82,12 @@ impl World {
         self.store.commit(Transaction { actor, changes }).await.expect("moves");
     }
 
+    /// The THREADIDs of an account's folder, by UID.
+    async fn threads(&self, of: &Account, folder: Folder) -> Vec<ThreadId> {
+        let id = self.store.find(of, &folder).expect("there").id;
+        self.store.snapshot(id).await.expect("there").iter().map(|entry| entry.thread).collect()
+    }
+
     fn later(&self, seconds: i64) {
         self.clock.set(Timestamp::from_seconds(self.store.now().seconds() + seconds));
     }
@@ -105,6 +111,26 @@ async fn answering_takes_a_conversation_that_nobody_has() {
     world.answers("anna", "a2@o", &["q1@c", "a1@o", "q3@c"]).await.expect("accepted");
     assert_eq!(world.there(assigned("ben")).await.len(), 3);
     assert!(world.there(assigned("anna")).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_conversation_is_one_thread_wherever_it_lies() {
+    let world = World::new().await;
+    let support = inbox("Support");
+    world.comes("q1@c", &[]).await;
+    world.comes("other@c", &[]).await;
+    let open = world.threads(&support, Folder::root()).await;
+    let (first, other) = (open[0], open[1]);
+    assert!(open.len() == 2 && first != other, "{open:?}");
+    world.answers("ben", "a1@o", &["q1@c"]).await.expect("accepted");
+    assert_eq!(world.threads(&support, sent()).await, [first], "the copy in Sent");
+    world.comes("q2@c", &["q1@c", "a1@o"]).await;
+    assert_eq!(world.threads(&support, assigned("ben")).await, [first, first]);
+    // by another's hand the same reference means nothing
+    let forged = incoming("evil@elsewhere.example", "x@x", &["q1@c"]);
+    world.receive(&["support@example.org"], &forged).await;
+    let open = world.threads(&support, Folder::root()).await;
+    assert!(open.len() == 2 && open[0] == other && open[1] != first, "{open:?}");
 }
 
 #[tokio::test]

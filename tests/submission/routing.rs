@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use postfach::delivery::{self, Content, Keys, Origin, Site};
 use postfach::directory::rule::Action;
 use postfach::mail::account::Folder;
 use postfach::mail::address::Address;
 use postfach::mail::id::Timestamp;
 use postfach::mail::transport::Notify;
+use postfach::outbound::dkim::{Algorithm, KeyPair, SigningKey};
 use postfach::store::Store;
 
-use crate::world::{World, inbox, login, sent};
+use crate::world::{World, inbox, login, new_message, sent};
 
 /// Everybody works in Help but dora, who reads.
 const HELP: &str = r#"
@@ -275,4 +277,32 @@ async fn a_rule_names_its_people_by_the_directory() {
     let rules = &world.directory.inboxes[&Arc::from("Help")].policy.rules;
     let Action::Assign { users, teams, .. } = &rules[0].action else { panic!("{rules:?}") };
     assert_eq!((users.as_slice(), teams.as_slice()), (&[login("anna")][..], &["night".into()][..]));
+}
+
+/// A domain with a key.
+struct Signing(Arc<[SigningKey]>);
+
+impl Keys for Signing {
+    fn of(&self, domain: &str) -> Option<Arc<[SigningKey]>> {
+        (domain == "example.org").then(|| self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn an_acknowledgement_is_signed_by_the_inboxs_domain() {
+    let world = world(ACKNOWLEDGED).await;
+    let pair = KeyPair::generate(Algorithm::Ed25519Sha256).expect("made");
+    let (domain, selector) = ("example.org".into(), "s".into());
+    let keys = Signing([SigningKey { domain, selector, pair: Arc::new(pair) }].into());
+    let site = Site { store: &world.store, directory: &world.directory, keys: &keys };
+    let text = mail("q1", "");
+    let message = new_message(&text);
+    let content = Content { message: &message, head: text.as_bytes() };
+    let envelope = world.envelope("kunde@customer.example", HELP_ADDRESS, Origin::Relay);
+    delivery::deliver(&site, &envelope, content).await.expect("accepted");
+    let told = acknowledgements(&world).await;
+    assert!(told[0].1.starts_with("DKIM-Signature: v=1; a=ed25519-sha256;"), "{}", told[0].1);
+    assert!(told[0].1.contains(" d=example.org; s=s;"), "{}", told[0].1);
+    let filed = world.messages((&inbox("Help"), sent()), "carla").await;
+    assert!(filed[0].text.starts_with("From: \"Help\""), "the copy needs none: {}", filed[0].text);
 }

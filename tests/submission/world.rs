@@ -170,6 +170,7 @@ impl World {
             flags: FlagList::default(),
             seen_by: Vec::new(),
             internal_date: self.store.now(),
+            thread: None,
             duplicate_key: None,
         }));
         let transaction =
@@ -266,7 +267,7 @@ impl World {
     }
 }
 
-fn new_message(text: &str) -> NewMessage {
+pub(crate) fn new_message(text: &str) -> NewMessage {
     NewMessage {
         bytes: Bytes::Memory(Arc::new(text.as_bytes().to_vec())),
         hash: digest(text),

@@ -35,7 +35,7 @@ pub struct Options {
     pub file: PathBuf,
     /// The address that it comes for.
     pub to: String,
-    /// The address that it comes from.
+    /// Its reverse-path; its author is in its header.
     pub from: Option<String>,
 }
 

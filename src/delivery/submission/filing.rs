@@ -2,7 +2,7 @@
 //! on what it answers, and the queue entry. RFC 5321 §4.4, RFC 6409
 
 use super::{Plan, Submitter, claim};
-use crate::conversation::collision;
+use crate::conversation::{Scope, collision, thread};
 use crate::delivery::queueing::{self, Onward};
 use crate::delivery::{
     Accepted, Content, Envelope, Local, Placed, Refused, Tries, accepted, instances, is_ordered,
@@ -137,6 +137,8 @@ async fn sent_copy(
     if !filed.is_empty() {
         return Ok(read(by, &plan.account, (sent, filed)));
     }
+    let scope = Scope { store: by.store, directory: by.directory, account: &plan.account };
+    let thread = thread::id(&scope, &message.parsed.envelope).await?;
     let mut flags = FlagList::default();
     let mut seen_by = Vec::new();
     match seen_mode(by.directory, &plan.account) {
@@ -150,6 +152,7 @@ async fn sent_copy(
         flags,
         seen_by,
         internal_date: envelope.received_at,
+        thread,
         duplicate_key: plan.duplicate_key,
     }))])
 }

@@ -215,3 +215,7 @@ fn value(found: &mut Findings, text: &Text) -> bool {
     }
     is_good
 }
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;

@@ -2,6 +2,7 @@
 //! RFC 3501 §6.3.11
 
 use super::{Call, append_sent};
+use crate::conversation::{Scope, moving, thread};
 use crate::directory::rights;
 use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
@@ -73,12 +74,17 @@ pub async fn finish(
         return Ok(filed);
     }
     let mut flags = Changeable::by(now).among(&pending.flags);
+    let (account, folder) = (&pending.target.account, &pending.target.folder);
+    flags.keywords = moving::appended(account, folder, flags.keywords);
     let mut seen_by = Vec::new();
     if pending.target.seen == SeenMode::PerUser {
         seen_by.extend(flags.system.contains(SystemFlags::SEEN).then(|| user.clone()));
         flags.system = flags.system & !SystemFlags::SEEN;
     }
     let store = &call.context.store;
+    let (directory, account) = (&call.session.directory, &pending.target.account);
+    let scope = Scope { store: &**store, directory, account };
+    let thread = thread::id(&scope, &message.parsed.envelope).await?;
     let change = Change::Delivered(Box::new(Delivered {
         mailbox: pending.to,
         message,
@@ -86,6 +92,7 @@ pub async fn finish(
         flags,
         seen_by,
         internal_date: pending.internal_date.unwrap_or_else(|| store.now()),
+        thread,
         duplicate_key: None,
     }));
     let transaction = Transaction { actor: Actor::User(user.clone()), changes: vec![change] };

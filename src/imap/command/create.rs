@@ -2,9 +2,9 @@
 
 use super::Call;
 use crate::imap::names::{self, DELIMITER, Resolved};
-use crate::imap::{Completion, Refusal, wire::utf7};
+use crate::imap::{Completion, Refusal, object_id, wire::utf7};
 use crate::mail::account::{Folder, FolderRole};
-use crate::store::change::Change;
+use crate::store::change::{Change, Outcome};
 
 /// CREATE. Needs `k` on the parent; the rights of an account are those of all its folders.
 /// RFC 4314 §4
@@ -18,8 +18,19 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
         return Err(Refusal::no("ALREADYEXISTS", "A mailbox of that name exists"));
     }
     check_may_stand(&target)?;
-    call.commit(creations(call, &target)).await?;
-    Ok(Completion::ok("Created"))
+    let receipt = call.commit(creations(call, &target)).await?;
+    Ok(created(call, receipt.outcomes.last()))
+}
+
+/// The last one that was made is the one that was asked for. RFC 8474 §4.1
+fn created(call: &Call<'_, '_>, outcome: Option<&Outcome>) -> Completion {
+    match outcome {
+        Some(Outcome::Created(id)) if call.context.capabilities.has("OBJECTID") => {
+            let code = format!("MAILBOXID ({})", object_id::mailbox(*id));
+            Completion::with_code(code, "Created")
+        }
+        _ => Completion::ok("Created"),
+    }
 }
 
 /// The one answer for names under which nothing can be made: of no account, or of one that the user

@@ -1,16 +1,17 @@
 //! FETCH and UID FETCH. Answers from the snapshot where it can, from stored facts in batches where
 //! it must, and reads messages only for their bodies. RFC 3501 §6.4.5
 
-use super::Call;
+use std::io::Write;
+
+use super::{Call, resync};
 use crate::imap::date;
 use crate::imap::fetch::body::{Source, gone, is_from_fields, needs_structure};
 use crate::imap::fetch::item::{Item, Request};
 use crate::imap::fetch::read_ahead::ReadAhead;
 use crate::imap::fetch::write::{Extensions, envelope, structure};
+use crate::imap::object_id::{self, EmailId};
 use crate::imap::output::Output;
-use crate::imap::view::{
-    Condstore, Edit, Expunge, Message, Own, Selection, SequenceSet, Shown, updates_with,
-};
+use crate::imap::view::{Edit, Expunge, Message, Own, Selection, SequenceSet, Shown, updates_with};
 use crate::imap::wire::number;
 use crate::imap::{Completion, Numbering, Refusal, Selected, flags};
 use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
@@ -29,6 +30,7 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
     let set = SequenceSet::parse(&mut call.arguments)?;
     call.arguments.space()?;
     let mut request = Request::parse(&mut call.arguments)?;
+    check_vanished(call, &request)?;
     if request.items.contains(&Item::ModSeq) {
         super::enable_condstore(call, selected);
     }
@@ -36,13 +38,19 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
         // RFC 3501 §6.4.8; in front, where all servers have it
         request.items.insert(0, Item::Uid);
     }
-    let selection = selected.view.select(&set, call.numbering)?;
+    let mut selection = selected.view.select(&set, call.numbering)?;
+    if let Some(since) = request.modifiers.changed_since {
+        if request.modifiers.vanished.is_some() {
+            let uids = selected.view.named_uids(&set);
+            resync::tell_vanished(call, &selected.view, (since, &uids)).await?;
+        }
+        selection = selected.view.changed_since(&selection, since);
+    }
     let wanted = facts_wanted(&request);
     let marks_seen = request.marks_seen() && may_mark_seen(selected);
     let batch = if marks_seen { SEEN_BATCH } else { FACTS_BATCH };
     let mut failure = None;
     for piece in selection.pieces(batch) {
-        let piece = changed(selected, piece, &request);
         let seen =
             if marks_seen { mark_seen(call, selected, &piece).await? } else { UidSet::new() };
         let answer = Answer { request: &request, selected, newly_seen: &seen };
@@ -54,11 +62,18 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
     }
 }
 
-/// Those of `piece` that CHANGEDSINCE lets through. RFC 7162 §3.1.4.1
-fn changed(selected: &Selected, piece: Selection, request: &Request) -> Selection {
-    let Some(since) = request.changed_since else { return piece };
-    let messages = selected.view.messages(&piece).filter(|m| m.modseq > since);
-    Selection::from_numbers(messages.map(|m| m.number))
+/// VANISHED is for UID FETCH, behind ENABLE QRESYNC. RFC 7162 §3.2.6
+fn check_vanished(call: &Call<'_, '_>, request: &Request) -> Result<(), Refusal> {
+    if request.modifiers.vanished.is_none() {
+        return Ok(());
+    }
+    if call.numbering != Numbering::Uid {
+        return Err(Refusal::Bad("VANISHED is for UID FETCH only".into()));
+    }
+    if !call.session.qresync {
+        return Err(Refusal::Bad("VANISHED needs ENABLE QRESYNC before".into()));
+    }
+    Ok(())
 }
 
 fn facts_wanted(request: &Request) -> FactsWanted {
@@ -188,9 +203,12 @@ impl Answer<'_> {
         let items = &self.request.items;
         let newly = self.newly_seen.contains(message.entry.uid);
         let shows_flags = newly && !items.contains(&Item::Flags);
-        let condstore = self.selected.view.condstore() == Condstore::On;
-        let shows_modseq = newly && condstore && !items.contains(&Item::ModSeq);
-        let added = [(shows_flags, Item::Flags), (shows_modseq, Item::ModSeq)];
+        // RFC 7162 §3.2.4
+        let condstore = newly && self.selected.view.condstore().is_on();
+        let shows_uid = condstore && !items.contains(&Item::Uid);
+        let shows_modseq = condstore && !items.contains(&Item::ModSeq);
+        let added =
+            [(shows_uid, Item::Uid), (shows_flags, Item::Flags), (shows_modseq, Item::ModSeq)];
         let added = added.iter().filter(|(shown, _)| *shown).map(|(_, item)| item);
         for item in items.iter().chain(added) {
             if matches!(item, Item::Section(_)) {
@@ -216,6 +234,17 @@ impl Answer<'_> {
             Item::ModSeq => {
                 labelled_number(out, b"MODSEQ (", m.modseq.0);
                 out.push(b')');
+            }
+            Item::EmailId => {
+                // writing to memory cannot fail
+                let _ = write!(out, "EMAILID ({})", EmailId::of(m.entry));
+            }
+            Item::ThreadId => {
+                let _ = write!(out, "THREADID ({})", object_id::thread(m.entry.thread));
+            }
+            Item::SaveDate => {
+                out.extend_from_slice(b"SAVEDATE ");
+                date::write_date_time(out, m.entry.saved);
             }
             Item::InternalDate => {
                 out.extend_from_slice(b"INTERNALDATE ");

@@ -128,7 +128,7 @@ async fn write_status(
     let status = call.context.store.status(named.mailbox.id, &call.session.user, seen).await;
     // a mailbox deleted at this moment has no counts
     let Ok(status) = status else { return Ok(()) };
-    let counts = status::written(&options.return_status, &status);
+    let counts = status::written(&options.return_status, (named.mailbox.id, &status));
     call.out.line(format_args!("* STATUS {} ({counts})", utf7::written(&node.name)));
     Ok(())
 }

@@ -5,6 +5,7 @@
 pub mod acl;
 pub mod append;
 mod append_sent;
+mod assign;
 pub mod close;
 pub mod copy;
 pub mod create;
@@ -18,9 +19,12 @@ mod list_options;
 pub mod lsub;
 pub mod namespace;
 pub mod rename;
+mod resync;
 pub mod search;
 pub mod select;
 pub mod set_acl;
+mod share;
+mod states;
 pub mod status;
 pub mod store;
 pub mod subscribe;
@@ -32,7 +36,6 @@ use std::sync::Arc;
 
 use super::names::{self, Resolved};
 use super::output::Output;
-use super::view::Condstore;
 use super::wire::lex::Cursor;
 use super::wire::utf7;
 use super::{Context, Numbering, Refusal, Selected, Session};
@@ -60,11 +63,7 @@ pub struct Call<'c, 'o> {
 /// RFC 7162 §3.1
 pub fn enable_condstore(call: &mut Call<'_, '_>, selected: &mut Selected) {
     call.session.condstore = true;
-    if selected.view.condstore() == Condstore::Off {
-        selected.view.enable_condstore();
-        let highest = selected.view.told().highest_modseq.0;
-        call.out.line(format_args!("* OK [HIGHESTMODSEQ {highest}] CONDSTORE is on"));
-    }
+    selected.follow_condstore(call.session, call.out);
 }
 
 impl Call<'_, '_> {

@@ -5,11 +5,12 @@ use crate::imap::search::answer::{WithModSeq, write_esearch, write_search};
 use crate::imap::search::evaluate::find;
 use crate::imap::search::key::Key;
 use crate::imap::search::parse::Request;
+use crate::imap::view::Expunge;
 use crate::imap::{Completion, Refusal, Selected};
 
 /// SEARCH and UID SEARCH.
 pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
-    let request = Request::parse(&mut call.arguments, &selected.view)?;
+    let request = Request::parse(&mut call.arguments, &selected.view, call.context.store.now())?;
     let mut modseq = WithModSeq::No;
     if request.key.any(&|key| matches!(key, Key::ModSeq(_))) {
         modseq = WithModSeq::Yes;
@@ -21,5 +22,6 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
         Some(returns) => write_esearch(&hits, (call.tag, returns), form, call.out),
         None => write_search(&hits, form, call.out).await?,
     }
-    Ok(Completion::ok("Searched"))
+    let done = Completion::ok("Searched");
+    Ok(if request.expunge == Expunge::Held { done.holding_expunge() } else { done })
 }

@@ -2,11 +2,12 @@
 //! been sent.
 
 use super::Call;
+use super::resync::{self, Known};
 use crate::directory::Rights;
 use crate::imap::names::resolve;
 use crate::imap::view::{Claims, View};
 use crate::imap::wire::utf7;
-use crate::imap::{Completion, Refusal, Selected, flags};
+use crate::imap::{Completion, Refusal, Selected, flags, object_id};
 use crate::mail::flag::SeenMode;
 
 /// SELECT. RFC 3501 §6.3.1
@@ -21,7 +22,7 @@ pub async fn examine(call: &mut Call<'_, '_>) -> Result<(Selected, Completion), 
 
 async fn open(call: &mut Call<'_, '_>, claims: Claims) -> Result<(Selected, Completion), Refusal> {
     let name = utf7::mailbox(&mut call.arguments)?;
-    parameters(call)?;
+    let known = parameters(call)?;
     let found = resolve(call.context, call.session, &name).ok_or_else(Refusal::no_such_mailbox)?;
     let mailbox = found.mailbox.ok_or_else(Refusal::no_such_mailbox)?;
     if !found.rights.has('r') {
@@ -29,12 +30,13 @@ async fn open(call: &mut Call<'_, '_>, claims: Claims) -> Result<(Selected, Comp
     }
     let user = &call.session.user;
     let mut view = View::open(call.context, mailbox.id, user, (found.seen, claims)).await?;
-    if call.session.condstore {
-        view.enable_condstore();
-    }
+    view.set_condstore(call.session.condstore());
     let examined = claims == Claims::Nothing;
     let selected = Selected { mailbox, rights: found.rights, seen: found.seen, examined, view };
     describe(call, &selected);
+    if let Some(known) = known {
+        resync::tell(call, &selected.view, &known).await?;
+    }
     let completion = match examined || is_read_only(found.rights, found.seen) {
         true => Completion::with_code("READ-ONLY".into(), "Mailbox opened, read-only"),
         false => Completion::with_code("READ-WRITE".into(), "Mailbox opened"),
@@ -42,21 +44,32 @@ async fn open(call: &mut Call<'_, '_>, claims: Claims) -> Result<(Selected, Comp
     Ok((selected, completion))
 }
 
-/// `(CONDSTORE)`. RFC 7162 §3.1.8
-fn parameters(call: &mut Call<'_, '_>) -> Result<(), Refusal> {
-    let cursor = &mut call.arguments;
-    if cursor.rest().starts_with(b" (") {
-        cursor.space()?;
-        cursor.take(b'(');
-        if !cursor.take_word("CONDSTORE") {
-            return Err(cursor.expected("CONDSTORE"));
+/// `(CONDSTORE)`, `(QRESYNC (…))`; all of them are read before anything is opened.
+/// RFC 7162 §3.1.8, §3.2.5
+fn parameters(call: &mut Call<'_, '_>) -> Result<Option<Known>, Refusal> {
+    let mut known = None;
+    if call.arguments.rest().starts_with(b" (") {
+        call.arguments.space()?;
+        call.arguments.take(b'(');
+        loop {
+            let start = call.arguments.clone();
+            match call.arguments.atom()?.to_ascii_uppercase().as_str() {
+                "CONDSTORE" => call.session.condstore = true,
+                "QRESYNC" if call.session.qresync => {
+                    call.arguments.space()?;
+                    known = Some(resync::known(&mut call.arguments)?);
+                }
+                "QRESYNC" => return Err(start.expected("ENABLE QRESYNC before QRESYNC")),
+                _ => return Err(start.expected("CONDSTORE or QRESYNC")),
+            }
+            if call.arguments.take(b')') {
+                break;
+            }
+            call.arguments.space()?;
         }
-        if !cursor.take(b')') {
-            return Err(cursor.expected("a closing parenthesis"));
-        }
-        call.session.condstore = true;
     }
-    cursor.end()
+    call.arguments.end()?;
+    Ok(known)
 }
 
 /// None of `i`, `e` and the rights to change flags that others see. RFC 4314 §5.2
@@ -81,4 +94,8 @@ fn describe(call: &mut Call<'_, '_>, selected: &Selected) {
     out.line(format_args!("* OK [UIDVALIDITY {}] UIDs are valid", state.uid_validity.0));
     out.line(format_args!("* OK [UIDNEXT {}] Next UID", state.uid_next.0));
     out.line(format_args!("* OK [HIGHESTMODSEQ {}] Last change", state.highest_modseq.0));
+    if call.context.capabilities.has("OBJECTID") {
+        let id = object_id::mailbox(selected.mailbox.id);
+        out.line(format_args!("* OK [MAILBOXID ({id})] Identifier"));
+    }
 }

@@ -4,7 +4,8 @@
 use super::Call;
 use crate::imap::wire::lex::Cursor;
 use crate::imap::wire::utf7;
-use crate::imap::{Completion, Context, Refusal};
+use crate::imap::{Completion, Context, Refusal, object_id};
+use crate::mail::id::MailboxId;
 use crate::store::Status;
 
 /// One count.
@@ -26,10 +27,12 @@ pub enum Item {
     Size,
     /// HIGHESTMODSEQ. RFC 7162 §3.1.7
     HighestModSeq,
+    /// MAILBOXID. RFC 8474 §4.3
+    MailboxId,
 }
 
 /// Each item with its name and the capability that it belongs to.
-const ITEMS: [(Item, &str, Option<&str>); 8] = [
+const ITEMS: [(Item, &str, Option<&str>); 9] = [
     (Item::Messages, "MESSAGES", None),
     (Item::Recent, "RECENT", None),
     (Item::UidNext, "UIDNEXT", None),
@@ -38,6 +41,7 @@ const ITEMS: [(Item, &str, Option<&str>); 8] = [
     (Item::Deleted, "DELETED", None),
     (Item::Size, "SIZE", Some("STATUS=SIZE")),
     (Item::HighestModSeq, "HIGHESTMODSEQ", Some("CONDSTORE")),
+    (Item::MailboxId, "MAILBOXID", Some("OBJECTID")),
 ];
 
 /// STATUS. Needs `r`. RFC 4314 §4
@@ -52,7 +56,11 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     }
     note_condstore(call, &items);
     let status = call.context.store.status(mailbox.id, &call.session.user, found.seen).await?;
-    call.out.line(format_args!("* STATUS {} ({})", utf7::written(&name), written(&items, &status)));
+    call.out.line(format_args!(
+        "* STATUS {} ({})",
+        utf7::written(&name),
+        written(&items, (mailbox.id, &status))
+    ));
     Ok(Completion::ok("Status told"))
 }
 
@@ -84,16 +92,20 @@ pub(super) fn items(context: &Context, arguments: &mut Cursor<'_>) -> Result<Vec
 }
 
 /// The counts as they stand in the response's parentheses.
-pub(super) fn written(items: &[Item], status: &Status) -> String {
-    let value = |item: Item| match item {
-        Item::Messages => u64::from(status.messages),
-        Item::Recent => u64::from(status.recent),
-        Item::UidNext => u64::from(status.uid_next.0),
-        Item::UidValidity => u64::from(status.uid_validity.0),
-        Item::Unseen => u64::from(status.unseen),
-        Item::Deleted => u64::from(status.deleted),
-        Item::Size => status.size_bytes,
-        Item::HighestModSeq => status.highest_modseq.0,
+pub(super) fn written(items: &[Item], (id, status): (MailboxId, &Status)) -> String {
+    let value = |item: Item| {
+        match item {
+            Item::MailboxId => return format!("({})", object_id::mailbox(id)),
+            Item::Messages => u64::from(status.messages),
+            Item::Recent => u64::from(status.recent),
+            Item::UidNext => u64::from(status.uid_next.0),
+            Item::UidValidity => u64::from(status.uid_validity.0),
+            Item::Unseen => u64::from(status.unseen),
+            Item::Deleted => u64::from(status.deleted),
+            Item::Size => status.size_bytes,
+            Item::HighestModSeq => status.highest_modseq.0,
+        }
+        .to_string()
     };
     let asked = ITEMS.iter().filter(|row| items.contains(&row.0));
     asked.map(|row| format!("{} {}", row.1, value(row.0))).collect::<Vec<_>>().join(" ")

@@ -1,9 +1,9 @@
 //! What a FETCH asks for: its items, as parsed, with the labels that its answer repeats. Knows no
 //! message. RFC 3501 §6.4.5
 
+use super::modifiers::Modifiers;
 use crate::imap::Refusal;
 use crate::imap::wire::lex::Cursor;
-use crate::mail::id::ModSeq;
 use crate::mail::message::are_cached;
 
 /// Most items in one FETCH.
@@ -18,8 +18,8 @@ pub const PART_DEPTH_MAX: usize = 64;
 pub struct Request {
     /// In the order in which they are answered.
     pub items: Vec<Item>,
-    /// Only messages changed after this. RFC 7162 §3.1.4.1
-    pub changed_since: Option<ModSeq>,
+    /// What narrows it.
+    pub modifiers: Modifiers,
 }
 
 /// One data item. RFC 3501 §6.4.5
@@ -41,6 +41,12 @@ pub enum Item {
     BodyStructure,
     /// MODSEQ. RFC 7162 §3.1.4.2
     ModSeq,
+    /// EMAILID. RFC 8474 §5.3
+    EmailId,
+    /// THREADID. RFC 8474 §5.3
+    ThreadId,
+    /// SAVEDATE. RFC 8514 §4.2
+    SaveDate,
     /// BODY[…], RFC822 and the like.
     Section(Section),
 }
@@ -136,7 +142,9 @@ impl Request {
         }
         if cursor.peek() == Some(b' ') && cursor.rest().get(1) == Some(&b'(') {
             cursor.space()?;
-            request.changed_since = Some(changed_since(cursor)?);
+            request.modifiers = Modifiers::parse(cursor)?;
+        }
+        if request.modifiers.changed_since.is_some() {
             request.add(Item::ModSeq);
         }
         cursor.end()?;
@@ -184,6 +192,9 @@ fn item(cursor: &mut Cursor<'_>) -> Result<Item, Refusal> {
         b"ENVELOPE" => Item::Envelope,
         b"BODYSTRUCTURE" => Item::BodyStructure,
         b"MODSEQ" => Item::ModSeq,
+        b"EMAILID" => Item::EmailId,
+        b"THREADID" => Item::ThreadId,
+        b"SAVEDATE" => Item::SaveDate,
         b"RFC822" => whole(&word, Text::Whole, Reading::MarksSeen),
         b"RFC822.HEADER" => whole(&word, Text::Header, Reading::Peeks),
         b"RFC822.TEXT" => whole(&word, Text::Text, Reading::MarksSeen),
@@ -288,21 +299,10 @@ fn partial(cursor: &mut Cursor<'_>) -> Result<Option<(u64, u64)>, Refusal> {
     Ok(Some((origin, count)))
 }
 
-fn changed_since(cursor: &mut Cursor<'_>) -> Result<ModSeq, Refusal> {
-    if !cursor.take(b'(') || !cursor.take_word("CHANGEDSINCE") {
-        return Err(cursor.expected("CHANGEDSINCE"));
-    }
-    cursor.space()?;
-    let since = cursor.number64()?;
-    if !cursor.take(b')') {
-        return Err(cursor.expected("a closing parenthesis"));
-    }
-    Ok(ModSeq(since))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::id::ModSeq;
 
     fn parsed(text: &str) -> Result<Request, Refusal> {
         Request::parse(&mut Cursor::new(text.as_bytes()))
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn changedsince_asks_for_the_mod_sequence_too() {
         let request = parsed("(FLAGS) (CHANGEDSINCE 12)").expect("a request");
-        assert_eq!(request.changed_since, Some(ModSeq(12)));
+        assert_eq!(request.modifiers.changed_since, Some(ModSeq(12)));
         assert_eq!(request.items, [Item::Flags, Item::ModSeq]);
     }
 

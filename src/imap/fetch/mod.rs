@@ -2,5 +2,6 @@
 
 pub mod body;
 pub mod item;
+pub mod modifiers;
 pub mod read_ahead;
 pub mod write;

@@ -6,6 +6,7 @@ use memchr::memmem;
 use super::key::Key;
 use crate::imap::date::Day;
 use crate::imap::flags::Recent;
+use crate::imap::object_id::EmailId;
 use crate::imap::view::{Message, Selection, View};
 use crate::mail::id::{BlobId, ModSeq};
 use crate::mail::message;
@@ -118,6 +119,11 @@ fn quick(key: &Key, m: &Message<'_>) -> Option<bool> {
         Key::Keyword(number) => Some(number.is_some_and(|n| m.entry.keywords.contains(n))),
         Key::Recent => Some(m.recent == Recent::Yes),
         Key::Internal(when, day) => Some(when.holds(Day::of(m.entry.internal_date), *day)),
+        Key::Saved(when, day) => Some(when.holds(Day::of(m.entry.saved), *day)),
+        Key::Older(than) => Some(m.entry.internal_date.seconds() <= *than),
+        Key::Younger(than) => Some(m.entry.internal_date.seconds() >= *than),
+        Key::EmailId(id) => Some(*id == Some(EmailId::of(m.entry))),
+        Key::ThreadId(id) => Some(*id == Some(m.entry.thread)),
         Key::Larger(bytes) => Some(u64::from(m.entry.size_bytes) > *bytes),
         Key::Smaller(bytes) => Some(u64::from(m.entry.size_bytes) < *bytes),
         Key::ModSeq(since) => Some(m.modseq >= *since),

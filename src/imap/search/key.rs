@@ -2,9 +2,10 @@
 //! a test on a message is a comparison. RFC 3501 §6.4.4
 
 use crate::imap::date::Day;
+use crate::imap::object_id::EmailId;
 use crate::imap::view::Selection;
 use crate::mail::flag::SystemFlags;
-use crate::mail::id::ModSeq;
+use crate::mail::id::{ModSeq, ThreadId};
 
 /// Deepest nesting of NOT, OR and parentheses.
 pub const DEPTH_MAX: usize = 32;
@@ -26,6 +27,16 @@ pub enum Key {
     Recent,
     /// INTERNALDATE
     Internal(When, Day),
+    /// SAVEDATE. RFC 8514 §4.3
+    Saved(When, Day),
+    /// INTERNALDATE is this moment, in seconds, or earlier. RFC 5032 §2
+    Older(i64),
+    /// INTERNALDATE is this moment, in seconds, or later. RFC 5032 §2
+    Younger(i64),
+    /// EMAILID; `None`: no message of ours can have it. RFC 8474 §6
+    EmailId(Option<EmailId>),
+    /// THREADID. RFC 8474 §6
+    ThreadId(Option<ThreadId>),
     /// Date: in its own zone.
     Sent(When, Day),
     /// More bytes than this.

@@ -1,12 +1,13 @@
 //! The arguments of SEARCH: what is to be returned, charset, keys. RFC 3501 §6.4.4, RFC 4731 §3.1
 
 use super::key::{DEPTH_MAX, KEYS_MAX, Key, When};
-use crate::imap::view::{SequenceSet, View};
+use crate::imap::object_id::EmailId;
+use crate::imap::view::{Expunge, SequenceSet, View};
 use crate::imap::wire::lex::Cursor;
-use crate::imap::{Numbering, Refusal, date, flags};
+use crate::imap::{Numbering, Refusal, date, flags, object_id};
 use crate::mail::flag::SystemFlags;
 use crate::mail::fold::{decode_needle, fold, is_charset_known};
-use crate::mail::id::ModSeq;
+use crate::mail::id::{ModSeq, Timestamp};
 
 /// What SEARCH asks for.
 #[derive(Clone, PartialEq, Debug)]
@@ -15,6 +16,8 @@ pub struct Request {
     pub returns: Option<Returns>,
     /// What messages must meet.
     pub key: Key,
+    /// Whether EXPUNGE must wait: sequence numbers are among the keys. RFC 7162 §3.2.10.2
+    pub expunge: Expunge,
 }
 
 /// RETURN options. RFC 4731 §3.1
@@ -31,8 +34,8 @@ pub struct Returns {
 }
 
 impl Request {
-    /// Reads all arguments; messages are named as `view` numbers them.
-    pub fn parse(cursor: &mut Cursor<'_>, view: &View) -> Result<Request, Refusal> {
+    /// Reads all arguments; messages are named as `view` numbers them, intervals end `now`.
+    pub fn parse(cursor: &mut Cursor<'_>, view: &View, now: Timestamp) -> Result<Request, Refusal> {
         let returns = match cursor.take_word("RETURN ") {
             true => Some(returns(cursor)?),
             false => None,
@@ -49,10 +52,17 @@ impl Request {
             }
             charset = Some(name);
         }
-        let mut parser = Parser { cursor: cursor.clone(), view, charset, keys: 0 };
+        let mut parser = Parser {
+            cursor: cursor.clone(),
+            view,
+            now,
+            charset,
+            keys: 0,
+            expunge: Expunge::Allowed,
+        };
         let key = parser.all(0)?;
         parser.cursor.end()?;
-        Ok(Request { returns, key })
+        Ok(Request { returns, key, expunge: parser.expunge })
     }
 }
 
@@ -83,8 +93,10 @@ fn returns(cursor: &mut Cursor<'_>) -> Result<Returns, Refusal> {
 struct Parser<'a> {
     cursor: Cursor<'a>,
     view: &'a View,
+    now: Timestamp,
     charset: Option<String>,
     keys: usize,
+    expunge: Expunge,
 }
 
 impl Parser<'_> {
@@ -123,6 +135,7 @@ impl Parser<'_> {
             };
         }
         if SequenceSet::is_next(&self.cursor) {
+            self.expunge = Expunge::Held;
             return self.messages(Numbering::Sequence);
         }
         let start = self.cursor.clone();
@@ -156,6 +169,16 @@ impl Parser<'_> {
             "BEFORE" => Ok(Key::Internal(When::Before, date::date(&mut self.cursor)?)),
             "ON" => Ok(Key::Internal(When::On, date::date(&mut self.cursor)?)),
             "SINCE" => Ok(Key::Internal(When::Since, date::date(&mut self.cursor)?)),
+            "SAVEDBEFORE" => Ok(Key::Saved(When::Before, date::date(&mut self.cursor)?)),
+            "SAVEDON" => Ok(Key::Saved(When::On, date::date(&mut self.cursor)?)),
+            "SAVEDSINCE" => Ok(Key::Saved(When::Since, date::date(&mut self.cursor)?)),
+            "OLDER" => Ok(Key::Older(self.seconds_ago()?)),
+            "YOUNGER" => Ok(Key::Younger(self.seconds_ago()?)),
+            "EMAILID" => Ok(Key::EmailId(EmailId::parse(object_id::object_id(&mut self.cursor)?))),
+            "THREADID" => {
+                let id = object_id::object_id(&mut self.cursor)?;
+                Ok(Key::ThreadId(object_id::parse_thread(id)))
+            }
             "SENTBEFORE" => Ok(Key::Sent(When::Before, date::date(&mut self.cursor)?)),
             "SENTON" => Ok(Key::Sent(When::On, date::date(&mut self.cursor)?)),
             "SENTSINCE" => Ok(Key::Sent(When::Since, date::date(&mut self.cursor)?)),
@@ -172,6 +195,11 @@ impl Parser<'_> {
             "MODSEQ" => self.modseq(),
             _ => Err(start.expected("a search key")),
         }
+    }
+
+    /// An interval, as the moment so long ago. RFC 5032 §3
+    fn seconds_ago(&mut self) -> Result<i64, Refusal> {
+        Ok(self.now.seconds() - i64::from(self.cursor.nz_number()?))
     }
 
     fn messages(&mut self, by: Numbering) -> Result<Key, Refusal> {
@@ -220,7 +248,8 @@ fn plain(word: &str) -> Option<Key> {
     let flag = |flag| Some(Key::Flags(flag));
     let no_flag = |flag| Some(Key::Flags(flag).negated());
     match word {
-        "ALL" => Some(Key::All),
+        // every mailbox keeps the date of saving. RFC 8514 §4.3
+        "ALL" | "SAVEDATESUPPORTED" => Some(Key::All),
         "ANSWERED" => flag(SystemFlags::ANSWERED),
         "DELETED" => flag(SystemFlags::DELETED),
         "DRAFT" => flag(SystemFlags::DRAFT),

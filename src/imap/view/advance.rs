@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Condstore, Message, OwnSeen, View};
+use super::{Condstore, Message, OwnSeen, Selection, View, present};
 use crate::imap::flags::{self, Changeable};
 use crate::imap::output::Output;
 use crate::imap::wire::number;
@@ -14,6 +14,9 @@ use crate::mail::uid_set::UidSet;
 use crate::store::overlay::Overlay;
 use crate::store::snapshot::Snapshot;
 
+/// Most ranges in one VANISHED: a line stays below 8 KiB.
+const VANISHED_RANGES_MAX: usize = 350;
+
 /// Whether EXPUNGE may be sent now. RFC 9051 §7.5.1
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expunge {
@@ -21,6 +24,13 @@ pub enum Expunge {
     Allowed,
     /// It may: what is gone stays a message until later.
     Held,
+}
+
+impl Expunge {
+    /// Allowed where both allow it.
+    pub fn and(self, other: Expunge) -> Expunge {
+        if self == Expunge::Allowed { other } else { self }
+    }
 }
 
 /// What this session has just done itself, so that the client is told as it expects, and once.
@@ -79,7 +89,9 @@ pub async fn updates(
     out: &mut Output<'_>,
     expunge: Expunge,
 ) -> Result<(), Refusal> {
-    updates_with(context, selected, out, (expunge, None)).await
+    updates_with(context, selected, out, (expunge, None)).await?;
+    selected.view.tell_how_far(out);
+    Ok(())
 }
 
 /// As `updates`, with what this session has just done itself.
@@ -90,9 +102,8 @@ pub async fn updates_with(
     (expunge, own): (Expunge, Option<&Own>),
 ) -> Result<(), Refusal> {
     let (store, mailbox) = (&context.store, selected.mailbox.id);
-    let mut snapshot = store.snapshot(mailbox).await?;
     let view = &selected.view;
-    let overlay = store.overlay(mailbox, &view.user).await?;
+    let (mut snapshot, mut overlay) = present(&**store, mailbox, &view.user).await?;
     let same = Arc::ptr_eq(&snapshot, &view.told) && Arc::ptr_eq(&view.told, &view.believed);
     if same && Arc::ptr_eq(&overlay, &view.overlay) && own.is_none() {
         return Ok(());
@@ -101,7 +112,7 @@ pub async fn updates_with(
     if view.claims == super::Claims::Recent && snapshot.uid_next > view.believed.uid_next {
         first_recent = Some(store.claim_recent(mailbox, &view.user));
         // what came between the first snapshot and the claim would be recent nowhere
-        snapshot = store.snapshot(mailbox).await?;
+        (snapshot, overlay) = present(&**store, mailbox, &view.user).await?;
     }
     let changeable = selected.changeable();
     let present = Present { snapshot, overlay, first_recent, changeable };
@@ -150,7 +161,22 @@ impl View {
         }
         self.told = new;
         self.overlay = present.overlay;
-        self.tell_flags(&before, &touched, own, out).await
+        self.tell_flags(&before, &touched, own, out).await?;
+        self.tell_caught_up(&before, out);
+        Ok(())
+    }
+
+    /// The flags of messages that have changed while the client was away. RFC 7162 §3.2.5.1
+    pub async fn tell_changed(
+        &self,
+        selection: &Selection,
+        out: &mut Output<'_>,
+    ) -> Result<(), Refusal> {
+        for message in self.messages(selection) {
+            self.write_flags(&message, Say { flags: true, uid: true, modseq: true }, out.buffer());
+            out.flush_if_full().await?;
+        }
+        Ok(())
     }
 
     /// The messages of which something may have to be said, ascending.
@@ -165,8 +191,30 @@ impl View {
         uids
     }
 
-    /// From the last to the first, so that no EXPUNGE shifts the number of the next.
+    /// While expunged messages are held back, a client that remembers the highest mod-sequence of
+    /// what it was told would never hear of them on another connection. RFC 7162 §3.2
+    fn tell_how_far(&self, out: &mut Output<'_>) {
+        if self.condstore.is_on() && !Arc::ptr_eq(&self.told, &self.believed) {
+            let highest = self.told_up_to().0;
+            out.line(format_args!("* OK [HIGHESTMODSEQ {highest}] What is gone is told later"));
+        }
+    }
+
+    /// What was held back is told: from now on the client has everything again.
+    fn tell_caught_up(&self, before: &View, out: &mut Output<'_>) {
+        let was_held = !Arc::ptr_eq(&before.told, &before.believed);
+        if self.condstore.is_on() && was_held && Arc::ptr_eq(&self.told, &self.believed) {
+            let highest = self.told_up_to().0;
+            out.line(format_args!("* OK [HIGHESTMODSEQ {highest}] Everything is told"));
+        }
+    }
+
+    /// The UIDs at once, or each by its number, from the last to the first, so that no EXPUNGE
+    /// shifts the number of the next.
     async fn tell_expunged(&self, uids: &UidSet, out: &mut Output<'_>) -> Result<(), Refusal> {
+        if self.condstore == Condstore::Qresync {
+            return write_vanished(uids, Vanished::Now, out).await;
+        }
         for &(low, high) in uids.ranges().iter().rev() {
             for number in (low..=high).rev().filter_map(|uid| self.number(Uid(uid))) {
                 out.push(b"* ");
@@ -216,15 +264,17 @@ impl View {
     }
 
     fn what_to_say(&self, (old, new): (&Message<'_>, &Message<'_>), own: Option<&Own>) -> Say {
-        let modseq = self.condstore == Condstore::On && old.modseq != new.modseq;
+        let condstore = self.condstore.is_on();
+        let modseq = condstore && old.modseq != new.modseq;
         let differs = old.flags != new.flags || old.entry.keywords != new.entry.keywords;
         let Some(own) = own else {
             return Say { flags: differs || modseq, uid: true, modseq };
         };
-        let uid = own.numbering == Numbering::Uid;
+        // RFC 7162 §3.2.4
+        let uid = own.numbering == Numbering::Uid || condstore;
         let foreign = !own.edit.explains(old, new, &self.told.keywords);
         match own.shown {
-            Shown::Always => Say { flags: true, uid, modseq: self.condstore == Condstore::On },
+            Shown::Always => Say { flags: true, uid, modseq: condstore },
             Shown::Silent => Say { flags: foreign, uid, modseq },
             Shown::Never => Say { flags: foreign, uid, modseq: modseq && foreign },
         }
@@ -253,6 +303,29 @@ impl View {
         }
         out.extend_from_slice(b")\r\n");
     }
+}
+
+/// When messages went. RFC 7162 §3.2.10
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Vanished {
+    /// Before the client was here: sequence numbers stay as they are.
+    Earlier,
+    /// Now: those behind them move up.
+    Now,
+}
+
+/// Writes VANISHED, in as many lines as it needs.
+pub async fn write_vanished(
+    uids: &UidSet,
+    when: Vanished,
+    out: &mut Output<'_>,
+) -> Result<(), Refusal> {
+    let earlier = if when == Vanished::Earlier { "(EARLIER) " } else { "" };
+    for some in uids.pieces(VANISHED_RANGES_MAX) {
+        out.line(format_args!("* VANISHED {earlier}{some}"));
+        out.flush_if_full().await?;
+    }
+    Ok(())
 }
 
 /// What an untagged FETCH shows; without flags and mod-sequence there is none.

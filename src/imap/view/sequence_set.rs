@@ -2,6 +2,7 @@
 
 use crate::imap::Refusal;
 use crate::imap::wire::lex::Cursor;
+use crate::mail::uid_set::UidSet;
 
 /// Most ranges in one set.
 pub const RANGES_MAX: usize = 32_768;
@@ -40,6 +41,38 @@ impl SequenceSet {
     /// Whether a set could begin here.
     pub fn is_next(cursor: &Cursor<'_>) -> bool {
         cursor.peek().is_some_and(|b| b.is_ascii_digit() || b == b'*')
+    }
+
+    /// The ranges, if they ascend without a `*`, each above the one before.
+    pub(super) fn ascending(&self) -> Option<Vec<(u32, u32)>> {
+        let mut before = 0;
+        let range = |&(first, last): &(Bound, Bound)| match (first, last) {
+            (Bound::Number(low), Bound::Number(high)) if before < low && low <= high => {
+                before = high;
+                Some((low, high))
+            }
+            _ => None,
+        };
+        self.ranges.iter().map(range).collect()
+    }
+
+    /// The numbers, where `*` is `last`.
+    pub(super) fn uids(&self, last: u32) -> UidSet {
+        let number = |bound: Bound| match bound {
+            Bound::Number(number) => number,
+            Bound::Last => last,
+        };
+        let range = |&(a, b): &(Bound, Bound)| {
+            let (a, b) = (number(a), number(b));
+            (a.min(b), a.max(b))
+        };
+        UidSet::of_ranges(self.ranges.iter().map(range).collect())
+    }
+
+    /// The numbers, if there is no `*` among them. RFC 7162 §7 `known-uids`
+    pub fn known_uids(&self) -> Option<UidSet> {
+        let starred = |range: &(Bound, Bound)| range.0 == Bound::Last || range.1 == Bound::Last;
+        (!self.ranges.iter().any(starred)).then(|| self.uids(0))
     }
 
     pub(super) fn ranges(&self) -> &[(Bound, Bound)] {

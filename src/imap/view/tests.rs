@@ -16,18 +16,56 @@ struct Belief {
     modseq: Option<u64>,
 }
 
+/// What a client has enabled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Plain,
+    Condstore,
+    Qresync,
+}
+
 /// A client that believes what it is told, and checks each response against that.
 struct Modelled {
     client: Client,
+    kind: Kind,
     messages: Vec<Belief>,
+    /// HIGHESTMODSEQ, as RFC 7162 §6 lets a client compute it.
+    highest_modseq: u64,
+    uid_validity: String,
+    /// The connection is lost, and nothing but the above is left.
+    away: bool,
 }
 
 impl Modelled {
-    fn open(rig: &Rig, login: &str, parameters: &str) -> Modelled {
-        let mut modelled = Modelled { client: rig.client(login), messages: Vec::new() };
+    fn open(rig: &Rig, login: &str, kind: Kind) -> Modelled {
+        let client = rig.client(login);
+        let (messages, uid_validity) = (Vec::new(), String::new());
+        let mut modelled =
+            Modelled { client, kind, messages, highest_modseq: 0, uid_validity, away: false };
+        let parameters = if kind == Kind::Condstore { " (CONDSTORE)" } else { "" };
+        if kind == Kind::Qresync {
+            modelled.send(rig, "ENABLE QRESYNC");
+        }
         modelled.send(rig, &format!("SELECT Shared/Support{parameters}"));
         modelled.send(rig, "FETCH 1:* (UID FLAGS)");
         modelled
+    }
+
+    /// Comes back after the connection was lost: what it knows, and what it is told, must be all.
+    fn come_back(&mut self, rig: &Rig) {
+        self.away = false;
+        rig.send(&mut self.client, "ENABLE QRESYNC");
+        let (epoch, highest) = (&self.uid_validity, self.highest_modseq);
+        let command = format!("SELECT Shared/Support (QRESYNC ({epoch} {highest}))");
+        let answer = rig.send(&mut self.client, &command);
+        let gone = answer.lines().filter_map(|line| line.strip_prefix("* VANISHED (EARLIER) "));
+        let gone: Vec<u32> = gone.flat_map(members).collect();
+        self.messages.retain(|message| !message.uid.is_some_and(|uid| gone.contains(&uid)));
+        for line in answer.lines() {
+            self.believe(line);
+        }
+        self.remember_modseq(&answer);
+        self.learn_uids(rig);
     }
 
     fn send(&mut self, rig: &Rig, command: &str) -> String {
@@ -36,11 +74,41 @@ impl Modelled {
             self.believe(line);
         }
         let held = ["FETCH", "STORE", "SEARCH"].iter().any(|verb| command.starts_with(verb));
-        assert!(!held || !answer.contains("EXPUNGE\r\n"), "EXPUNGE in {command}: {answer}");
+        let tells_gone = answer.contains("EXPUNGE\r\n") || answer.contains("* VANISHED");
+        assert!(!held || !tells_gone, "{command}: {answer}");
+        self.remember_modseq(&answer);
+        self.learn_uids(rig);
         answer
     }
 
+    /// A client that is told UIDs asks for those of new messages at once.
+    fn learn_uids(&mut self, rig: &Rig) {
+        let unknown = self.messages.iter().position(|message| message.uid.is_none());
+        if let Some(first) = unknown.filter(|_| self.kind == Kind::Qresync) {
+            self.send(rig, &format!("FETCH {}:* (UID FLAGS)", first + 1));
+        }
+    }
+
+    /// At each tagged response. RFC 7162 §6
+    fn remember_modseq(&mut self, answer: &str) {
+        let numbers = |label: &'static str, end: char| {
+            let found = answer.split(label).skip(1).filter_map(move |rest| rest.split(end).next());
+            found.map(|number| number.parse::<u64>().expect("a number"))
+        };
+        let fetched = numbers("MODSEQ (", ')').max().unwrap_or(0).max(self.highest_modseq);
+        self.highest_modseq = numbers("[HIGHESTMODSEQ ", ']').last().unwrap_or(fetched);
+    }
+
     fn believe(&mut self, line: &str) {
+        if let Some(rest) = line.strip_prefix("* OK [UIDVALIDITY ") {
+            self.uid_validity = rest.split(']').next().expect("a number").to_owned();
+        }
+        if let Some(set) = line.strip_prefix("* VANISHED ").filter(|set| !set.starts_with('(')) {
+            for uid in members(set) {
+                let at = self.messages.iter().position(|message| message.uid == Some(uid));
+                self.messages.remove(at.expect("only what the client knows"));
+            }
+        }
         let mut words = line.splitn(4, ' ');
         let (Some("*"), Some(number)) = (words.next(), words.next()) else { return };
         let Ok(number) = number.parse::<usize>() else { return };
@@ -50,6 +118,7 @@ impl Modelled {
                 self.messages.resize_with(number, Belief::default);
             }
             Some("EXPUNGE") => {
+                assert_ne!(self.kind, Kind::Qresync, "{line}");
                 self.messages.remove(number - 1);
             }
             Some("FETCH") => self.fetched(number, words.next().expect("data")),
@@ -94,15 +163,33 @@ impl Modelled {
     }
 }
 
+/// The numbers of a set.
+fn members(set: &str) -> Vec<u32> {
+    let number = |text: &str| text.parse::<u32>().expect("a number");
+    let range = |range: &str| {
+        let (low, high) = range.split_once(':').unwrap_or((range, range));
+        number(low)..=number(high)
+    };
+    set.split(',').flat_map(range).collect()
+}
+
 #[derive(Clone, Debug)]
 enum Step {
+    /// The connection is lost, or comes back.
+    Away,
     Deliver,
     Noop,
     Expunge,
     Search,
     FetchAll,
     Read(u8),
-    Store { at: u8, sign: char, flag: &'static str, silent: bool, by_uid: bool },
+    Store {
+        at: u8,
+        sign: char,
+        flag: &'static str,
+        silent: bool,
+        by_uid: bool,
+    },
     Move(u8),
     Copy(u8),
 }
@@ -118,6 +205,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]);
     let sign = prop::sample::select(vec!['+', '-', '=']);
     prop_oneof![
+        2 => Just(Step::Away),
         2 => Just(Step::Deliver),
         3 => Just(Step::Noop),
         2 => Just(Step::Expunge),
@@ -136,7 +224,10 @@ fn run(rig: &Rig, client: &mut Modelled, step: &Step) {
     let count = client.messages.len();
     let number = |at: u8| usize::from(at) % count.max(1) + 1;
     match step {
+        Step::Away if client.away => client.come_back(rig),
+        Step::Away => client.away = client.kind == Kind::Qresync,
         Step::Deliver => rig.deliver("Subject: new\r\n\r\nbody\r\n"),
+        _ if client.away => (),
         Step::Noop => drop(client.send(rig, "NOOP")),
         Step::Expunge => drop(client.send(rig, "EXPUNGE")),
         Step::Search => drop(client.send(rig, "SEARCH UNSEEN SUBJECT new")),
@@ -167,9 +258,11 @@ fn run(rig: &Rig, client: &mut Modelled, step: &Step) {
 
 /// All that a client believes is what a new session of the same user is told.
 fn agree(rig: &Rig, modelled: &mut Modelled, login: &str) {
+    if modelled.away {
+        modelled.come_back(rig);
+    }
     modelled.send(rig, "NOOP");
-    let fresh = Modelled::open(rig, login, " (CONDSTORE)");
-    let mut fresh = fresh;
+    let mut fresh = Modelled::open(rig, login, Kind::Condstore);
     fresh.send(rig, "FETCH 1:* (UID FLAGS MODSEQ)");
     assert_eq!(modelled.messages.len(), fresh.messages.len());
     for (number, (old, new)) in modelled.messages.iter().zip(&fresh.messages).enumerate() {
@@ -179,7 +272,7 @@ fn agree(rig: &Rig, modelled: &mut Modelled, login: &str) {
 }
 
 fn agree_on_modseq(rig: &Rig, modelled: &Modelled, login: &str) {
-    let mut fresh = Modelled::open(rig, login, " (CONDSTORE)");
+    let mut fresh = Modelled::open(rig, login, Kind::Condstore);
     fresh.send(rig, "FETCH 1:* (UID FLAGS MODSEQ)");
     for (old, new) in modelled.messages.iter().zip(&fresh.messages) {
         assert!(old.modseq.is_none() || old.modseq == new.modseq, "{old:?} {new:?}");
@@ -191,22 +284,26 @@ proptest! {
 
     #[test]
     fn every_client_ends_up_with_what_the_store_has(
-        steps in prop::collection::vec((0usize..4, step()), 1..60),
+        steps in prop::collection::vec((0usize..5, step()), 1..80),
         shared in any::<bool>(),
     ) {
         let rig = Rig::with_seen(if shared { SeenMode::Shared } else { SeenMode::PerUser });
         rig.fill(5);
-        let logins = ["anna", "anna", "ben", "ben"];
-        let parameters = ["", " (CONDSTORE)", "", " (CONDSTORE)"];
-        let open = |n: usize| Modelled::open(&rig, logins[n], parameters[n]);
-        let mut clients: Vec<Modelled> = (0..4).map(open).collect();
+        let who = [
+            ("anna", Kind::Plain),
+            ("anna", Kind::Condstore),
+            ("ben", Kind::Plain),
+            ("ben", Kind::Qresync),
+            ("anna", Kind::Qresync),
+        ];
+        let mut clients = who.map(|(login, kind)| Modelled::open(&rig, login, kind));
         for (at, step) in &steps {
             run(&rig, &mut clients[*at], step);
         }
-        for (at, client) in clients.iter_mut().enumerate() {
-            agree(&rig, client, logins[at]);
-            if !parameters[at].is_empty() {
-                agree_on_modseq(&rig, client, logins[at]);
+        for (client, (login, kind)) in clients.iter_mut().zip(who) {
+            agree(&rig, client, login);
+            if kind != Kind::Plain {
+                agree_on_modseq(&rig, client, login);
             }
         }
     }

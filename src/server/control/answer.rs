@@ -87,9 +87,9 @@ async fn turns(desk: &Desk, account: &Account) -> Vec<Line> {
     let directory = desk.directory.borrow().clone();
     let scope = Scope { store: &*desk.store, directory: &directory, account };
     let all = Action::Assign { users: Vec::new(), teams: Vec::new(), pick: Pick::LeastOpen };
-    match turn::candidates(&scope, &all).await {
+    match turn::standing(&scope, &all).await {
         Err(error) => vec![Line::Error(format!("the store cannot be asked: {error}"))],
-        Ok((candidates, _)) => {
+        Ok(turn::Standing { candidates, .. }) => {
             let line = |Candidate { login, turn, open }| {
                 Line::Turn(Turn { login: login.to_string(), turn, open })
             };

@@ -38,6 +38,7 @@ impl Draft<'_> {
         let keywords = self.keyword_numbers(mailbox, &delivered.flags.keywords)?;
         let blob = self.blob_of(delivered.message);
         let trace = self.trace_of(delivered.trace);
+        let thread = delivered.thread.unwrap_or_else(|| self.counters().next_thread());
         let held = self.held_mut(mailbox)?;
         let (uid, modseq) = (held.take_uid()?, held.raise());
         let entry = Entry {
@@ -45,6 +46,7 @@ impl Draft<'_> {
             modseq,
             blob,
             trace,
+            thread,
             size_bytes,
             trace_bytes: trace_bytes as u32,
             internal_date: delivered.internal_date,
@@ -82,6 +84,25 @@ impl Draft<'_> {
             self.update(*mailbox, targets)?;
         }
         Ok(Outcome::Flags { refused })
+    }
+
+    pub(super) fn arrivals_flagged(
+        &mut self,
+        mailbox: MailboxId,
+        (operation, flags): (FlagOperation, FlagList),
+    ) -> Result<Outcome, StoreError> {
+        let first = self.before(mailbox).map_or(Uid(1), |held| held.uid_next);
+        let mut uids = UidSet::new();
+        uids.insert_range(first, Uid(u32::MAX));
+        let (unchanged_since, viewer) = (None, None);
+        self.flags_set(&Change::FlagsSet {
+            mailbox,
+            uids,
+            operation,
+            flags,
+            unchanged_since,
+            viewer,
+        })
     }
 
     pub(super) fn seen_set(&mut self, change: &Change) -> Result<Outcome, StoreError> {

@@ -198,6 +198,23 @@ pub(super) async fn traces_belong_to_the_instance(bench: &Bench) {
     assert_eq!(bench.store.trace(TraceId(4711)).await, Err(StoreError::Gone));
 }
 
+pub(super) async fn a_message_belongs_where_it_was_told_to_from_the_start(bench: &Bench) {
+    let (support, sales) = (bench.inbox().await, bench.create(&inbox("Sales"), "").await);
+    bench.deliver(support, "one").await;
+    bench.deliver(support, "one").await;
+    let (first, second) = (bench.entry(support, 1).await, bench.entry(support, 2).await);
+    assert_ne!(first.thread, second.thread, "each by itself, until it is told");
+    let answer = Delivered { thread: Some(first.thread), ..delivered(support, "two") };
+    bench.one(Change::Delivered(Box::new(answer))).await;
+    bench.one(Change::Copied(transfer((support, PerUser), (sales, Shared), "3"))).await;
+    bench.one(Change::Moved(transfer((support, PerUser), (sales, Shared), "1"))).await;
+    let threads = [bench.entry(sales, 1).await.thread, bench.entry(sales, 2).await.thread];
+    assert_eq!(threads, [first.thread; 2]);
+    bench.deliver(sales, "three").await;
+    let third = bench.entry(sales, 3).await.thread;
+    assert!(third != first.thread && third != second.thread);
+}
+
 pub(super) async fn whole_messages_come_behind_their_traces(bench: &Bench) {
     let mailbox = bench.inbox().await;
     bench.deliver(mailbox, "one").await;

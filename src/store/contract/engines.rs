@@ -104,6 +104,7 @@ contract! {
         a_body_is_read_by_ranges
         message_bytes_may_come_from_a_file
         traces_belong_to_the_instance
+        a_message_belongs_where_it_was_told_to_from_the_start
         whole_messages_come_behind_their_traces
         what_was_expunged_can_be_asked_for
         copies_keep_flags_and_get_the_targets_keyword_numbers

@@ -34,8 +34,8 @@ pub(super) async fn instances_are_found_by_message_id_wherever_they_are(bench: &
     bench.commit(changes).await.expect("commits");
     let newest_first = [(support, 3), (sales, 1), (support, 2)];
     assert_eq!(bench.places_of("a@x").await, newest_first);
-    let second = bench.entry(support, 3).await.blob;
-    assert_eq!(bench.instances_of("a@x").await[0].blob, second);
+    let (second, found) = (bench.entry(support, 3).await, bench.instances_of("a@x").await);
+    assert_eq!((found[0].blob, found[0].thread), (second.blob, second.thread));
     assert_eq!(bench.places_of("A@x").await, [(support, 4)]);
     assert_eq!((bench.places_of("<a@x>").await, bench.places_of("").await), (vec![], vec![]));
     bench.one(Change::Copied(transfer((support, PerUser), (sales, PerUser), "2"))).await;

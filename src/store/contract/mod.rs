@@ -166,6 +166,7 @@ pub(super) fn delivered(mailbox: MailboxId, text: &str) -> Delivered {
         flags: FlagList::default(),
         seen_by: Vec::new(),
         internal_date: Timestamp::from_seconds(START),
+        thread: None,
         duplicate_key: None,
     }
 }

@@ -129,6 +129,8 @@ pub(super) struct Message {
     pub(super) text: usize,
     /// The number of the delivery whose trace it has.
     pub(super) trace: Option<usize>,
+    /// The number of the delivery that began its thread.
+    pub(super) thread: usize,
     pub(super) flags: BTreeSet<&'static str>,
     pub(super) seen_by: BTreeSet<usize>,
     /// The number of the transaction that changed it for everybody.
@@ -303,6 +305,7 @@ impl Model {
             uid,
             text: delivery.text,
             trace: delivery.has_trace.then_some(trace),
+            thread: trace,
             flags: delivery.flags.clone(),
             seen_by: delivery.seen_by.into_iter().collect(),
             changed: number,

@@ -203,6 +203,7 @@ impl Beside {
     /// Compares everything. `committed`: a transaction lies between this and the last look.
     async fn compare(&mut self) {
         let mut blobs: BTreeMap<usize, BlobId> = BTreeMap::new();
+        let mut threads = BTreeMap::new();
         let mut modseqs = HashMap::new();
         for (number, id) in self.ids.clone().into_iter().enumerate() {
             let Some(folder) = self.model.folders[number].clone() else {
@@ -223,6 +224,8 @@ impl Beside {
                 assert!(entry.modseq <= snapshot.highest_modseq);
                 let blob = *blobs.entry(message.text).or_insert(entry.blob);
                 assert_eq!(blob, entry.blob, "one text, one blob");
+                let thread = *threads.entry(message.thread).or_insert(entry.thread);
+                assert_eq!(thread, entry.thread, "it goes along");
                 let trace = self.bench.store.trace(entry.trace).await.expect("answers");
                 assert_eq!(trace, message.trace.map(trace_of).unwrap_or_default());
                 assert_eq!(entry.trace == TraceId::NONE, message.trace.is_none());
@@ -233,6 +236,8 @@ impl Beside {
             modseqs.insert(id, snapshot.highest_modseq);
             self.before.insert(id, snapshot);
         }
+        let distinct: BTreeSet<_> = threads.values().collect();
+        assert_eq!(distinct.len(), threads.len(), "one delivery, one thread");
         self.compare_queue(&mut blobs).await;
         self.compare_message_ids().await;
         let distinct: BTreeSet<BlobId> = blobs.values().copied().collect();

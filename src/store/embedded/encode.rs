@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use super::texts::Packed;
 use crate::mail::account::Account;
 use crate::mail::flag::{KeywordSet, SystemFlags};
-use crate::mail::id::{BlobId, Login, ModSeq, Timestamp, TraceId, Uid};
+use crate::mail::id::{BlobId, Login, ModSeq, ThreadId, Timestamp, TraceId, Uid};
 use crate::mail::message::{Envelope, Parsed};
 use crate::store::StoreError;
 use crate::store::snapshot::Entry;
@@ -101,7 +101,7 @@ pub(super) fn keyword_bytes(keywords: &KeywordSet) -> Option<Vec<u8>> {
 
 /// Reads an instance in the order of `sql::INSTANCES`.
 pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let keywords = match row.get_ref(9)? {
+    let keywords = match row.get_ref(10)? {
         ValueRef::Null => KeywordSet::default(),
         value => read_keywords(value.as_blob()?),
     };
@@ -110,11 +110,12 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         modseq: ModSeq(row.get::<_, i64>(1)?.unsigned_abs()),
         blob: BlobId(row.get(2)?),
         trace: TraceId(row.get(3)?),
-        size_bytes: row.get(4)?,
-        trace_bytes: row.get(5)?,
-        internal_date: Timestamp(row.get(6)?),
-        saved: Timestamp(row.get(7)?),
-        flags: SystemFlags(row.get(8)?),
+        thread: ThreadId(row.get(4)?),
+        size_bytes: row.get(5)?,
+        trace_bytes: row.get(6)?,
+        internal_date: Timestamp(row.get(7)?),
+        saved: Timestamp(row.get(8)?),
+        flags: SystemFlags(row.get(9)?),
         keywords,
     })
 }

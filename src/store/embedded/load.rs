@@ -139,6 +139,7 @@ fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
             "mailbox" => counters.mailbox = row.get(1)?,
             "message" => counters.blob = row.get(1)?,
             "trace" => counters.trace = row.get(1)?,
+            "thread" => counters.thread = row.get(1)?,
             "queue" => counters.queue = row.get(1)?,
             "uid_validity" => counters.uid_validity = row.get(1)?,
             _ => {}

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::readers::Reader;
 use super::{encode, failure};
-use crate::mail::id::{BlobId, MailboxId, Uid};
+use crate::mail::id::{BlobId, MailboxId, ThreadId, Uid};
 use crate::mail::message::Envelope;
 use crate::store::{INSTANCES_OF_MAX, Instance, SAME_MESSAGE_ID_MAX, StoreError, sql};
 
@@ -68,7 +68,8 @@ fn instances_of_blob(
 ) -> rusqlite::Result<Vec<Instance>> {
     let mut statement = transaction.prepare_cached(sql::INSTANCES_BY_BLOB)?;
     let rows = statement.query_map(params![blob.0, max as i64], |row| {
-        Ok(Instance { mailbox: MailboxId(row.get(0)?), uid: Uid(row.get(1)?), blob })
+        let (mailbox, uid) = (MailboxId(row.get(0)?), Uid(row.get(1)?));
+        Ok(Instance { mailbox, uid, blob, thread: ThreadId(row.get(2)?) })
     })?;
     rows.collect()
 }

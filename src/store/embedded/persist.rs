@@ -115,6 +115,7 @@ fn instances(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
             entry.modseq.0.cast_signed(),
             entry.blob.0,
             entry.trace.0,
+            entry.thread.0,
             entry.size_bytes,
             entry.trace_bytes,
             entry.internal_date.0,
@@ -220,6 +221,7 @@ fn put_counters(connection: &Connection, counters: Counters) -> rusqlite::Result
         ("mailbox", counters.mailbox),
         ("message", counters.blob),
         ("trace", counters.trace),
+        ("thread", counters.thread),
         ("queue", counters.queue),
         ("uid_validity", i64::from(counters.uid_validity)),
     ];

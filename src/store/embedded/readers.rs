@@ -11,7 +11,7 @@ use super::encode;
 use super::failure;
 use super::pack::{PackReader, Place};
 use super::texts::TextReader;
-use crate::mail::id::{BlobId, MailboxId, ModSeq, TraceId, Uid};
+use crate::mail::id::{BlobId, MailboxId, ModSeq, TraceId};
 use crate::mail::uid_set::UidSet;
 use crate::store::{Facts, FactsWanted, StoreError, sql};
 
@@ -162,12 +162,12 @@ impl Reader {
             self.connection.prepare_cached(sql::TOMBSTONES).map_err(|e| failure(&e))?;
         let since = i64::try_from(since.0).unwrap_or(i64::MAX);
         let mut rows = statement.query(params![id.0, since]).map_err(|e| failure(&e))?;
-        let mut uids = UidSet::new();
+        let mut ranges = Vec::new();
         while let Some(row) = rows.next().map_err(|e| failure(&e))? {
             let first = row.get(0).map_err(|e| failure(&e))?;
-            uids.insert_range(Uid(first), Uid(row.get(1).map_err(|e| failure(&e))?));
+            ranges.push((first, row.get(1).map_err(|e| failure(&e))?));
         }
-        Ok(uids)
+        Ok(UidSet::of_ranges(ranges))
     }
 
     /// A pack that was rewritten between the two looks is found at its new place at the second.

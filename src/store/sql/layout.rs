@@ -77,7 +77,8 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 /// Message-ID, and by the Message-IDs that they follow: `digest` is of the bare identifier and of
 /// which of the two it is, and different identifiers may share one. A turn is whom work in an
 /// account was handed to, the highest number last. The header's folded text apart from the body's:
-/// `search_text` is emptied into these two and dropped.
+/// `search_text` is emptied into these two and dropped. A message that was there before is a thread
+/// of its own.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
   id {id} PRIMARY KEY, blob BIGINT NOT NULL, trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
@@ -93,4 +94,6 @@ CREATE TABLE turn (
   PRIMARY KEY (kind, account, login)){clustered};
 CREATE TABLE header_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE body_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
+ALTER TABLE instance ADD COLUMN thread BIGINT NOT NULL DEFAULT 0;
+UPDATE instance SET thread = -blob;
 ";

@@ -17,7 +17,8 @@ pub(super) const TURNS: &str = "SELECT kind, account, login, number FROM turn";
 pub(super) const PACKS: &str = "SELECT number, committed_end, dead FROM pack ORDER BY number";
 pub(super) const MAILBOX: &str =
     "SELECT uid_validity, uid_next, highest_modseq FROM mailbox WHERE id = $1";
-pub(super) const INSTANCES: &str = "SELECT uid, modseq, blob, trace, size_bytes, trace_bytes,
+pub(super) const INSTANCES: &str =
+    "SELECT uid, modseq, blob, trace, thread, size_bytes, trace_bytes,
   internal_date, saved, flags, keywords FROM instance WHERE mailbox = $1 ORDER BY uid";
 pub(super) const OVERLAYS: &str =
     "SELECT login, block, seen, runs FROM overlay WHERE mailbox = $1 ORDER BY login, block";
@@ -39,8 +40,9 @@ pub(super) const PUT_MAILBOX: &str = "INSERT INTO mailbox
 pub(super) const PUT_KEYWORD: &str =
     "INSERT INTO keyword (mailbox, number, name) VALUES ($1, $2, $3)";
 pub(super) const PUT_INSTANCE: &str = "INSERT INTO instance (mailbox, uid, modseq, blob, trace,
-  size_bytes, trace_bytes, internal_date, saved, flags, keywords)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (mailbox, uid) DO UPDATE SET
+  thread, size_bytes, trace_bytes, internal_date, saved, flags, keywords)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+  ON CONFLICT (mailbox, uid) DO UPDATE SET
   modseq = excluded.modseq, flags = excluded.flags, keywords = excluded.keywords";
 pub(super) const DELETE_INSTANCE: &str = "DELETE FROM instance WHERE mailbox = $1 AND uid = $2";
 pub(super) const PUT_TOMBSTONE: &str =
@@ -115,7 +117,8 @@ pub(super) const BODY_TEXTS: &str =
 pub(super) const MESSAGES_BY_ID: &str =
     "SELECT message FROM message_id WHERE digest = $1 ORDER BY message DESC LIMIT $2";
 pub(super) const ENVELOPE: &str = "SELECT data FROM envelope WHERE id = $1";
-pub(super) const INSTANCES_BY_BLOB: &str = "SELECT mailbox, uid FROM instance WHERE blob = $1
+pub(super) const INSTANCES_BY_BLOB: &str =
+    "SELECT mailbox, uid, thread FROM instance WHERE blob = $1
   ORDER BY mailbox DESC, uid DESC LIMIT $2";
 
 // Upgrading.

@@ -18,7 +18,8 @@ fn select_tells_everything_that_a_client_needs() {
     assert!(lines[5].starts_with("* OK [UIDVALIDITY "));
     assert!(lines[6].starts_with("* OK [UIDNEXT 4]"));
     assert!(lines[7].starts_with("* OK [HIGHESTMODSEQ "));
-    assert_eq!(lines[8], "a OK [READ-WRITE] Mailbox opened");
+    assert!(lines[8].starts_with("* OK [MAILBOXID (f"));
+    assert_eq!(lines[9], "a OK [READ-WRITE] Mailbox opened");
 }
 
 #[test]

@@ -63,9 +63,9 @@ fn unchangedsince_names_those_that_others_changed() {
     rig.send(&mut ben, "STORE 3 +FLAGS (\\Seen)");
     let command = format!("STORE 1:3 (UNCHANGEDSINCE {known}) +FLAGS.SILENT (\\Seen \\Answered)");
     let answer = rig.send(&mut anna, &command);
-    assert!(answer.contains("* 1 FETCH (MODSEQ ("), "{answer}");
+    assert!(answer.contains("* 1 FETCH (UID 1 MODSEQ ("), "{answer}");
     assert!(answer.contains("* 2 FETCH (UID 2 FLAGS (\\Flagged \\Recent) MODSEQ ("), "{answer}");
-    assert!(answer.contains("* 3 FETCH (MODSEQ ("), "{answer}");
+    assert!(answer.contains("* 3 FETCH (UID 3 MODSEQ ("), "{answer}");
     assert!(answer.contains("a OK [MODIFIED 2]"), "{answer}");
     assert!(rig.send(&mut anna, "FETCH 2 FLAGS").contains("FLAGS (\\Flagged \\Recent)"));
     assert!(rig.send(&mut anna, "FETCH 3 FLAGS").contains("(\\Answered \\Seen \\Recent)"));
