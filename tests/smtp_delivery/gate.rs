@@ -1,5 +1,6 @@
 //! A store in memory whose commits a test can hold back or let fail.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -7,13 +8,15 @@ use postfach::mail::account::{Account, Folder};
 use postfach::mail::flag::SeenMode;
 use postfach::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid};
 use postfach::mail::uid_set::UidSet;
-use postfach::store::change::{Grant, Receipt, Transaction};
+use postfach::store::audit::{EntryId, Record, Tip};
+use postfach::store::change::{Grant, Receipt, Transaction, UsersRights};
 use postfach::store::memory::Memory;
 use postfach::store::overlay::Overlay;
 use postfach::store::queue::Queued;
 use postfach::store::snapshot::Snapshot;
 use postfach::store::{
-    Answer, Facts, FactsWanted, Instance, Mailbox, Status, Store, StoreError, Subscriptions, Turns,
+    Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, Store, StoreError,
+    Subscriptions, Turns,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -96,6 +99,10 @@ impl Store for Gate {
     fn turns(&self, account: &Account) -> Arc<Turns> {
         self.inner.turns(account)
     }
+
+    fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {
+        self.inner.metadata(user)
+    }
     fn grants(&self) -> Arc<Vec<Grant>> {
         self.inner.grants()
     }
@@ -119,6 +126,18 @@ impl Store for Gate {
     }
     fn watch_queue(&self) -> watch::Receiver<QueueId> {
         self.inner.watch_queue()
+    }
+    fn audited(&self, first: EntryId, since: Timestamp, max: usize) -> Answer<'_, Vec<Record>> {
+        self.inner.audited(first, since, max)
+    }
+    fn audit_tip(&self) -> Tip {
+        self.inner.audit_tip()
+    }
+    fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>> {
+        self.inner.trashed(trash)
+    }
+    fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {
+        self.inner.access_known()
     }
     fn now(&self) -> Timestamp {
         self.inner.now()

@@ -5,12 +5,12 @@
 mod words;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::check::refuse;
-use super::queue::{connect, unanswered};
+use super::daemon::{self, connect, unanswered};
 use super::{Outcome, to_stdout};
 use crate::config;
 use crate::conversation::routing::{self, Candidate, Facts};
@@ -22,7 +22,7 @@ use crate::mail::address::Address;
 use crate::mail::id::Login;
 use crate::mail::message::{self, Parsed};
 use crate::server::control::FILE;
-use crate::server::control::words::{Line, Request};
+use crate::server::control::words::{Asked, Line, Request};
 use crate::smtp::path::Path as ForwardPath;
 
 /// Longest message that is read.
@@ -182,23 +182,23 @@ impl Case<'_> {
 
 /// What the running daemon knows; otherwise why it does not say.
 fn ask(socket: &Path, account: &Account) -> Result<Vec<Candidate>, String> {
-    let mut stream = connect(socket).map_err(|error| unanswered(socket, &error))?;
-    let request = Request::Turns(account.clone()).line();
-    stream.write_all(request.as_bytes()).map_err(|error| error.to_string())?;
-    let mut candidates = Vec::new();
-    for line in BufReader::new(stream).lines() {
-        let line = line.map_err(|error| error.to_string())?;
-        match serde_json::from_str(&line).map_err(|error| error.to_string())? {
+    let stream = connect(socket).map_err(|error| unanswered(socket, &error))?;
+    let request = Request::Asked(Box::new(Asked::Turns(account.clone())));
+    let (mut candidates, mut end) = (Vec::new(), Err("it broke its answer off".to_owned()));
+    let asked = daemon::ask(stream, &request, &mut |line| {
+        match line {
             Line::Turn(turn) => {
                 let login = Login::new(&turn.login);
                 candidates.push(Candidate { login, turn: turn.turn, open: turn.open });
             }
-            Line::Done(_) => return Ok(candidates),
-            Line::Error(why) => return Err(why),
-            Line::Message(_) => {}
+            Line::Done(_) => end = Ok(()),
+            Line::Error(why) => end = Err(why),
+            _ => {}
         }
-    }
-    Err("it broke its answer off".into())
+        Ok(())
+    });
+    asked.map_err(|error| error.to_string())?;
+    end.map(|()| candidates)
 }
 
 #[cfg(test)]

@@ -75,6 +75,11 @@ impl SequenceSet {
         (!self.ranges.iter().any(starred)).then(|| self.uids(0))
     }
 
+    /// Whether it names one message by one number.
+    pub fn is_single(&self) -> bool {
+        matches!(self.ranges.as_slice(), [(first, last)] if first == last)
+    }
+
     pub(super) fn ranges(&self) -> &[(Bound, Bound)] {
         &self.ranges
     }

@@ -1,7 +1,8 @@
 //! Answers a request, some lines at a time, so that a long queue is never whole in memory twice.
 
 use super::Desk;
-use super::words::{Done, Line, Message, Request, Turn};
+use super::audit::Reading;
+use super::words::{Asked, Done, Line, Message, Request, Turn};
 use crate::conversation::routing::Candidate;
 use crate::conversation::{Scope, turn};
 use crate::directory::rule::{Action, Pick};
@@ -22,6 +23,8 @@ pub(super) enum Answer {
     Do(Verb, Which),
     /// Whose turn it is there.
     Turns(Account),
+    /// The audit log.
+    Audit(Reading),
     /// All is said.
     End,
 }
@@ -31,7 +34,6 @@ impl Answer {
         match request {
             Request::List => Answer::List(QueueId(i64::MIN), 0),
             Request::All(verb) => Answer::Do(verb, Which::All),
-            Request::Turns(account) => Answer::Turns(account),
             Request::Show(name) => match find(desk, &name) {
                 None => no_such(&name),
                 Some(id) => match desk.store.queued(id) {
@@ -49,6 +51,10 @@ impl Answer {
                 Some(id) => Answer::Do(verb, Which::One(id)),
                 None => no_such(&name),
             },
+            Request::Asked(asked) => match *asked {
+                Asked::Audit(filter) => Answer::Audit(Reading::new(filter)),
+                Asked::Turns(account) => Answer::Turns(account),
+            },
         }
     }
 
@@ -64,6 +70,11 @@ impl Answer {
             Answer::List(first, told) => Some(self.list(desk, (first, told))),
             Answer::Do(verb, which) => Some(vec![perform(desk, verb, which).await]),
             Answer::Turns(account) => Some(turns(desk, &account).await),
+            Answer::Audit(mut reading) => {
+                let lines = reading.next(&*desk.store, desk.subjects).await?;
+                *self = Answer::Audit(reading);
+                Some(lines)
+            }
         }
     }
 

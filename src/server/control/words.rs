@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::mail::account::Account;
 use crate::mail::id::Timestamp;
 use crate::server::queue::{Done as QueueDone, Verb};
+use crate::store::audit::Filter;
 use crate::store::queue::{Queued, QueuedRecipient};
 
 /// Longest request.
-pub const REQUEST_BYTES_MAX: usize = 512;
+pub const REQUEST_BYTES_MAX: usize = 4096;
 
 /// What can be asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,7 +22,17 @@ pub enum Request {
     One(Verb, String),
     /// A change of all messages.
     All(Verb),
-    /// Who works in an inbox or a channel, when each last had a turn, and what each has open.
+    /// Something that takes more than a word: said in JSON.
+    Asked(Box<Asked>),
+}
+
+/// What is asked in JSON.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Asked {
+    /// What the audit log has of this.
+    Audit(Filter),
+    /// Who works in an inbox or a channel, when each last had a turn, what each has open.
     Turns(Account),
 }
 
@@ -45,12 +56,8 @@ enum Scope {
 impl Request {
     /// Reads a line.
     pub fn parse(line: &str) -> Option<Request> {
-        if let Some(account) = line.strip_prefix("turns ") {
-            return match account.split_once(' ')? {
-                ("inbox", name) => Some(Request::Turns(Account::Inbox(name.into()))),
-                ("channel", name) => Some(Request::Turns(Account::Channel(name.into()))),
-                _ => None,
-            };
+        if line.starts_with('{') {
+            return serde_json::from_str(line).ok().map(Request::Asked);
         }
         let mut words = line.split_ascii_whitespace();
         let (verb, which, end) = (words.next()?, words.next(), words.next());
@@ -78,7 +85,8 @@ impl Request {
             Request::Show(id) => format!("show {id}\n"),
             Request::One(verb, id) => format!("{} {id}\n", word(verb)),
             Request::All(verb) => format!("{} all\n", word(verb)),
-            Request::Turns(of) => format!("turns {}\n", account(of)),
+            // strings and numbers are always JSON
+            Request::Asked(asked) => serde_json::to_string(asked).unwrap_or_default() + "\n",
         }
     }
 }
@@ -91,6 +99,10 @@ pub enum Line {
     Message(Message),
     /// Somebody who works in an inbox.
     Turn(Turn),
+    /// An entry of the audit log.
+    Entry(Entry),
+    /// The last line behind entries: where the log ends.
+    End(End),
     /// The last line: all is said and done.
     Done(Done),
     /// The last line: why not.
@@ -116,6 +128,49 @@ pub struct Turn {
     pub turn: u64,
     /// Their open conversations there.
     pub open: usize,
+}
+
+/// An entry of the audit log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its number.
+    pub id: i64,
+    /// When it happened, in microseconds since 1970.
+    pub at: i64,
+    /// The SHA-256 of the hash before it, as bytes, and its text.
+    pub hash: String,
+    /// Its text, which is JSON.
+    pub text: String,
+    /// What its messages are about, where that is to be shown; those that are gone are missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<Subject>,
+}
+
+/// What a message is about.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Subject {
+    /// The message's number.
+    pub message: i64,
+    /// Its subject.
+    pub subject: String,
+    /// Who wrote it.
+    pub from: String,
+    /// Its Message-ID, without brackets.
+    pub message_id: String,
+}
+
+/// Where the audit log ends.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct End {
+    /// The number of the last entry.
+    pub id: i64,
+    /// Its hash.
+    pub hash: String,
+}
+
+/// A hash as it is shown.
+pub fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A queued message.
@@ -184,7 +239,7 @@ impl From<&Queued> for Message {
             id: queued.id.0,
             name: envelope.id.clone(),
             sender: envelope.reverse_path.as_ref().map(ToString::to_string).unwrap_or_default(),
-            account: envelope.sender.as_ref().map(account),
+            account: envelope.sender.as_ref().map(ToString::to_string),
             size_bytes: queued.size_bytes,
             queued_at_secs: envelope.queued_at.seconds(),
             expires_at_secs: envelope.expires_at.seconds(),
@@ -207,14 +262,6 @@ impl From<&QueuedRecipient> for Recipient {
     }
 }
 
-fn account(account: &Account) -> String {
-    match account {
-        Account::User(login) => format!("user {login}"),
-        Account::Inbox(name) => format!("inbox {name}"),
-        Account::Channel(name) => format!("channel {name}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,8 +277,13 @@ mod tests {
             Request::One(Verb::Release, id()),
             Request::One(Verb::Drop, id()),
             Request::All(Verb::Retry),
-            Request::Turns(Account::Inbox("Support".into())),
-            Request::Turns(Account::Channel("Anna's  Sales".into())),
+            Request::Asked(Box::new(Asked::Audit(Filter::default()))),
+            Request::Asked(Box::new(Asked::Audit(Filter {
+                account: Some(crate::mail::account::Account::Inbox("Info Süd".into())),
+                since: Some(Timestamp(7)),
+                ..Filter::default()
+            }))),
+            Request::Asked(Box::new(Asked::Turns(Account::Channel("Anna's  Sales".into())))),
         ];
         for request in requests {
             assert_eq!(Request::parse(request.line().trim_end()), Some(request));
@@ -244,8 +296,8 @@ mod tests {
             "retry",
             "drop all",
             "burn 1",
-            "turns",
-            "turns x y",
+            "{}",
+            "{\"audit\":{\"x\":1}}",
         ] {
             assert_eq!(Request::parse(odd), None, "{odd}");
         }
