@@ -4,4 +4,5 @@
 pub mod answer;
 pub mod evaluate;
 pub mod key;
+mod narrow;
 pub mod parse;
