@@ -4,6 +4,7 @@
 //! Silence is the answer to every doubt: a notice too many goes to a list or round in circles.
 
 use super::Scope;
+use crate::directory::Routing;
 use crate::mail::address::Address;
 use crate::mail::message::{Envelope, EnvelopeAddress};
 
@@ -21,7 +22,7 @@ pub struct Told {
 pub enum Silence {
     /// There is no reverse-path: it is a report, or such an answer itself.
     NullSender,
-    /// Its sender is one of us.
+    /// Its sender is one of us, or pretends to be.
     Ours,
     /// A program sent it.
     Automatic,
@@ -67,7 +68,8 @@ pub fn told(
     (envelope, header): (&Envelope, &str),
 ) -> Result<Told, Silence> {
     let to = reverse_path.ok_or(Silence::NullSender)?.clone();
-    if scope.directory.is_ours(&to) || authors(envelope).any(|a| scope.directory.is_ours(&a)) {
+    let is_here = !matches!(scope.directory.route(&to), Routing::Foreign | Routing::Upstream(_));
+    if is_here || authors(envelope).any(|author| scope.directory.is_ours(&author)) {
         return Err(Silence::Ours);
     }
     if is_program(&to) || authors(envelope).any(|author| is_program(&author)) {

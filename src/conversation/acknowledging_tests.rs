@@ -61,6 +61,7 @@ fn programs_lists_and_colleagues_are_not_told() {
         ("", TO, Silence::NullSender),
         ("anna@example.org", TO, Silence::Ours),
         ("sales+x@example.org", TO, Silence::Ours),
+        ("nobody@example.org", TO, Silence::Ours),
         ("bob@c.example", "From: anna@example.org\r\n", Silence::Ours),
         ("bob@c.example", "Auto-Submitted: auto-generated\r\n", Silence::Automatic),
         ("bob@c.example", "auto-submitted: auto-replied; x=y\r\n", Silence::Automatic),

@@ -23,7 +23,7 @@ pub struct Placing {
     pub thread: Option<ThreadId>,
     /// What else changes: the rest of the conversation comes along, or a turn is taken.
     pub also: Vec<Change>,
-    /// Nothing that is here belongs with it: it begins a conversation.
+    /// Nothing that is here belongs with it: it begins a conversation, and is no junk.
     pub is_new: bool,
 }
 
@@ -52,7 +52,8 @@ pub async fn place(
     let open = Placing { thread: id, ..Placing::open(root) };
     let Some((before, _)) = states.first() else {
         let placing = turn::place(scope, root, facts).await?;
-        return Ok(Placing { thread: id, is_new: thread.messages.is_empty(), ..placing });
+        let is_new = placing.is_new && thread.messages.is_empty();
+        return Ok(Placing { thread: id, is_new, ..placing });
     };
     let is_repetition =
         thread.messages.iter().any(|m| header.id.is_some() && m.header.id == header.id);

@@ -31,7 +31,8 @@ pub async fn place(
         Action::Assign { .. } => return assign(scope, &rule.action, open).await,
     };
     let mailbox = scope.store.find(scope.account, &folder).map_or(root, |mailbox| mailbox.id);
-    Ok(Placing { mailbox, ..open })
+    let is_new = rule.action != Action::Put(Target::Junk);
+    Ok(Placing { mailbox, is_new, ..open })
 }
 
 /// Open, where nobody can be chosen.

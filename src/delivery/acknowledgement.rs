@@ -11,7 +11,7 @@ use super::{Envelope, Site, mailbox};
 use crate::conversation::Scope;
 use crate::conversation::acknowledging::{self, Told};
 use crate::directory::rule::Acknowledgement;
-use crate::directory::{Directory, rights};
+use crate::directory::{Directory, Routing, rights};
 use crate::mail::account::{Account, Folder, FolderRole};
 use crate::mail::date;
 use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
@@ -75,7 +75,12 @@ pub(super) async fn changes(
         internal_date: envelope.received_at,
         duplicate_key: Some(key),
     };
-    let queued = queued(envelope, &told, (new, signatures, key));
+    let upstream = match site.directory.route(&told.to) {
+        Routing::Upstream(server) => Some(server),
+        _ => None,
+    };
+    let mut queued = queued(envelope, &told, (new, signatures, key));
+    queued.recipients.iter_mut().for_each(|recipient| recipient.upstream = upstream.clone());
     Ok(vec![
         Change::Delivered(Box::new(filed)),
         Change::Queued(Box::new(queued)),
