@@ -40,6 +40,7 @@ pub(super) struct User {
     pub(super) password: Option<Text>,
     pub(super) role: Option<Text>,
     pub(super) addresses: Vec<Text>,
+    pub(super) away: Option<Text>,
 }
 
 /// `[[team]]`

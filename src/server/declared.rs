@@ -4,13 +4,14 @@
 //! A reload is asked for at any moment, also in the middle of somebody's writing. So the file must
 //! stand still while it is read, and one without users is refused: it would log everybody out.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::access::{self, Granted};
-use super::{folders, steady};
+use super::{folders, openings, steady};
 use crate::directory::Directory;
 use crate::directory::file;
 use crate::mail::account::Account;
@@ -23,6 +24,7 @@ pub(super) struct Declared {
     store: Arc<dyn Store>,
     declared: Directory,
     grants: Arc<Vec<Grant>>,
+    openings: Openings,
     present: watch::Sender<Arc<Directory>>,
 }
 
@@ -32,8 +34,8 @@ impl Declared {
         store: Arc<dyn Store>,
         declared: Directory,
     ) -> Result<Declared, StoreError> {
-        let grants = store.grants();
-        let present = with_grants(&declared, &grants);
+        let (grants, openings) = (store.grants(), open(&*store));
+        let present = with_grants(&declared, &grants).with_openings(openings.clone());
         folders::ensure(&*store, &present).await?;
         match access::tell(&*store, &present, &Granted::new()).await {
             // a full disk must not keep the daemon down; the next start tells it
@@ -43,7 +45,7 @@ impl Declared {
             told => drop(told?),
         }
         let present = watch::Sender::new(Arc::new(present));
-        Ok(Declared { store, declared, grants, present })
+        Ok(Declared { store, declared, grants, openings, present })
     }
 
     /// Follows every change.
@@ -83,17 +85,17 @@ impl Declared {
         }
     }
 
-    /// Takes the store's grants, if they have changed.
+    /// Takes the store's grants, and which mailboxes are open to whom, if that has changed.
     pub(super) async fn take_grants(&mut self) -> Result<(), StoreError> {
-        if *self.store.grants() == *self.grants {
+        if *self.store.grants() == *self.grants && open(&*self.store) == self.openings {
             return Ok(());
         }
         self.show().await
     }
 
     async fn show(&mut self) -> Result<(), StoreError> {
-        let grants = self.store.grants();
-        let present = with_grants(&self.declared, &grants);
+        let (grants, openings) = (self.store.grants(), open(&*self.store));
+        let present = with_grants(&self.declared, &grants).with_openings(openings.clone());
         let made = folders::ensure(&*self.store, &present).await?;
         let granted = regranted(&self.grants, &grants);
         access::tell(&*self.store, &present, &granted).await?;
@@ -105,10 +107,19 @@ impl Declared {
             folders_made = made,
             "directory in force"
         );
-        self.grants = grants;
+        (self.grants, self.openings) = (grants, openings);
         self.present.send_replace(Arc::new(present));
         Ok(())
     }
+}
+
+/// Who may read whose mailbox at this moment.
+type Openings = BTreeSet<(Login, Login)>;
+
+fn open(store: &dyn Store) -> Openings {
+    let (openings, now) = (store.openings(), store.now());
+    let open = openings.iter().filter(|opening| openings::is_open(opening, now));
+    open.map(|opening| (opening.user.clone(), opening.of.clone())).collect()
 }
 
 /// Whom SETACL has given or taken something, between two states of the grants.

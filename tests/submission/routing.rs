@@ -7,6 +7,7 @@ use postfach::delivery::{self, Content, Keys, Origin, Site};
 use postfach::directory::rule::Action;
 use postfach::mail::account::Folder;
 use postfach::mail::address::Address;
+use postfach::mail::day::Day;
 use postfach::mail::id::Timestamp;
 use postfach::mail::transport::Notify;
 use postfach::outbound::dkim::{Algorithm, KeyPair, SigningKey};
@@ -318,4 +319,18 @@ async fn an_acknowledgement_is_signed_by_the_inboxs_domain() {
     assert!(told[0].1.contains(" d=example.org;"), "{}", told[0].1);
     let filed = world.messages((&inbox("Help"), sent()), "carla").await;
     assert!(filed[0].text.starts_with("From: \"Help\""), "the copy needs none: {}", filed[0].text);
+}
+
+#[tokio::test]
+async fn who_is_away_is_not_chosen() {
+    let mut world = world("[[inbox.route]]\npick = \"round-robin\"").await;
+    let now = world.store.now();
+    world.directory.away.insert(login("ben"), Day::of(now));
+    for n in 0..4 {
+        world.receive(HELP_ADDRESS, &mail(&format!("q{n}"), "")).await;
+    }
+    assert_eq!(spread(&world).await, spread_of(&[("anna", 2), ("carla", 2)]));
+    world.clock.set(Timestamp::from_seconds(now.seconds() + 86_400));
+    world.receive(HELP_ADDRESS, &mail("q4", "")).await;
+    assert_eq!(spread(&world).await, spread_of(&[("anna", 2), ("ben", 1), ("carla", 2)]));
 }

@@ -154,21 +154,20 @@ impl Case<'_> {
         };
         let mut members = self.directory.members_at_work(account);
         members.retain(is_named);
-        if let [only] = &members[..] {
-            return writeln!(out, "  {only} gets it");
-        }
-        let standing = match ask(socket, account) {
-            Ok(standing) => standing,
-            Err(why) => {
+        let standing = match (ask(socket, account), &members[..]) {
+            (Ok(standing), _) => standing,
+            (Err(_), [only]) => return writeln!(out, "  {only} gets it"),
+            (Err(why), _) => {
                 writeln!(out, "  one of these gets it: {}", words::names(&members))?;
                 return writeln!(out, "  whose turn it is only the daemon knows: {why}");
             }
         };
         let candidates: Vec<Candidate> =
             standing.into_iter().filter(|candidate| members.contains(&candidate.login)).collect();
-        match routing::choose(pick, &candidates) {
-            None => writeln!(out, "  nobody can be chosen now: it stays open"),
-            Some(chosen) => {
+        match (routing::choose(pick, &candidates), &candidates[..]) {
+            (None, _) => writeln!(out, "  all of them are away: it stays open"),
+            (Some(chosen), [_]) => writeln!(out, "  {} gets it", chosen.login),
+            (Some(chosen), _) => {
                 candidates.iter().try_for_each(|c| writeln!(out, "    {}", words::standing(c)))?;
                 let why = match pick {
                     Pick::RoundRobin => "who has waited longest for a turn",

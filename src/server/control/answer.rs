@@ -3,6 +3,7 @@
 use super::Desk;
 use super::audit::Reading;
 use super::words::{Asked, Done, Line, Message, Request, Turn};
+use super::{away, glass, restore};
 use crate::conversation::routing::Candidate;
 use crate::conversation::{Scope, turn};
 use crate::directory::rule::{Action, Pick};
@@ -25,6 +26,8 @@ pub(super) enum Answer {
     Turns(Account),
     /// The audit log.
     Audit(Reading),
+    /// This is to be done, by one of the files beside this.
+    Operate(Box<Asked>),
     /// All is said.
     End,
 }
@@ -54,6 +57,7 @@ impl Answer {
             Request::Asked(asked) => match *asked {
                 Asked::Audit(filter) => Answer::Audit(Reading::new(filter)),
                 Asked::Turns(account) => Answer::Turns(account),
+                asked => Answer::Operate(Box::new(asked)),
             },
         }
     }
@@ -70,6 +74,7 @@ impl Answer {
             Answer::List(first, told) => Some(self.list(desk, (first, told))),
             Answer::Do(verb, which) => Some(vec![perform(desk, verb, which).await]),
             Answer::Turns(account) => Some(turns(desk, &account).await),
+            Answer::Operate(asked) => Some(operate(desk, *asked).await),
             Answer::Audit(mut reading) => {
                 let lines = reading.next(&*desk.store, desk.subjects).await?;
                 *self = Answer::Audit(reading);
@@ -108,6 +113,20 @@ async fn turns(desk: &Desk, account: &Account) -> Vec<Line> {
             lines.push(Line::Done(Done::new(QueueDone::default(), desk.store.now())));
             lines
         }
+    }
+}
+
+async fn operate(desk: &Desk, asked: Asked) -> Vec<Line> {
+    let said = match asked {
+        Asked::Absences => Ok(away::list(desk)),
+        Asked::Away { user, until } => away::set(desk, user, until).await,
+        Asked::Restore(asked) => restore::run(desk, &asked).await,
+        Asked::BreakGlass(asked) => glass::run(desk, asked).await,
+        Asked::Audit(_) | Asked::Turns(_) => Ok(Vec::new()),
+    };
+    match said {
+        Ok(said) => said.into_iter().map(Line::Said).chain([Line::Over]).collect(),
+        Err(why) => vec![Line::Error(why)],
     }
 }
 

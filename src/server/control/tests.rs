@@ -37,8 +37,9 @@ fn open(folder: &Folder, world: &World) -> watch::Sender<bool> {
     let desk = Desk {
         store: world.store.clone(),
         queue: world.handle.clone(),
-        directory: world.directory(),
         subjects: Subjects::Shown,
+        directory: world.directory(),
+        hostname: "mail.example.org".into(),
     };
     let socket = Socket::open(&folder.0).expect("opened");
     tokio::spawn(socket.serve(desk, shutdown));

@@ -5,11 +5,12 @@
 use super::transfer::{Copies, Way};
 use super::{Draft, MailboxId, Outcome, StoreError};
 use crate::mail::account::{Account, Folder, FolderRole};
-use crate::mail::id::{BlobId, Login, Uid};
+use crate::mail::date;
+use crate::mail::id::{BlobId, Login, Timestamp, Uid};
 use crate::mail::uid_set::UidSet;
 use crate::store::Mailbox;
 use crate::store::audit::{Deed, Entry, EntryId, MESSAGES_PER_ENTRY_MAX, NOTE_KEYWORD, Note};
-use crate::store::change::{AccessKnown, Actor, Delivered, Grant, Transfer};
+use crate::store::change::{AccessKnown, Actor, Delivered, Grant, Opening, Transfer};
 use crate::store::queue::Queued;
 use crate::store::snapshot::Snapshot;
 
@@ -223,6 +224,28 @@ impl Draft<'_> {
             let entry = Entry { about, detail, ..self.entry(deed) };
             self.tell((&known.account, entry));
         }
+    }
+
+    pub(super) fn tell_away(&mut self, user: &Login, until: Option<Timestamp>) {
+        let deed = if until.is_some() { Deed::Away } else { Deed::Back };
+        let detail = until.map(|until| format!("until {}", date::rfc3339(until)));
+        let entry = Entry { about: Some(user.clone()), detail, ..self.entry(deed) };
+        self.append(&entry);
+    }
+
+    pub(super) fn tell_opening(&mut self, opening: &Opening, reason: String) {
+        let until = date::rfc3339(opening.until);
+        let detail = Some(format!("until {until}: {reason}"));
+        let (account, about) =
+            (Some(Account::User(opening.of.clone())), Some(opening.user.clone()));
+        let entry = Entry { account, about, detail, ..self.entry(Deed::BreakGlass) };
+        self.append(&entry);
+    }
+
+    pub(super) fn tell_closing(&mut self, user: &Login, of: &Login) {
+        let (account, about) = (Some(Account::User(of.clone())), Some(user.clone()));
+        let entry = Entry { account, about, ..self.entry(Deed::BreakGlassEnd) };
+        self.append(&entry);
     }
 
     /// What somebody asks to be told.

@@ -6,6 +6,7 @@ mod audit;
 mod folders;
 mod messages;
 mod metadata;
+mod people;
 mod queue;
 mod transfer;
 mod turns;
@@ -130,6 +131,9 @@ impl<'a> Draft<'a> {
             Change::TurnTaken { account, user, number } => self.turn_taken(account, (user, number)),
             Change::KeyKept { key, secs } => Ok(self.key_kept(key, secs)),
             Change::AccessKnown(known) => self.access_known(known),
+            Change::AwaySet { user, until } => self.away_set(user, until),
+            Change::GlassBroken { opening, reason } => self.glass_broken(opening, reason),
+            Change::GlassMended { user, of } => self.glass_mended(&user, &of),
             Change::Noted(note) => self.told(*note),
             Change::Queued(new) => self.queued(*new),
             Change::QueueUpdated { id, recipients } => Ok(self.queue_updated(id, recipients)),

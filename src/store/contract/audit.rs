@@ -6,7 +6,7 @@ use super::queue::new_queued;
 use super::*;
 use crate::mail::account::FolderRole;
 use crate::store::audit::{Chain, Deed, Entry, EntryId, MESSAGES_PER_ENTRY_MAX, Note, Record};
-use crate::store::change::{AccessKnown, Grant};
+use crate::store::change::{AccessKnown, Grant, Opening};
 
 const EVER: Timestamp = Timestamp(i64::MIN);
 
@@ -263,6 +263,53 @@ pub(super) async fn a_trash_knows_by_which_entry_each_message_came(bench: &Bench
     bench.by(anna(), vec![moved(trash, root, "1")]).await.expect("commits");
     bench.expunge(trash, "3").await;
     assert_eq!(trashed(trash).await, entries(&[(2, 1)]));
+}
+
+pub(super) async fn who_is_away_is_known_and_told(bench: &Bench) {
+    let away = |user: &str, until: Option<i64>| {
+        let until = until.map(|seconds| Timestamp::from_seconds(START + seconds));
+        Change::AwaySet { user: login(user), until }
+    };
+    let all = vec![away("anna", Some(60)), away("ben", Some(90)), away("ben", Some(90))];
+    bench.by(Actor::Operator, all).await.expect("commits");
+    bench.by(Actor::Operator, vec![away("anna", None), away("dora", None)]).await.expect("commits");
+    let until = Timestamp::from_seconds(START + 90);
+    assert_eq!(*bench.store.absences(), BTreeMap::from([(login("ben"), until)]));
+    let expected = [
+        "away by Operator about anna (until 2026-09-21T14:14:20Z)",
+        "away by Operator about ben (until 2026-09-21T14:14:50Z)",
+        "back by Operator about anna",
+    ];
+    assert_eq!(bench.told().await, expected);
+}
+
+pub(super) async fn an_open_mailbox_is_known_watched_and_told(bench: &Bench) {
+    let mut watch = bench.store.watch_mailboxes();
+    let opening = |seconds| Opening {
+        user: login("erik"),
+        of: login("ben"),
+        until: Timestamp::from_seconds(START + seconds),
+    };
+    let broken = |seconds| {
+        let (opening, reason) = (opening(seconds), "he left".to_owned());
+        Change::GlassBroken { opening, reason }
+    };
+    bench.by(Actor::Operator, vec![broken(60)]).await.expect("commits");
+    bench.by(Actor::Operator, vec![broken(90)]).await.expect("commits");
+    assert!(watch.has_changed().expect("open"));
+    watch.mark_unchanged();
+    assert_eq!(*bench.store.openings(), [opening(90)]);
+    let mended = || Change::GlassMended { user: login("erik"), of: login("ben") };
+    bench.by(Actor::System, vec![mended()]).await.expect("commits");
+    bench.by(Actor::System, vec![mended()]).await.expect("commits");
+    assert!(watch.has_changed().expect("open"));
+    assert!(bench.store.openings().is_empty());
+    let expected = [
+        "break-glass by Operator in mailbox ben about erik (until 2026-09-21T14:14:20Z: he left)",
+        "break-glass by Operator in mailbox ben about erik (until 2026-09-21T14:14:50Z: he left)",
+        "break-glass-end by Daemon in mailbox ben about erik",
+    ];
+    assert_eq!(bench.told().await, expected);
 }
 
 pub(super) async fn the_log_is_read_in_pieces(bench: &Bench) {

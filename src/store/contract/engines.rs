@@ -109,6 +109,8 @@ contract! {
         what_is_not_committed_is_not_told
         an_entry_names_a_thousand_messages_and_no_more
         a_trash_knows_by_which_entry_each_message_came
+        who_is_away_is_known_and_told
+        an_open_mailbox_is_known_watched_and_told
         the_log_is_read_in_pieces;
     contents:
         a_transaction_is_applied_whole_or_not_at_all
