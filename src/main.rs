@@ -216,6 +216,12 @@ struct AuditAsked {
     /// Up to the end of this day, or before a moment
     #[arg(long, value_name = "WHEN", value_parser = when)]
     until: Option<When>,
+    /// About the message with this number, as entries have it
+    #[arg(long, value_name = "N")]
+    message: Option<i64>,
+    /// About the conversation with this number
+    #[arg(long, value_name = "N")]
+    conversation: Option<i64>,
     /// A JSON object an entry, each on its line
     #[arg(long)]
     json: bool,
@@ -240,6 +246,8 @@ impl AuditAsked {
             user: self.user.as_deref().map(Login::new),
             since: self.since.map(When::start),
             until: self.until.map(When::end),
+            message: self.message,
+            conversation: self.conversation,
         };
         audit::run(config, filter, if self.json { queue::Form::Json } else { queue::Form::Text })
     }

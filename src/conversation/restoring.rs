@@ -36,13 +36,16 @@ pub struct Return {
     pub uids: UidSet,
 }
 
-/// The messages of a Trash, in their order there.
-pub async fn deleted(scope: &Scope<'_>, trash: MailboxId) -> Result<Vec<Deleted>, StoreError> {
+/// Those of `uids` that are in a Trash, in their order there.
+pub async fn deleted(
+    scope: &Scope<'_>,
+    (trash, uids): (MailboxId, &UidSet),
+) -> Result<Vec<Deleted>, StoreError> {
     let snapshot = scope.store.snapshot(trash).await?;
     let by = scope.store.trashed(trash).await?;
     let mut entries: BTreeMap<EntryId, Option<Entry>> = BTreeMap::new();
-    let mut all = Vec::with_capacity(snapshot.len());
-    for message in snapshot.iter() {
+    let mut all = Vec::new();
+    for message in snapshot.entries_in(uids) {
         let (uid, blob) = (message.uid, message.blob);
         let entry = match by.get(&uid) {
             None => None,

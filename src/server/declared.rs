@@ -98,7 +98,6 @@ impl Declared {
         let present = with_grants(&self.declared, &grants).with_openings(openings.clone());
         let made = folders::ensure(&*self.store, &present).await?;
         let granted = regranted(&self.grants, &grants);
-        access::tell(&*self.store, &present, &granted).await?;
         tracing::info!(
             users = present.users.len(),
             inboxes = present.inboxes.len(),
@@ -108,7 +107,11 @@ impl Declared {
             "directory in force"
         );
         (self.grants, self.openings) = (grants, openings);
-        self.present.send_replace(Arc::new(present));
+        self.present.send_replace(Arc::new(present.clone()));
+        // what is taken away is taken, though the disk has no room for telling it
+        if let Err(error) = access::tell(&*self.store, &present, &granted).await {
+            tracing::error!(%error, "who was given access is not in the audit log yet");
+        }
         Ok(())
     }
 }
@@ -133,4 +136,48 @@ fn regranted(before: &[Grant], now: &[Grant]) -> Granted {
 
 fn with_grants(declared: &Directory, grants: &[Grant]) -> Directory {
     declared.with_grants(grants.iter().map(|g| (&g.account, &g.user, g.rights.as_deref())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::server::queue::fake::FullableStore;
+    use crate::sys::ManualClock;
+
+    const DIRECTORY: &str = r#"
+[[domain]]
+name = "example.org"
+[[user]]
+login = "anna"
+name = "Anna"
+password = "$2b$04$abcdefghijklmnopqrstuuWkMVwbmqUjJ2y.fJjWT7u0E2FVBTyuu"
+[[user]]
+login = "ben"
+name = "Ben"
+password = "$2b$04$abcdefghijklmnopqrstuuWkMVwbmqUjJ2y.fJjWT7u0E2FVBTyuu"
+[[inbox]]
+name = "Support"
+addresses = ["support@example.org"]
+users = ["anna", "ben"]
+"#;
+
+    #[tokio::test]
+    async fn what_is_taken_away_is_taken_though_the_disk_is_full() {
+        let store = FullableStore::new(Arc::new(ManualClock::default()));
+        let file = std::env::temp_dir().join(format!("postfach-taken-{}.toml", std::process::id()));
+        let parsed = |text: &str| file::parse(text, &file).expect("valid");
+        let mut declared = Declared::new(store.clone(), parsed(DIRECTORY)).await.expect("made");
+        let watch = declared.watch();
+        store.is_full.store(true, Ordering::SeqCst);
+        let less = DIRECTORY.replace("users = [\"anna\", \"ben\"]", "users = [\"anna\"]");
+        std::fs::write(&file, less).expect("written");
+        declared.reload(&file).await.expect("in force");
+        let support = Account::Inbox("Support".into());
+        let rights =
+            |login| crate::directory::rights(&watch.borrow(), &Login::new(login), &support);
+        assert!(rights("anna").has('r') && !rights("ben").has('r'));
+        std::fs::remove_file(&file).expect("removed");
+    }
 }

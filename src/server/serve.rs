@@ -283,12 +283,12 @@ impl Daemon {
                 },
                 Ok(()) = mailboxes.changed() => {
                     let now = access(&*self.shared.store);
-                    let before = std::mem::replace(&mut known, now.clone());
-                    if Arc::ptr_eq(&before.0, &now.0) && Arc::ptr_eq(&before.1, &now.1) {
+                    if Arc::ptr_eq(&known.0, &now.0) && Arc::ptr_eq(&known.1, &now.1) {
                         continue;
                     }
-                    if let Err(error) = self.declared.take_grants().await {
-                        tracing::error!(%error, "grants are not in force");
+                    match self.declared.take_grants().await {
+                        Ok(()) => known = now,
+                        Err(error) => tracing::error!(%error, "grants are not in force"),
                     }
                 }
                 _ = watchdog.tick() => signals::alive(),

@@ -93,7 +93,9 @@ async fn restores(world: &World, what: usize) {
     let account = inbox("Support");
     let scope = Scope { store: &world.store, directory: &world.directory, account: &account };
     let trash = world.store.find(&account, &trash()).expect("there").id;
-    let mut messages = restoring::deleted(&scope, trash).await.expect("reads");
+    let snapshot = world.store.snapshot(trash).await.expect("there");
+    let uids = snapshot.iter().map(|entry| entry.uid).collect();
+    let mut messages = restoring::deleted(&scope, (trash, &uids)).await.expect("reads");
     assert!(messages.iter().all(|message| message.entry.is_some()), "it is known who did it");
     messages.truncate(what % 3);
     let messages = restoring::without_copies(&scope, trash, messages).await.expect("reads");

@@ -79,6 +79,8 @@ struct Request {
     shares: Vec<Share>,
     target: Resolved,
     to: MailboxId,
+    /// Whether nothing may be taken away: the mailbox was opened with EXAMINE.
+    examined: bool,
 }
 
 /// All changes of one command.
@@ -114,7 +116,7 @@ impl Request {
             return Err(Refusal::no_permission("You may not add messages to that mailbox"));
         }
         let shares = shares(selected, &selected.view.uids(&selection));
-        Ok(Request { shares, target, to })
+        Ok(Request { shares, target, to, examined: selected.examined })
     }
 
     /// What is dragged out of a Trash. One command has one of these at most.
@@ -128,6 +130,10 @@ impl Request {
     async fn copied(&self, call: &Call<'_, '_>, share: &Share) -> Result<Vec<Change>, Refusal> {
         if !states::copy_is_move(share, &self.target) {
             return self.added(call, share).await;
+        }
+        if self.examined {
+            let why = "COPY between these folders moves, and the mailbox was opened with EXAMINE";
+            return Err(Refusal::no("READ-ONLY", why));
         }
         if !share.may_be_left() {
             return Err(Refusal::no_permission("You may not move conversations here"));

@@ -34,8 +34,7 @@ pub(super) async fn run(
     }
     let (store, directory) = (&*call.context.store, &*call.session.directory);
     let scope = Scope { store, directory, account: &from.account };
-    let mut messages = restoring::deleted(&scope, from.id).await?;
-    messages.retain(|message| share.uids.contains(message.uid));
+    let messages = restoring::deleted(&scope, (from.id, &share.uids)).await?;
     if messages.is_empty() {
         return Err(gone());
     }

@@ -66,12 +66,14 @@ async fn wanted(
     trash: MailboxId,
     asked: &Restore,
 ) -> Result<Vec<Deleted>, StoreError> {
-    let mut messages = restoring::deleted(scope, trash).await?;
-    if let Some(id) = &asked.message_id {
-        let found = scope.store.instances_of(id).await?;
-        let is_it = |uid: Uid| found.iter().any(|i| (i.mailbox, i.uid) == (trash, uid));
-        messages.retain(|message| is_it(message.uid));
-    }
+    let uids = match &asked.message_id {
+        Some(id) => {
+            let found = scope.store.instances_of(id).await?;
+            found.iter().filter(|i| i.mailbox == trash).map(|i| i.uid).collect()
+        }
+        None => scope.store.snapshot(trash).await?.iter().map(|entry| entry.uid).collect(),
+    };
+    let mut messages = restoring::deleted(scope, (trash, &uids)).await?;
     messages.retain(|message| {
         let at = message.entry.as_ref().map(|entry| entry.at);
         let by = message.entry.as_ref().and_then(|entry| entry.user());

@@ -357,7 +357,7 @@ pub(in crate::server) struct FullableStore {
 }
 
 impl FullableStore {
-    fn new(clock: Arc<dyn Clock>) -> Arc<FullableStore> {
+    pub(in crate::server) fn new(clock: Arc<dyn Clock>) -> Arc<FullableStore> {
         Arc::new(FullableStore {
             inner: Memory::new(clock),
             is_full: AtomicBool::new(false),

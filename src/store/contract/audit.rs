@@ -110,6 +110,20 @@ pub(super) async fn what_is_done_in_an_inbox_is_told(bench: &Bench) {
     bench.verify().await;
 }
 
+pub(super) async fn an_entry_names_each_conversation_once(bench: &Bench) {
+    let [root, ben, ..] = support(bench).await;
+    let mut of_first = delivered(root, "two");
+    bench.deliver(root, "one").await;
+    of_first.thread = Some(bench.entry(root, 1).await.thread);
+    bench.one(Change::Delivered(Box::new(of_first))).await;
+    bench.deliver(root, "three").await;
+    bench.by(anna(), vec![moved(root, ben, "1:3")]).await.expect("commits");
+    let entry = Entry::parse(&bench.records().await[0].text).expect("an entry");
+    let other = bench.entry(ben, 3).await.thread;
+    let first = bench.entry(ben, 1).await.thread;
+    assert_eq!((entry.messages.len(), entry.conversations), (3, vec![first.0, other.0]));
+}
+
 pub(super) async fn what_is_sent_is_told_once(bench: &Bench) {
     let sent = bench.create(&inbox("Support"), FolderRole::Sent.path()).await;
     let root = bench.create(&inbox("Sales"), "").await;
