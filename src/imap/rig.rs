@@ -314,5 +314,7 @@ fn policy() -> Policy {
         answering_assigns: true,
         conversation: crate::directory::Moves::Together,
         retention_days: 30,
+        rules: Vec::new(),
+        acknowledgement: None,
     }
 }

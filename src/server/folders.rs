@@ -83,6 +83,8 @@ mod tests {
                 answering_assigns: true,
                 conversation: crate::directory::Moves::Together,
                 retention_days: 30,
+                rules: Vec::new(),
+                acknowledgement: None,
             },
         }
     }

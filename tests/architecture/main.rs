@@ -92,6 +92,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "src/smtp/client/",
             "src/outbound/dkim/",
             "src/directory/scram.rs",
+            "src/delivery/acknowledgement.rs",
             "src/server/login/oauth/introspection.rs",
         ],
     ),

@@ -1,12 +1,13 @@
-//! NOTIFY=SUCCESS for mailboxes that are here: the report is part of the delivery.
-//! RFC 3461 §5.2.3
+//! What leaves because mail has come: reports for NOTIFY=SUCCESS (RFC 3461 §5.2.3), which are part
+//! of the delivery, and acknowledgements, which are a courtesy.
 
 use std::time::Duration;
 
+use postfach::directory::rule::{Acknowledgement, Template};
 use postfach::mail::address::Address;
 use postfach::mail::id::{Login, QueueId};
 use postfach::mail::transport::Notify;
-use postfach::store::Store;
+use postfach::store::{Store, StoreError};
 
 use crate::world::{HELLO, World, instance};
 use crate::{inbox, user};
@@ -141,4 +142,29 @@ async fn a_delivery_here_and_upstream_is_reported_once_and_nothing_of_the_copy()
     let answer = send(&world, &format!("{ANNA}{SUPPORT}{MESSAGE}")).await;
     assert!(answer.starts_with("250 2.0.0 OK "), "an address of nobody's: {answer}");
     assert_eq!(world.store.queued_from(QueueId(0), 100).len(), 1);
+}
+
+#[tokio::test]
+async fn mail_is_taken_without_its_acknowledgement_where_the_queue_takes_none() {
+    let world = World::new();
+    world.declare(|directory| {
+        let text = Template::parse("Danke, {reference}").expect("a template");
+        let acknowledgement = Acknowledgement { subject: text.clone(), text };
+        for inbox in directory.inboxes.values_mut() {
+            inbox.policy.acknowledgement = Some(acknowledgement.clone());
+        }
+    });
+    world.make_folders().await;
+    let mail = |n: usize| {
+        let message = format!("DATA\nTo: support@example.org\nMessage-ID: <{n}@c>\n\nx\n.\n");
+        format!("MAIL FROM:<bob{n}@c.example>\nRCPT TO:<support@example.org>\n{message}")
+    };
+    world.store.fail_next(StoreError::Limit("queued messages"));
+    let answer = send(&world, &mail(1)).await;
+    assert!(answer.starts_with("250 2.0.0 OK "), "{answer}");
+    assert_eq!(queued(&world).await.len(), 0, "mail comes before courtesy");
+    let answer = send(&world, &mail(2)).await;
+    assert!(answer.starts_with("250 2.0.0 OK "), "{answer}");
+    assert_eq!(queued(&world).await.len(), 1);
+    assert_eq!(world.instances(&inbox("Support")).await.len(), 2);
 }

@@ -79,7 +79,8 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 /// from the body's: `search_text` is emptied into these two and dropped. A message of layout 1 is a
 /// thread of its own, and has no preview. Metadata: no login is everybody's, mailbox 0 is the
 /// server. The audit log, by which of its entries instances came into a Trash, and each user's
-/// rights as they were told there last. Who is away, and which mailboxes are open to others.
+/// rights as they were told there last. Who is away, and which mailboxes are open to others. A turn
+/// is whom work in an account was handed to, the highest number last.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
   id {id} PRIMARY KEY, blob BIGINT NOT NULL, trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
@@ -90,6 +91,9 @@ CREATE TABLE queue_recipient (
 CREATE TABLE message_id (
   digest BIGINT NOT NULL, message BIGINT NOT NULL, PRIMARY KEY (digest, message)){clustered};
 CREATE INDEX instance_blob ON instance (blob, mailbox, uid);
+CREATE TABLE turn (
+  kind BIGINT NOT NULL, account TEXT NOT NULL, login TEXT NOT NULL, number BIGINT NOT NULL,
+  PRIMARY KEY (kind, account, login)){clustered};
 CREATE TABLE header_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE body_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE audit (
