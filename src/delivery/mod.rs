@@ -23,13 +23,16 @@ use crate::conversation::{Scope, State, note, thread};
 use crate::directory::Directory;
 use crate::mail::account::{Account, Folder};
 use crate::mail::address::Address;
-use crate::mail::id::{MailboxId, Timestamp};
+use crate::mail::id::{MailboxId, QueueId, Timestamp};
 use crate::outbound::dkim::SigningKey;
 use crate::smtp::{Client, Reply, Transaction};
 use crate::store::change::{Actor, Change, Delivered, NewMessage, Outcome, Receipt};
 use crate::store::queue::QueuedRecipient;
 use crate::store::{Store, StoreError, change};
 
+/// With so many messages in the queue, strangers get no reports of success and no acknowledgements:
+/// whoever asks for them chooses how many there are, and to whom they go.
+pub const QUEUED_WITH_COURTESIES_MAX: usize = 10_000;
 /// How often a commit is tried when a mailbox vanishes between look-up and commit.
 const ATTEMPTS_MAX: usize = 2;
 /// How often a turn is looked for that somebody else takes first; then nobody gets the
@@ -181,21 +184,27 @@ pub async fn deliver(
             sender: None,
             duplicate_key: receipt::duplicate_key(envelope, content.message),
         };
-        changes.extend(receipt::changes(&local, envelope, content, &receipt).await?);
-        let before = changes.len();
-        if tries.courtesy == Courtesy::Shown {
+        if tries.courtesy == Courtesy::Shown && has_room_for_courtesies(store) {
+            changes.extend(receipt::changes(&local, envelope, content, &receipt).await?);
             for account in &begun {
                 let told = (account, content.message);
                 changes.extend(acknowledgement::changes(site, envelope, told).await?);
             }
         }
-        let is_courteous = changes.len() > before;
+        let is_courteous = changes.len() > count;
         let transaction = change::Transaction { actor: Actor::Delivery, changes };
         match store.commit(transaction).await {
             Err(error) if tries.again(&error, (is_ordered, is_courteous)) => {}
             answer => return Ok(accepted(&answer?, count)),
         }
     }
+}
+
+/// Whether strangers may be told anything: that needs room in the queue, which is for our users' own
+/// mail above all.
+fn has_room_for_courtesies(store: &dyn Store) -> bool {
+    let queued = store.queued_from(QueueId(i64::MIN), QUEUED_WITH_COURTESIES_MAX);
+    queued.len() < QUEUED_WITH_COURTESIES_MAX
 }
 
 /// How a transaction is made, after earlier ones have failed.
