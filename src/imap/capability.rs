@@ -55,7 +55,7 @@ const SCRAM: &str = "AUTH=SCRAM-SHA-256";
 const BEARER: [&str; 2] = ["AUTH=OAUTHBEARER", "AUTH=XOAUTH2"];
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 30] = [
+const TABLE: [(&str, When, Option<&str>); 38] = [
     ("IMAP4rev1", When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
     ("LOGINDISABLED", When::LoginRefused, None),
@@ -80,6 +80,14 @@ const TABLE: [(&str, When, Option<&str>); 30] = [
     ("CONDSTORE", When::Always, None),
     ("QRESYNC", When::Always, Some("CONDSTORE")),
     ("ESEARCH", When::Always, None),
+    ("SEARCHRES", When::Always, Some("ESEARCH")),
+    ("PARTIAL", When::Always, Some("ESEARCH")),
+    ("CONTEXT=SEARCH", When::Always, Some("ESEARCH")),
+    ("SORT", When::Always, None),
+    ("SORT=DISPLAY", When::Always, Some("SORT")),
+    ("ESORT", When::Always, Some("SORT")),
+    ("THREAD=ORDEREDSUBJECT", When::Always, None),
+    ("THREAD=REFERENCES", When::Always, None),
     ("WITHIN", When::Always, None),
     ("SAVEDATE", When::Always, None),
     ("OBJECTID", When::Always, None),
@@ -203,8 +211,9 @@ mod tests {
         assert_eq!(
             line,
             "IMAP4rev1 LITERAL+ ID NAMESPACE ENABLE IDLE UIDPLUS MOVE UNSELECT CHILDREN \
-             LIST-EXTENDED LIST-STATUS SPECIAL-USE CONDSTORE QRESYNC ESEARCH WITHIN SAVEDATE \
-             OBJECTID ACL RIGHTS=texk STATUS=SIZE"
+             LIST-EXTENDED LIST-STATUS SPECIAL-USE CONDSTORE QRESYNC ESEARCH SEARCHRES \
+             PARTIAL CONTEXT=SEARCH SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT \
+             THREAD=REFERENCES WITHIN SAVEDATE OBJECTID ACL RIGHTS=texk STATUS=SIZE"
         );
     }
 

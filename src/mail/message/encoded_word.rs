@@ -10,7 +10,7 @@ use super::text::decode_charset;
 const WORD_BYTES_MAX: usize = 2000;
 
 /// The text of a header value, unfolded.
-pub(super) fn decode(value: &[u8]) -> String {
+pub fn decode(value: &[u8]) -> String {
     let value = unfold(value);
     let mut text = Text::default();
     let mut rest = value.as_slice();

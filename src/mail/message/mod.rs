@@ -18,6 +18,7 @@ mod structure;
 mod text;
 
 pub use binary::as_lines;
+pub use encoded_word::decode as decoded;
 pub use envelope::{REFERRED_MAX, message_ids};
 pub use fields::{CACHED_FIELDS, are_cached, field_values, select_fields, select_fields_not};
 pub use parse::parse;
