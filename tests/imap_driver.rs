@@ -84,7 +84,7 @@ impl Daemon {
             store: store.clone(),
             login: Arc::new(Authenticator::new(watched.clone(), clock.clone())),
             directory: watched,
-            config: Arc::new(config),
+            config: arc_swap::ArcSwap::from_pointee(config),
             tls: Some(Arc::new(certificates)),
             dkim: Arc::default(),
             shutdown: stop,

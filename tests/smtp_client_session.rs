@@ -181,3 +181,65 @@ fn a_command_that_fills_the_window_alone_goes_alone() {
     let _ = session.step(b"250 OK\r\n", NOW);
     assert_eq!(sent(&mut session), "DATA\r\n");
 }
+
+fn after(seconds: i64) -> Timestamp {
+    Timestamp(NOW.0 + seconds * 1_000_000)
+}
+
+/// Says each line four minutes after the one before, which every single answer may take.
+fn say_slowly(session: &mut Session, lines: &[&str], now: &mut i64) -> Step {
+    let mut last = Step::NeedInput;
+    for line in lines {
+        *now += 240;
+        assert!(session.deadline() > after(*now), "{line} comes in time");
+        let (_, step) = session.step(format!("{line}\r\n").as_bytes(), after(*now));
+        let _ = session.take_output();
+        last = step;
+    }
+    last
+}
+
+#[test]
+fn a_server_that_answers_each_time_just_in_time_holds_a_mail_for_half_an_hour() {
+    let mut session = ready(false);
+    let names: Vec<String> = (0..9).map(|n| format!("x{n}")).collect();
+    session.send(&mail(names.iter().map(|name| recipient(name)).collect()), NOW);
+    let mut now = 0;
+    let lines = ["250 ok", "550 5.1.1 no", "250 ok", "250 ok", "250 ok", "250 ok", "250 ok"];
+    assert_eq!(say_slowly(&mut session, &lines, &mut now), Step::NeedInput);
+    assert_eq!(session.deadline(), after(30 * 60), "not four more minutes");
+    session.expire();
+    let Step::Done(fates) = session.step(b"", after(30 * 60)).1 else { panic!("undecided") };
+    assert!(matches!(&fates[0], Fate::Failed(told) if told.status == "5.1.1"), "{fates:?}");
+    let is_cut =
+        |fate: &Fate| matches!(fate, Fate::Deferred(told) if told.text.contains("too long in all"));
+    assert!(fates[1..].iter().all(is_cut), "{fates:?}");
+}
+
+#[test]
+fn content_that_flows_is_given_the_time_that_it_needs_and_its_answer_all_of_its_own() {
+    let mut session = ready(true);
+    let size_bytes = 600 * 32 * 1024;
+    session.send(&Mail { size_bytes, ..mail(vec![recipient("x")]) }, NOW);
+    let (_, step) = session.step(b"250 ok\r\n250 ok\r\n354 go\r\n", after(1));
+    assert_eq!(step, Step::Content);
+    session.content(b"x", after(30 * 60));
+    assert_eq!(session.deadline(), after(33 * 60), "a block is awaited");
+    session.content(b"x", after(39 * 60));
+    assert_eq!(session.deadline(), after(40 * 60), "600 seconds more than without");
+    session.content_end(after(39 * 60));
+    assert_eq!(session.deadline(), after(49 * 60), "it may have taken the mail");
+}
+
+#[test]
+fn a_server_that_opens_just_in_time_is_left_after_ten_minutes() {
+    let mut session = session();
+    let mut now = 0;
+    assert_eq!(say_slowly(&mut session, &["220 hello"], &mut now), Step::NeedInput);
+    assert_eq!(session.deadline(), after(540), "EHLO may take five minutes");
+    now = 500;
+    let _ = session.step(b"500 what\r\n", after(now));
+    assert_eq!(session.deadline(), after(600), "HELO may not, any more");
+    session.expire();
+    assert!(matches!(session.step(b"", after(600)).1, Step::Unavailable(_)));
+}

@@ -3,7 +3,8 @@
 //! changes; commits nothing, and knows no protocol.
 //!
 //! The folder is the state: a conversation is open in the inbox's root, assigned in
-//! `Assigned/<login>`, closed in `Done`. A keyword names the assignee and stays when it is closed.
+//! `Assigned/<login>`, closed in `Done`. A keyword names the assignee and stays when it is closed;
+//! setting it assigns.
 
 pub mod collision;
 mod header;
@@ -86,7 +87,7 @@ pub fn assignee(keyword: &str) -> Option<Login> {
 
 /// Whether only the daemon sets a keyword and takes it away.
 pub fn is_ours(keyword: &str) -> bool {
-    assignee(keyword).is_some() || keyword.eq_ignore_ascii_case(note::KEYWORD)
+    assignee(keyword).is_some() || note::is_keyword(keyword)
 }
 
 #[cfg(test)]

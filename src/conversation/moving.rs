@@ -2,10 +2,12 @@
 //! names the assignee is set, kept or taken away.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::thread::Thread;
-use super::{Scope, State, assignee, keyword};
+use super::{Scope, State, assignee, is_ours, keyword};
 use crate::directory::Moves;
+use crate::mail::account::{Account, Folder};
 use crate::mail::flag::FlagList;
 use crate::mail::id::{BlobId, Login, MailboxId};
 use crate::mail::uid_set::UidSet;
@@ -63,6 +65,39 @@ pub async fn changes(
         })
     }));
     Ok(changes)
+}
+
+/// The changes behind a copy into the mailbox `to`, so that the copies name whom that mailbox's
+/// state names and nobody else, though they come from one that knows the keywords `known`.
+pub fn arrivals(to: MailboxId, state: Option<&State>, known: &[Arc<str>]) -> Vec<Change> {
+    let own = match state {
+        Some(State::Assigned(login)) => keyword(login),
+        _ => None,
+    };
+    let is_own = |name: &str| own.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(name));
+    let stale = known.iter().filter(|name| assignee(name).is_some() && !is_own(name));
+    let stale: Vec<String> = stale.map(|name| name.to_string()).collect();
+    let steps = [(FlagOperation::Remove, stale), (FlagOperation::Add, own.into_iter().collect())];
+    let steps = steps.into_iter().filter(|(_, keywords)| !keywords.is_empty());
+    let change = |(operation, keywords)| Change::ArrivalsFlagged {
+        mailbox: to,
+        operation,
+        flags: FlagList { keywords, ..FlagList::default() },
+    };
+    steps.map(change).collect()
+}
+
+/// The keywords that a new message of `account` has in a folder, if somebody wants it to have
+/// `keywords`: who has a conversation is what the folder says.
+pub fn appended(account: &Account, folder: &Folder, mut keywords: Vec<String>) -> Vec<String> {
+    if matches!(account, Account::User(_)) {
+        return keywords;
+    }
+    keywords.retain(|name| !is_ours(name));
+    if let Some(State::Assigned(login)) = State::of(account, folder) {
+        keywords.extend(keyword(&login));
+    }
+    keywords
 }
 
 /// Which keywords are set and taken away for a state, in a mailbox that knows `known`.

@@ -15,6 +15,11 @@ use crate::store::{Store, StoreError};
 /// What marks a note. Only the daemon sets it.
 pub const KEYWORD: &str = "$Note";
 
+/// Whether this is what marks a note.
+pub fn is_keyword(name: &str) -> bool {
+    name.eq_ignore_ascii_case(KEYWORD)
+}
+
 /// Whether a message that `user` writes to the inbox is a note: they may answer for the inbox, and
 /// the message continues a conversation that they have not begun or joined as a customer would.
 pub async fn is_note(
@@ -106,5 +111,5 @@ pub async fn is_marked(
     };
     let Some(entry) = snapshot.by_uid(uid) else { return Ok(false) };
     let mut names = entry.keywords.iter().filter_map(|n| snapshot.keywords.get(usize::from(n)));
-    Ok(names.any(|name| name.eq_ignore_ascii_case(KEYWORD)))
+    Ok(names.any(|name| is_keyword(name)))
 }

@@ -7,7 +7,9 @@
 
 pub mod loops;
 mod queueing;
+mod receipt;
 pub mod recipient;
+pub mod report;
 pub mod submission;
 pub mod trace;
 
@@ -149,7 +151,13 @@ pub async fn deliver(
         let local = Local { store, directory, placed, notes: &[] };
         let mut changes = instances(&local, &recipients.local, envelope, content.message).await?;
         changes.extend(relayed(envelope, &recipients.queued, content.message));
-        let is_ordered = is_ordered(&changes);
+        let (count, is_ordered) = (changes.len(), is_ordered(&changes));
+        let receipt = receipt::Wanted {
+            recipients: &recipients.told,
+            sender: None,
+            duplicate_key: receipt::duplicate_key(envelope, content.message),
+        };
+        changes.extend(receipt::changes(&local, envelope, content, &receipt).await?);
         let transaction = change::Transaction { actor: Actor::Delivery, changes };
         match store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
@@ -157,7 +165,7 @@ pub async fn deliver(
             Err(StoreError::Limit(_)) if is_ordered && placed == Placed::ByConversation => {
                 placed = Placed::Open;
             }
-            answer => return Ok(accepted(&answer?)),
+            answer => return Ok(accepted(&answer?, count)),
         }
     }
 }
@@ -291,8 +299,10 @@ fn duplicate_key(transaction: &Transaction, place: &[u8], message: &NewMessage) 
     *hasher.finalize().as_bytes()
 }
 
-fn accepted(receipt: &Receipt) -> Accepted {
-    let count = |is: fn(&Outcome) -> bool| receipt.outcomes.iter().filter(|o| is(o)).count();
+/// What the first `changes` of a transaction came to; the rest are reports on it.
+fn accepted(receipt: &Receipt, changes: usize) -> Accepted {
+    let outcomes = || receipt.outcomes.iter().take(changes);
+    let count = |is: fn(&Outcome) -> bool| outcomes().filter(|o| is(o)).count();
     Accepted {
         instances: count(|outcome| matches!(outcome, Outcome::Stored { .. })),
         duplicates: count(|outcome| *outcome == Outcome::Duplicate),

@@ -32,23 +32,32 @@ pub(super) fn entry(
         _ => None,
     };
     let received = trace::received(envelope, only);
-    let lifetime = envelope.lifetime_secs.saturating_mul(1_000_000);
-    let parameters = &envelope.transaction.parameters;
     Some(Change::Queued(Box::new(NewQueued {
         message: message.clone(),
         trace: [&onward.header[..], received.as_bytes()].concat(),
-        envelope: QueuedEnvelope {
-            id: envelope.id.clone(),
-            reverse_path: envelope.transaction.reverse_path.clone(),
-            sender: onward.sender,
-            envid: parameters.envid.clone(),
-            ret: parameters.ret,
-            body: onward.body,
-            smtputf8: parameters.smtputf8,
-            queued_at: envelope.received_at,
-            expires_at: Timestamp(envelope.received_at.0.saturating_add(lifetime)),
-        },
+        envelope: queued_envelope(envelope, onward.sender, onward.body),
         recipients: recipients.to_vec(),
         duplicate_key: onward.duplicate_key,
     })))
+}
+
+/// An envelope as the queue and reports know it.
+pub(super) fn queued_envelope(
+    envelope: &Envelope,
+    sender: Option<Account>,
+    body: Body,
+) -> QueuedEnvelope {
+    let lifetime = envelope.lifetime_secs.saturating_mul(1_000_000);
+    let parameters = &envelope.transaction.parameters;
+    QueuedEnvelope {
+        id: envelope.id.clone(),
+        reverse_path: envelope.transaction.reverse_path.clone(),
+        sender,
+        envid: parameters.envid.clone(),
+        ret: parameters.ret,
+        body,
+        smtputf8: parameters.smtputf8,
+        queued_at: envelope.received_at,
+        expires_at: Timestamp(envelope.received_at.0.saturating_add(lifetime)),
+    }
 }

@@ -54,6 +54,8 @@ pub(super) struct Recipients {
     pub(super) local: Vec<(Account, Address)>,
     /// All others.
     pub(super) queued: Vec<QueuedRecipient>,
+    /// Those delivered here whose sender wants to hear of it. RFC 3461 §5.2.3
+    pub(super) told: Vec<QueuedRecipient>,
 }
 
 /// What the recipients of an envelope mean by now. A foreign one is accepted from our users only.
@@ -61,44 +63,48 @@ pub(super) fn recipients(
     directory: &Directory,
     envelope: &Envelope,
 ) -> Result<Recipients, Refused> {
-    let (mut local, mut queued) = (Vec::new(), Vec::new());
+    let (mut local, mut queued, mut told) = (Vec::new(), Vec::new(), Vec::new());
     for (number, recipient) in (0..).zip(&envelope.transaction.recipients) {
-        let mut queue = |address: Address, upstream: Option<String>, notify: Option<Notify>| {
-            queued.push(QueuedRecipient {
-                number,
-                address,
-                upstream,
-                notify,
-                orcpt: recipient.parameters.orcpt.clone(),
-                progress: Progress::new(envelope.received_at),
-            });
-        };
         let notify = recipient.parameters.notify;
+        let named = |address: &Address, upstream: Option<String>, notify: Option<Notify>| {
+            let (address, orcpt) = (address.clone(), recipient.parameters.orcpt.clone());
+            let progress = Progress::new(envelope.received_at);
+            QueuedRecipient { number, address, upstream, notify, orcpt, progress }
+        };
+        let mut here = |address: Address, accounts: Vec<Account>| {
+            if notify.is_some_and(|notify| notify.success) {
+                told.push(named(&address, None, notify));
+            }
+            local.push((address, accounts));
+        };
         match resolve(directory, &recipient.path) {
-            Resolution::Local(address, accounts) => local.push((address, accounts)),
+            Resolution::Local(address, accounts) => here(address, accounts),
             Resolution::Both(address, accounts, upstream) => {
                 if envelope.upstream.contains(&address) {
-                    queue(address.clone(), Some(upstream), of_both(envelope, notify));
+                    queued.push(named(&address, Some(upstream), of_both(envelope, notify)));
                 }
-                local.push((address, accounts));
+                here(address, accounts);
             }
-            Resolution::Upstream(address, upstream) => queue(address, Some(upstream), notify),
+            Resolution::Upstream(address, upstream) => {
+                queued.push(named(&address, Some(upstream), notify));
+            }
             Resolution::Foreign(address) if envelope.origin == Origin::Submission => {
-                queue(address, None, notify);
+                queued.push(named(&address, None, notify));
             }
             Resolution::Foreign(_) | Resolution::Unknown => return Err(Refused::RecipientGone),
         }
     }
     let addresses = local.iter().map(|(address, _)| address.clone()).collect();
-    Ok(Recipients { addresses, local: each_once(local), queued })
+    Ok(Recipients { addresses, local: each_once(local), queued, told })
 }
 
 /// Mail that has arrived in an account of ours is not reported as lost when the upstream server
-/// refuses its copy later: its sender may be forged, and hears of nothing. Our users are told.
+/// refuses its copy later: its sender may be forged, and hears of nothing. Our users are told. The
+/// success is told of the copy here, once. RFC 3461 §5.2.7.3
 fn of_both(envelope: &Envelope, wanted: Option<Notify>) -> Option<Notify> {
     match envelope.origin {
         Origin::Relay => Some(Notify::default()),
-        Origin::Submission => wanted,
+        Origin::Submission => wanted.map(|wanted| Notify { success: false, ..wanted }),
     }
 }
 

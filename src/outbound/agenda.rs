@@ -133,6 +133,19 @@ impl Agenda {
         }
     }
 
+    /// From now on by these rules. What was found of destinations is forgotten: the operator has
+    /// changed the way to them.
+    pub fn change(&mut self, limits: Limits, policy: Policy) {
+        (self.limits, self.policy) = (limits, policy);
+        let numbers: Vec<u64> = self.lanes.keys().copied().collect();
+        for number in numbers {
+            if let Some(lane) = self.lanes.get_mut(&number) {
+                (lane.failures, lane.blocked) = (0, None);
+            }
+            self.list(number);
+        }
+    }
+
     /// Plans a message anew: what is planned of it is forgotten, but for what runs.
     pub fn set(&mut self, id: QueueId, planned: Vec<Planned>) {
         let runs = |entry: &Entry| entry.state == State::Running;
@@ -187,6 +200,11 @@ impl Agenda {
         let job = self.numbers.get(route).map(|lane| Job { id, lane: *lane });
         let entry = job.and_then(|job| self.jobs.get(&job));
         entry.is_some_and(|entry| entry.state == State::Running)
+    }
+
+    /// Whether this message is being tried, on whatever way.
+    pub fn is_busy(&self, id: QueueId) -> bool {
+        self.of(id).any(|(_, entry)| entry.state == State::Running)
     }
 
     /// Something that `start` answered has ended; `set` is to be called next for its message.

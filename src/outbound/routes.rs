@@ -174,6 +174,8 @@ pub enum Route {
     },
     /// None for now: nothing is tried, and nothing expires.
     Held,
+    /// None any more: nothing is sent, the sender is still to be told. See `Progress::owed`.
+    Report,
     /// There is none: why, and whether that can change.
     Nowhere {
         /// Enhanced status code.
@@ -190,6 +192,7 @@ impl Route {
             Route::Mx { domain, .. } => domain.clone(),
             Route::Server { server, .. } => format!("{}:{}", server.host, server.port),
             Route::Held => "held".into(),
+            Route::Report => "report".into(),
             Route::Nowhere { .. } => "nowhere".into(),
         }
     }
@@ -210,6 +213,9 @@ impl Routes {
     /// The way of one recipient: to its domain's upstream, by the domain's own entry, or as
     /// everything.
     pub fn of(&self, recipient: &QueuedRecipient) -> Route {
+        if recipient.progress.owed.is_some() {
+            return Route::Report;
+        }
         let domain = recipient.address.domain();
         let destination = self.destinations.get(domain);
         let tls = destination.and_then(|d| d.tls);

@@ -5,7 +5,8 @@ use crate::mail::id::Timestamp;
 use crate::mail::transport::Notify;
 use crate::smtp::client::{Fate, Told};
 use crate::store::queue::{
-    LAST_REPLY_BYTES_MAX, Progress, QueuedEnvelope, QueuedRecipient, RecipientUpdate,
+    LAST_REPLY_BYTES_MAX, Owed, OwedOutcome, Progress, QueuedEnvelope, QueuedRecipient,
+    RecipientUpdate,
 };
 
 /// `retry_first_secs` when the config does not say: 5 minutes.
@@ -77,6 +78,8 @@ pub enum Action {
     Delayed,
     /// It went to a server that will not tell. RFC 3461 §5.2.2
     Relayed,
+    /// It is in a mailbox of ours. RFC 3461 §5.2.3
+    Delivered,
 }
 
 /// What an attempt means for one recipient.
@@ -150,6 +153,7 @@ impl Case<'_> {
             last_reply: Some(last_reply(&told)),
             delay_told: self.recipient.progress.delay_told || tells,
             held: self.recipient.progress.held,
+            owed: None,
         };
         let report = tells.then_some((Action::Delayed, told));
         Judgement { update: RecipientUpdate::Waits(progress), report }
@@ -170,6 +174,48 @@ impl Case<'_> {
     fn delay_notice_at(&self) -> Timestamp {
         let micros = self.policy.delay_notice_secs.saturating_mul(1_000_000);
         Timestamp(self.envelope.queued_at.0.saturating_add(micros))
+    }
+}
+
+impl Judgement {
+    /// What the owed report on a recipient means: nothing but to tell it. `None` for one that is
+    /// still to be reached.
+    pub fn owed(recipient: &QueuedRecipient) -> Option<Judgement> {
+        let Owed { outcome, by, status, text, is_reply } = &**recipient.progress.owed.as_ref()?;
+        let action = match outcome {
+            OwedOutcome::Failed => Action::Failed,
+            OwedOutcome::Relayed => Action::Relayed,
+        };
+        let (by, status, text) = (by.clone(), status.clone(), text.clone());
+        let told = Told { by, status, text, is_reply: *is_reply, dsn: false };
+        Some(done(Some((action, told))))
+    }
+
+    /// How the recipient changes when its report cannot be stored now: what is decided stays so,
+    /// and the report is tried again later. A delay is told with the next attempt.
+    pub fn untold(
+        &self,
+        recipient: &QueuedRecipient,
+        (policy, moment): (&Policy, Moment),
+    ) -> RecipientUpdate {
+        let (outcome, told) = match (&self.update, &self.report) {
+            (RecipientUpdate::Waits(progress), Some(_)) => {
+                let delay_told = recipient.progress.delay_told;
+                return RecipientUpdate::Waits(Progress { delay_told, ..progress.clone() });
+            }
+            (update, None | Some((Action::Delayed | Action::Delivered, _))) => {
+                return update.clone();
+            }
+            (RecipientUpdate::Done, Some((Action::Failed, told))) => (OwedOutcome::Failed, told),
+            (RecipientUpdate::Done, Some((Action::Relayed, told))) => (OwedOutcome::Relayed, told),
+        };
+        let Told { by, status, text, is_reply, .. } = told.clone();
+        RecipientUpdate::Waits(Progress {
+            next_attempt: policy.next(1, moment),
+            last_reply: Some(format!("the report on it waits: {}", last_reply(told))),
+            owed: Some(Box::new(Owed { outcome, by, status, text, is_reply })),
+            ..recipient.progress.clone()
+        })
     }
 }
 

@@ -42,7 +42,7 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// What the commands of a connection need of the daemon.
 fn context(shared: &Shared) -> Arc<Context> {
-    let config = &shared.config;
+    let config = shared.config.load();
     let mut capabilities = Capabilities::without(&config.imap_disable);
     if shared.directory.borrow().all_have_scram_keys() {
         capabilities = capabilities.with_scram();
@@ -325,7 +325,7 @@ impl Connection {
 
     /// The outer error: the peer is gone. The inner one: the message cannot be kept.
     async fn spool(&mut self, incoming: &mut Incoming) -> io::Result<Result<Spooled, SpoolError>> {
-        let folder = spool::folder(&self.shared.config.data_dir);
+        let folder = spool::folder(&self.shared.config.load().data_dir);
         let mut spool = Spool::new(folder, incoming.bytes);
         while let Some(piece) = self.framer.message_piece() {
             incoming.received(&piece);
@@ -443,7 +443,7 @@ fn transport(stream: &Stream, peer: &Peer, shared: &Shared) -> Transport {
     if stream.is_tls() {
         return Transport::TLS;
     }
-    let passwords = match shared.config.plaintext_without_tls {
+    let passwords = match shared.config.load().plaintext_without_tls {
         PlaintextLogin::Loopback if peer.is_on_this_machine() => Passwords::Taken,
         PlaintextLogin::Loopback | PlaintextLogin::Never => Passwords::Refused,
     };

@@ -17,6 +17,7 @@ mod outgoing;
 pub mod ports;
 pub mod queue;
 pub mod relay;
+mod reload;
 mod reserve;
 pub mod retention;
 pub mod self_signed;
@@ -34,6 +35,7 @@ pub mod upstream;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::config::Config;
@@ -49,8 +51,8 @@ pub struct Shared {
     pub store: Arc<dyn Store>,
     /// What is declared at this moment, the store's grants included.
     pub directory: watch::Receiver<Arc<Directory>>,
-    /// What the operator means.
-    pub config: Arc<Config>,
+    /// What the operator means at this moment; who needs it to stay the same keeps what it loaded.
+    pub config: ArcSwap<Config>,
     /// The certificate of this moment; `None` when TLS is off.
     pub tls: Option<Arc<tls::Certificates>>,
     /// Who signs outgoing mail.

@@ -16,7 +16,7 @@ use super::dns::Dns;
 use super::dns::proven::Validating;
 use super::mta_sts::{self, Policies};
 use super::queue::transport::{Outside, Us};
-use super::queue::{Handle, Office, Queue, Settings};
+use super::queue::{Handle, Office, Queue, Settings, Way};
 use super::relay::{self, Relay};
 use super::serve::Failure;
 use crate::config::{Config, Fault, SmarthostLogin};
@@ -35,8 +35,8 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Sending {
     /// How to talk to it.
     pub(super) queue: Handle,
-    /// Who talks to other servers.
-    relay: Arc<Relay>,
+    /// Everything out there.
+    outside: Arc<Outside>,
     runner: JoinHandle<()>,
     /// Keeps policies fresh.
     refresher: Option<JoinHandle<()>>,
@@ -73,26 +73,26 @@ pub(super) fn outside(
 impl Sending {
     /// Begins.
     pub(super) fn start(shared: &Shared, outside: Arc<Outside>) -> Sending {
-        let config = &shared.config;
-        let relay = outside.relay.clone();
-        if outside.dane.is_some() {
-            tokio::spawn(check_resolver(outside.clone()));
-        }
-        let refresher = outside.policies.clone().map(|policies| tokio::spawn(refresh(policies)));
+        let refresher = look_after(&outside);
         let (runner, queue) = Queue::new(Office {
             store: shared.store.clone(),
             directory: shared.directory.clone(),
-            transport: outside,
+            transport: outside.clone(),
             clock: shared.clock.clone(),
             shutdown: shared.shutdown.clone(),
-            settings: Settings {
-                hostname: config.hostname.clone(),
-                routes: config.outbound.routes.clone(),
-                retry: config.outbound.retry,
-                limits: config.outbound.limits,
-            },
+            settings: settings(&shared.config.load()),
         });
-        Sending { queue, relay, runner: tokio::spawn(runner.run()), refresher }
+        Sending { queue, outside, runner: tokio::spawn(runner.run()), refresher }
+    }
+
+    /// Mail goes by this config and this way from now on; deliveries under way end as they began.
+    pub(super) fn turn(&mut self, config: &Config, outside: Arc<Outside>) {
+        self.queue.turn(Way { transport: outside.clone(), settings: settings(config) });
+        if let Some(refresher) = std::mem::replace(&mut self.refresher, look_after(&outside)) {
+            refresher.abort();
+        }
+        let old = std::mem::replace(&mut self.outside, outside);
+        tokio::spawn(async move { old.relay.close().await });
     }
 
     /// Waits until the queue has ended, which it does by itself once the daemon stops; then takes
@@ -104,10 +104,27 @@ impl Sending {
         if let Err(error) = self.runner.await {
             tracing::error!(%error, "the queue broke off");
         }
-        if timeout(FAREWELL_TIMEOUT, self.relay.close()).await.is_err() {
+        if timeout(FAREWELL_TIMEOUT, self.outside.relay.close()).await.is_err() {
             tracing::debug!("servers left without a farewell");
         }
     }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        hostname: config.hostname.clone(),
+        routes: config.outbound.routes.clone(),
+        retry: config.outbound.retry,
+        limits: config.outbound.limits,
+    }
+}
+
+/// Begins what has to be done for it beside everything else: answers who keeps its policies fresh.
+fn look_after(outside: &Arc<Outside>) -> Option<JoinHandle<()>> {
+    if outside.dane.is_some() {
+        tokio::spawn(check_resolver(outside.clone()));
+    }
+    outside.policies.clone().map(|policies| tokio::spawn(refresh(policies)))
 }
 
 /// From now on once a day: what became too old while the daemon was down is not waited for.

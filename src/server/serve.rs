@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
@@ -31,7 +32,6 @@ use super::retention;
 use super::services::{self, CannotListen, Sockets};
 use super::signals::{self, Request, Signals};
 use super::spool;
-use super::steady;
 use super::store_thread::StoreThread;
 use super::tls::{Certificates, Source, TlsFault};
 use super::upstream::Upstreams;
@@ -150,13 +150,12 @@ pub fn on_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T
 /// A daemon that is ready: store open, directory in force, listeners bound, queued mail on its way,
 /// nothing accepted yet.
 pub struct Daemon {
-    config_path: PathBuf,
-    config: Arc<Config>,
-    shared: Arc<Shared>,
-    declared: Declared,
+    pub(super) config_path: PathBuf,
+    pub(super) shared: Arc<Shared>,
+    pub(super) declared: Declared,
     listeners: Vec<(TcpListener, Service)>,
-    ports: Ports,
-    sending: Sending,
+    pub(super) ports: Ports,
+    pub(super) sending: Sending,
     shutdown: watch::Sender<bool>,
     writer: StoreThread,
     /// Held until the end.
@@ -196,18 +195,17 @@ impl Daemon {
             upstreams: Upstreams::new(outside.clone(), routes, clock.clone()),
             store,
             directory: declared.watch(),
-            config: config.clone(),
+            counts: Connections::new(limits(&config)),
+            config: ArcSwap::new(config),
             tls: tls.map(Arc::new),
             dkim: Arc::new(signers),
             login: Arc::new(login),
             shutdown: stopped,
             clock,
-            counts: Connections::new(limits(&config)),
         });
         let sending = Sending::start(&shared, outside);
         Ok(Daemon {
             config_path: config_path.to_owned(),
-            config,
             shared,
             declared,
             listeners,
@@ -229,7 +227,7 @@ impl Daemon {
         let mut signals =
             Signals::new().map_err(|e| Failure::System("cannot handle signals", e))?;
         // who cannot find a port there still finds the daemon: a full disk must not keep it down
-        if let Err(error) = self.ports.write(&self.config.data_dir) {
+        if let Err(error) = self.ports.write(&self.shared.config.load().data_dir) {
             tracing::error!(%error, file = ports::FILE, "cannot be written");
         }
         for (listener, service) in std::mem::take(&mut self.listeners) {
@@ -249,7 +247,7 @@ impl Daemon {
 
     /// Mail goes its way without it, too.
     fn open_control(&self) {
-        match control::Socket::open(&self.config.data_dir) {
+        match control::Socket::open(&self.shared.config.load().data_dir) {
             Ok(socket) => {
                 let desk = control::Desk {
                     store: self.shared.store.clone(),
@@ -279,7 +277,7 @@ impl Daemon {
                     }
                 }
                 _ = watchdog.tick() => signals::alive(),
-                _ = certificates.tick() => self.reload_certificates(&self.config),
+                _ = certificates.tick() => self.reload_certificates(&self.shared.config.load()),
                 _ = retention.tick() => self.empty_trash(),
                 error = self.writer.failed() => return Err(Failure::Store(error)),
             }
@@ -297,48 +295,6 @@ impl Daemon {
                 Err(error) => tracing::error!(%error, "Trash is not emptied"),
             }
         });
-    }
-
-    /// SIGHUP: certificates, directory and DKIM keys are read again, at the places that the config
-    /// names now.
-    async fn reload(&mut self) {
-        signals::reloading();
-        match steady::load(&self.config_path, config::load).await {
-            Ok(config) => {
-                self.reload_certificates(&config);
-                if let Err(error) = self.declared.reload(&config.directory_path).await {
-                    tracing::error!(%error, "new directory not in force, the old one stays");
-                }
-                self.reload_signers(&config);
-            }
-            Err(faults) => {
-                for fault in faults {
-                    tracing::error!(%fault, "new config refused, nothing is reloaded");
-                }
-            }
-        }
-        signals::ready("serving");
-    }
-
-    /// After the directory, whose domains they are for.
-    fn reload_signers(&self, config: &Config) {
-        let directory = self.shared.directory.borrow().clone();
-        match self.shared.dkim.reload(&config.dkim, &directory) {
-            Ok(()) => tracing::info!(keys = config.dkim.len(), "DKIM keys read"),
-            Err(faults) => {
-                for fault in faults {
-                    tracing::error!(%fault, "new DKIM keys refused, the old ones stay");
-                }
-            }
-        }
-    }
-
-    fn reload_certificates(&self, config: &Config) {
-        let (Some(tls), Some(source)) = (&self.shared.tls, tls_source(config)) else { return };
-        match tls.reload(&source) {
-            Ok(()) => tracing::info!("certificate read"),
-            Err(fault) => tracing::error!(%fault, "new certificate refused, the old one stays"),
-        }
     }
 
     /// No new connections and attempts; those there are told and may finish; then the store.
@@ -386,7 +342,7 @@ async fn open_store(
     Ok((Arc::new(store), writer))
 }
 
-fn tls_source(config: &Config) -> Option<Source> {
+pub(super) fn tls_source(config: &Config) -> Option<Source> {
     match &config.tls {
         Tls::Off => None,
         Tls::SelfSigned => Some(Source::SelfSigned {

@@ -99,8 +99,8 @@ enum Message {
 impl Driver {
     fn new(peer: Peer, shared: Arc<Shared>, stream: &Stream, role: Role) -> Driver {
         let settings = Settings {
-            hostname: shared.config.hostname.clone(),
-            message_bytes_max: shared.config.limits.message_bytes_max,
+            hostname: shared.config.load().hostname.clone(),
+            message_bytes_max: shared.config.load().limits.message_bytes_max,
             tls: match (stream, &shared.tls) {
                 (Stream::Tls(_), _) => Tls::Active,
                 (Stream::Plain(_), Some(_)) => Tls::Available,
@@ -242,8 +242,8 @@ impl Driver {
     }
 
     fn empty_spool(&self) -> Spool {
-        let folder: PathBuf = spool::folder(&self.shared.config.data_dir);
-        Spool::new(folder, self.shared.config.limits.message_bytes_max)
+        let folder: PathBuf = spool::folder(&self.shared.config.load().data_dir);
+        Spool::new(folder, self.shared.config.load().limits.message_bytes_max)
     }
 
     /// The answer leaves when everything is durable, and not before.
@@ -274,7 +274,7 @@ impl Driver {
                 Tls::Active => Protection::Tls,
                 Tls::Available | Tls::Unavailable => Protection::None,
             },
-            hostname: self.shared.config.hostname.clone(),
+            hostname: self.shared.config.load().hostname.clone(),
             received_at,
             id: message_id(received_at),
             origin: match self.session.user() {
@@ -282,7 +282,7 @@ impl Driver {
                 None => Origin::Relay,
             },
             upstream: self.upstream.clone(),
-            lifetime_secs: self.shared.config.outbound.retry.expire_secs,
+            lifetime_secs: self.shared.config.load().outbound.retry.expire_secs,
         }
     }
 

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -22,12 +23,17 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// All upstream servers.
 pub struct Upstreams {
-    /// None: nothing can be asked.
-    transport: Option<Arc<dyn Transport>>,
-    routes: Routes,
+    way: ArcSwap<Way>,
     clock: Arc<dyn Clock>,
     answers: Mutex<Verified>,
     asking: Semaphore,
+}
+
+/// How they are asked.
+struct Way {
+    /// None: nothing can be asked.
+    transport: Option<Arc<dyn Transport>>,
+    routes: Routes,
 }
 
 /// What an upstream server says of an address.
@@ -44,14 +50,22 @@ pub enum Takes {
 impl Upstreams {
     /// Nothing is known yet.
     pub fn new(transport: Arc<dyn Transport>, routes: Routes, clock: Arc<dyn Clock>) -> Upstreams {
-        let (answers, asking) = (Mutex::default(), Semaphore::new(ASKED_MAX));
-        Upstreams { transport: Some(transport), routes, clock, answers, asking }
+        Upstreams::by(Way { transport: Some(transport), routes }, clock)
     }
 
     /// Without a way to ask: nothing will ever be known.
     pub fn out_of_reach(clock: Arc<dyn Clock>) -> Upstreams {
+        Upstreams::by(Way { transport: None, routes: Routes::default() }, clock)
+    }
+
+    fn by(way: Way, clock: Arc<dyn Clock>) -> Upstreams {
         let (answers, asking) = (Mutex::default(), Semaphore::new(ASKED_MAX));
-        Upstreams { transport: None, routes: Routes::default(), clock, answers, asking }
+        Upstreams { way: ArcSwap::from_pointee(way), clock, answers, asking }
+    }
+
+    /// From now on they are asked this way; what they said stays known.
+    pub fn turn(&self, transport: Arc<dyn Transport>, routes: Routes) {
+        self.way.store(Arc::new(Way { transport: Some(transport), routes }));
     }
 
     /// Whether the server takes mail for the recipient, as far as it says so in time.
@@ -95,9 +109,10 @@ impl Upstreams {
 
     async fn ask(&self, asked: &Asked<'_>) -> Verification {
         let Asked { server, reverse_path, recipient } = *asked;
-        let route = self.routes.to_upstream(server, recipient.domain());
+        let way = self.way.load_full();
+        let route = way.routes.to_upstream(server, recipient.domain());
         let nobody = || Verification::Unknown(Route::told("4.4.1", "there is no server to ask"));
-        let Some(transport) = &self.transport else { return nobody() };
+        let Some(transport) = &way.transport else { return nobody() };
         let hops = match transport.hops(&route, entropy()).await {
             Ok(hops) => hops,
             Err(fate) => return Verification::Unknown(fate.told()),

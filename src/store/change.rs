@@ -96,6 +96,16 @@ pub enum Change {
         /// Whose overlay counts for `unchanged_since`; `None` where \Seen is shared.
         viewer: Option<Login>,
     },
+    /// Flags and keywords change of the instances that this transaction has brought into a mailbox
+    /// so far: what is copied cannot be named before. → `Flags`
+    ArrivalsFlagged {
+        /// Where.
+        mailbox: MailboxId,
+        /// How.
+        operation: FlagOperation,
+        /// What.
+        flags: FlagList,
+    },
     /// A user's own \Seen. → `Flags`
     SeenSet {
         /// Where.

@@ -106,13 +106,46 @@ pub struct Progress {
     pub delay_told: bool,
     /// An operator holds it back.
     pub held: bool,
+    /// It is done with, but for this report on it.
+    pub owed: Option<Box<Owed>>,
+}
+
+/// What the sender is still to be told of a recipient, because no report could be stored when it
+/// was decided: a queue that is full takes none.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Owed {
+    /// What became of it.
+    pub outcome: OwedOutcome,
+    /// Which server said so; empty when none did.
+    pub by: String,
+    /// The status code. RFC 3463
+    pub status: String,
+    /// What was said; the store cuts all three at `LAST_REPLY_BYTES_MAX`.
+    pub text: String,
+    /// It is a server's reply.
+    pub is_reply: bool,
+}
+
+/// What became of a recipient whose report is owed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum OwedOutcome {
+    /// It was given up.
+    Failed,
+    /// A server that will not tell has taken it.
+    Relayed,
 }
 
 impl Progress {
     /// Not tried yet; due at `now`.
     pub fn new(now: Timestamp) -> Progress {
-        let (attempts, last_reply, delay_told, held) = (0, None, false, false);
-        Progress { attempts, next_attempt: now, last_reply, delay_told, held }
+        Progress {
+            attempts: 0,
+            next_attempt: now,
+            last_reply: None,
+            delay_told: false,
+            held: false,
+            owed: None,
+        }
     }
 }
 

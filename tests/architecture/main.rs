@@ -23,7 +23,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sasl", &["mail"]),
     ("conversation", &["mail", "sys", "directory", "store"]),
     ("imap", &["mail", "directory", "store", "sasl", "conversation"]),
-    ("delivery", &["mail", "sys", "directory", "store", "smtp", "sasl", "imap", "conversation"]),
+    (
+        "delivery",
+        &["mail", "sys", "directory", "store", "smtp", "sasl", "imap", "conversation", "outbound"],
+    ),
     ("outbound", &["mail", "sys", "directory", "store", "smtp"]),
     ("config", EVERYTHING),
     ("admin", EVERYTHING),
@@ -73,7 +76,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("zstd", &["src/store/embedded/"]),
     ("memchr", &["src/mail/", "src/imap/", "src/smtp/", "src/outbound/report/"]),
-    ("unicode-normalization", &["src/mail/fold.rs"]),
+    ("unicode-normalization", &["src/mail/fold.rs", "src/mail/collation.rs"]),
     ("encoding_rs", &["src/mail/fold.rs"]),
     (
         "base64",

@@ -1,11 +1,13 @@
 """Conversations in mail programs that know nothing of them: who has one is a folder, what belongs
 to it follows, and two do not answer the same mail."""
 
+import os
 import random
 import smtplib
 from email.message import EmailMessage
 
 from harness import equal, until
+from test_mutt import CONFIG, Terminal
 from test_sending import submission, unique
 
 SUPPORT = "Shared/Support"
@@ -99,3 +101,81 @@ def test_answering_takes_what_nobody_has(demo):
     flags = found(demo, assigned("anna"), word)
     equal([b"\\Answered" in f and b"$assigned-anna" in f for f in flags.values()], [True], "marks")
     equal(len(found(demo, SUPPORT, word)), 0, "taken")
+
+
+def test_the_keyword_assigns(demo):
+    word = unique("Marke")
+    first = customer(demo, f"{word} eins")
+    customer(demo, f"{word} zwei", [first])
+    with demo.imap("anna") as client:
+        client.select_folder(SUPPORT)
+        client.add_flags(client.search(["SUBJECT", f"{word} eins"]), [b"$assigned-ben"])
+    equal(len(found(demo, assigned("ben"), word)), 2, "the conversation is ben's")
+    equal(len(found(demo, SUPPORT, word)), 0, "nothing is left")
+    with demo.imap("ben") as client:
+        client.select_folder(assigned("ben"))
+        client.remove_flags(client.search(["SUBJECT", f"{word} zwei"]), [b"$assigned-ben"])
+    flags = found(demo, SUPPORT, word)
+    equal(len(flags), 2, "and nobody's again")
+    assert not any(b"$assigned" in flag for f in flags.values() for flag in f), flags
+
+
+def saves_into_done(demo, program):
+    """They have no MOVE: COPY, a mark, EXPUNGE."""
+    word = unique(program)
+    first = customer(demo, f"{word} eins")
+    customer(demo, f"{word} zwei", [first])
+    home = os.path.join(demo.directory, f"{program}-saves")
+    os.makedirs(home)
+    settings = {"login": "anna", "port": demo.ports["imaps"], "password": demo.password("anna")}
+    with open(os.path.join(home, "rc"), "w") as file:
+        file.write(CONFIG.format(ca=demo.ca_pem, home=home, box=SUPPORT, **settings))
+    terminal = Terminal(home, program, "-n", "-F", os.path.join(home, "rc"))
+    try:
+        terminal.shows(f"[{word} zwei]")
+        terminal.keys("/", f"{word} eins", "Enter", "s", "C-u", f"={DONE}", "Enter")
+        until(lambda: len(found(demo, DONE, word)) == 2, "both in Done")
+        terminal.keys("$")
+        until(lambda: word not in terminal.screen(), "its screen is empty")
+    finally:
+        terminal.close()
+    equal(len(found(demo, SUPPORT, word)), 0, "left in the inbox")
+    equal(len(found(demo, DONE, word)), 2, "one instance of each")
+    equal(len(found(demo, SUPPORT + "/Trash", word)), 0, "in the Trash")
+
+
+def test_what_mutt_saves_elsewhere_is_moved(demo):
+    saves_into_done(demo, "mutt")
+
+
+def test_what_neomutt_saves_elsewhere_is_moved(demo):
+    saves_into_done(demo, "neomutt")
+
+
+def test_a_note_stays_inside(demo):
+    word = unique("Notiz")
+    first = customer(demo, word)
+    note = message("support@example.org", demo.address("Support"), f"Re: {word} intern", [first])
+    with submission(demo, "anna") as client:
+        client.send_message(note)
+    with demo.imap("anna") as client:
+        # as a mail program files its own copy
+        client.append(SUPPORT + "/Sent", note.as_bytes(), ["\\Seen"])
+        equal(len(found(demo, SUPPORT + "/Sent", word)), 0, "it was not sent to anybody")
+    with demo.imap("ben") as client:
+        client.select_folder(SUPPORT)
+        ids = client.search(["KEYWORD", "$Note", "SUBJECT", word], "UTF-8")
+        equal(len(ids), 1, "marked")
+        client.remove_flags(ids, ["$Note"])
+        client.add_flags(client.search(["SUBJECT", word], "UTF-8"), ["$Note"])
+    flags = found(demo, SUPPORT, word)
+    equal(sorted(b"$Note" in f for f in flags.values()), [False, True], "and stays so")
+    try:
+        answer(demo, "ben", f"Re: {word}", [first, note["Message-ID"]])
+    except smtplib.SMTPDataError as error:
+        assert b"5.7.1 This answers or forwards an internal note" in error.smtp_error, error
+    else:
+        raise AssertionError("the note was quoted outside")
+    answer(demo, "ben", f"Re: {word}", [first])
+    flags = found(demo, assigned("ben"), word)
+    equal(len(flags), 2, "the note goes with its conversation")

@@ -2,6 +2,7 @@
 //! by a DNS that the test controls; killed in between, asked and steered by `postfach queue`.
 
 mod dns;
+mod reload;
 mod server;
 mod world;
 

@@ -81,6 +81,7 @@ struct State {
     /// Messages that came whole, though no yes was said.
     unanswered: usize,
     logins: Vec<String>,
+    hellos: Vec<String>,
     times: usize,
 }
 
@@ -111,6 +112,11 @@ impl Server {
     /// AUTH PLAIN as it came.
     pub(crate) fn logins(&self) -> Vec<String> {
         self.state.lock().expect("no panic").logins.clone()
+    }
+
+    /// EHLO as it came.
+    pub(crate) fn hellos(&self) -> Vec<String> {
+        self.state.lock().expect("no panic").hellos.clone()
     }
 }
 
@@ -164,6 +170,7 @@ impl Session {
             match step {
                 Step::Ehlo => {
                     (from, to) = (String::new(), Vec::new());
+                    self.state.lock().expect("no panic").hellos.push(line.trim_end().into());
                     out.write_all(b"250-sink.example\r\n250-AUTH PLAIN\r\n250 PIPELINING\r\n")?;
                 }
                 Step::Mail => {

@@ -122,6 +122,61 @@ impl World {
         Err(format!("it did not end:\n{}", self.log()).into())
     }
 
+    /// Writes another `[outbound]`, behind what all have in common.
+    pub(crate) fn outbound(&self, outbound: &str) -> Outcome {
+        const COMMON: &str = "retry_max_secs = 2\n";
+        let text = fs::read_to_string(self.folder.join("postfach.toml"))?;
+        let end = text.find(COMMON).ok_or("no [outbound]")? + COMMON.len();
+        self.write("postfach.toml", &format!("{}{outbound}\n", &text[..end]))
+    }
+
+    /// Changes the config in one place.
+    pub(crate) fn replace(&self, old: &str, new: &str) -> Outcome {
+        let text = fs::read_to_string(self.folder.join("postfach.toml"))?;
+        self.write("postfach.toml", &text.replace(old, new))
+    }
+
+    /// SIGHUP
+    pub(crate) fn reload(&self) -> Outcome {
+        let pid = self.child.as_ref().ok_or("no daemon")?.id().to_string();
+        Command::new("kill").args(["-HUP".to_owned(), pid]).status()?;
+        Ok(())
+    }
+
+    /// Waits until the log says it so often.
+    pub(crate) fn until_logged(&self, text: &str, times: usize) -> Outcome {
+        self.until(text, || Ok(self.log().matches(text).count() >= times))
+    }
+
+    /// Has mail for this address leave: a message comes in whose sender wants a report.
+    pub(crate) fn submit_report_for(&self, address: &str) -> Outcome {
+        let stream = TcpStream::connect(self.address("smtp")?)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let lines = [
+            "EHLO c.example".to_owned(),
+            format!("MAIL FROM:<{address}>"),
+            "RCPT TO:<support@example.org> NOTIFY=SUCCESS".to_owned(),
+            "DATA".to_owned(),
+            "Subject: x\r\n\r\nx\r\n.\r\nQUIT".to_owned(),
+        ];
+        let mut out = stream;
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        for text in lines {
+            out.write_all(format!("{text}\r\n").as_bytes())?;
+            while {
+                line.clear();
+                reader.read_line(&mut line)?;
+                line.as_bytes().get(3) == Some(&b'-')
+            } {}
+            if !line.starts_with(['2', '3']) {
+                return Err(line.into());
+            }
+        }
+        Ok(())
+    }
+
     /// Waits for something.
     pub(crate) fn until(
         &self,

@@ -58,6 +58,27 @@ async fn silence_defers_in_time() {
 }
 
 #[tokio::test]
+async fn a_mail_that_takes_too_long_in_all_is_broken_off() {
+    for (step, opening) in [("greeting", true), ("EHLO", true), ("RCPT", false), ("end", false)] {
+        let script = Script::offering(&["PIPELINING"]).with(step, Fault::Hang);
+        let (server, message) = (Server::start(script).await, Message::small().await);
+        let mut settings = settings();
+        settings.timeouts = timeouts(Duration::from_millis(900));
+        (settings.timeouts.opening, settings.timeouts.transaction) =
+            (Duration::from_millis(150), Duration::from_millis(150));
+        let (hop, mail) = (hop(&[server.address]), message.mail(&["x"]));
+        let attempt = shown(&relay(settings).attempt(&hop, &mail, &message.content).await);
+        let expected = match (step, opening) {
+            // what was sent to its end is waited for as ever
+            ("end", _) => "deferred 4.4.2 no answer in time after the end of the content",
+            (_, true) => "!deferred 4.4.2 it took too long in all, and was broken off ",
+            (_, false) => "deferred 4.4.2 it took too long in all, and was broken off ",
+        };
+        assert!(attempt.starts_with(expected), "{step}: {attempt}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_is_told_as_it_was_said() {
     for (step, reply, expected) in [
         ("greeting", "554 5.3.2 no", "!deferred 4.3.2 554 5.3.2 no"),

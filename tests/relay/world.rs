@@ -112,6 +112,8 @@ pub(crate) fn timeouts(time: Duration) -> Timeouts {
         end: time,
         reuse: time,
         quit: time,
+        opening: time * 20,
+        transaction: time * 20,
     }
 }
 

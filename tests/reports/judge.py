@@ -10,6 +10,7 @@ EXPECTED = {
     "expired.eml": [("failed", "4.4.7", "bob@example.net")],
     "delayed.eml": [("delayed", "4.4.1", "bob@example.net")],
     "relayed.eml": [("relayed", "2.0.0", "bob@example.net")],
+    "delivered.eml": [("delivered", "2.0.0", "bob@example.org")],
     "utf8.eml": [("failed", "5.1.1", "bøb@bücher.example")],
 }
 

@@ -1,6 +1,7 @@
 //! Mail from a socket to the mailboxes: the driver, the spool and delivery over a store in memory.
 
 mod gate;
+mod receipts;
 mod submission;
 mod world;
 

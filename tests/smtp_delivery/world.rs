@@ -144,7 +144,7 @@ impl World {
         let shared = Arc::new(Shared {
             store: store.clone(),
             directory,
-            config: Arc::new(config),
+            config: arc_swap::ArcSwap::from_pointee(config),
             tls: tls(&folder),
             dkim: Arc::default(),
             shutdown: stop,

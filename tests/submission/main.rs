@@ -6,9 +6,11 @@ mod notes;
 mod random;
 mod world;
 
+use postfach::delivery::Origin;
 use postfach::mail::account::{Account, Folder};
 use postfach::mail::address::Address;
 use postfach::mail::flag::SystemFlags;
+use postfach::mail::transport::Notify;
 use world::{World, inbox, sent, user};
 
 const OUTSIDE: (&str, &[&str]) = ("support@example.org", &["kunde@customer.example"]);
@@ -270,4 +272,31 @@ async fn others_of_a_split_domain_go_to_its_upstream_server() {
         world.queue()[1].recipients.iter().map(|r| r.address.to_string()).collect();
     assert_eq!(both, ["old@split.example", "direct@split.example"]);
     assert_eq!(world.messages((&direct, Folder::root()), "ben").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_delivery_here_is_reported_into_the_mailbox_that_sent_and_not_again_for_a_retry() {
+    let world = World::new().await;
+    let notify = Some(Notify { success: true, failure: true, delay: false });
+    let text = "From: support@example.org\r\nTo: ben@example.org\r\nSubject: Hi\r\n\
+                Message-ID: <dsn1@example.org>\r\nDate: x\r\n\r\nbody\r\n";
+    for _ in 0..2 {
+        let to = ["ben@example.org", "kunde@customer.example"];
+        let mut envelope = world.envelope("support@example.org", &to, Origin::Submission);
+        for recipient in &mut envelope.transaction.recipients {
+            recipient.parameters.notify = notify;
+        }
+        world.submit_by("anna", envelope, text).await.expect("accepted");
+    }
+    let (support, ben) = (inbox("Support"), user("ben"));
+    let reports = world.messages((&support, Folder::root()), "anna").await;
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    let report = &reports[0].text;
+    assert!(report.starts_with("Return-Path: <>\r\nDelivered-To: support@example.org\r\n"));
+    assert!(report.contains("Action: delivered\r\n"), "{report}");
+    assert!(report.contains("Final-Recipient: rfc822; ben@example.org\r\n"), "{report}");
+    assert!(!report.contains("kunde@"), "the other is on its way: {report}");
+    assert_eq!(world.messages((&ben, Folder::root()), "ben").await.len(), 1);
+    let queue = world.queue();
+    assert_eq!((queue.len(), queue[0].recipients[0].notify), (1, notify));
 }

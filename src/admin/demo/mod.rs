@@ -164,8 +164,8 @@ async fn deliver_all(shared: &Shared) -> Result<(), Failure> {
 
 async fn deliver(shared: &Shared, sample: &Sample, now: i64) -> Result<(), String> {
     let message = sample.message(now).map_err(|e| e.to_string())?;
-    let folder = spool::folder(&shared.config.data_dir);
-    let mut spool = Spool::new(folder, shared.config.limits.message_bytes_max);
+    let folder = spool::folder(&shared.config.load().data_dir);
+    let mut spool = Spool::new(folder, shared.config.load().limits.message_bytes_max);
     spool.write(&message).await.map_err(|e| format!("{e:?}"))?;
     let spooled = spool.finish().await.map_err(|e| format!("{e:?}"))?;
     let envelope = Envelope {
@@ -173,7 +173,7 @@ async fn deliver(shared: &Shared, sample: &Sample, now: i64) -> Result<(), Strin
         client: Client { name: "postfach.example".into(), extended: true },
         client_address: Ipv4Addr::LOCALHOST.into(),
         protection: Protection::None,
-        hostname: shared.config.hostname.clone(),
+        hostname: shared.config.load().hostname.clone(),
         received_at: Timestamp::from_seconds(now - sample.hours_ago * 3600),
         id: sample.id.into(),
         origin: Origin::Relay,

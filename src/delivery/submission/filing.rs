@@ -6,7 +6,7 @@ use crate::conversation::{Scope, collision, thread};
 use crate::delivery::queueing::{self, Onward};
 use crate::delivery::{
     ATTEMPTS_MAX, Accepted, Content, Envelope, Local, Placed, Refused, accepted, instances,
-    is_ordered, mailbox, recipient,
+    is_ordered, mailbox, receipt, recipient,
 };
 use crate::directory::rights;
 use crate::imap::seen_mode;
@@ -86,14 +86,20 @@ pub async fn submit(
         if let (Some(claim), Placed::ByConversation) = (&claim, placed) {
             changes.extend(claim.assign(by, plan).await?);
         }
-        let is_ordered = is_ordered(&changes);
+        let (count, is_ordered) = (changes.len(), is_ordered(&changes));
+        let receipt = receipt::Wanted {
+            recipients: &recipients.told,
+            sender: Some(&plan.account),
+            duplicate_key: plan.duplicate_key,
+        };
+        changes.extend(receipt::changes(&local, envelope, content, &receipt).await?);
         let transaction = Transaction { actor: Actor::User(by.user.clone()), changes };
         match by.store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
             Err(StoreError::Limit(_)) if is_ordered && placed == Placed::ByConversation => {
                 placed = Placed::Open;
             }
-            answer => return Ok(accepted(&answer?)),
+            answer => return Ok(accepted(&answer?, count)),
         }
     }
 }

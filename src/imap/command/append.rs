@@ -2,7 +2,7 @@
 //! RFC 3501 §6.3.11
 
 use super::{Call, append_sent};
-use crate::conversation::{Scope, thread};
+use crate::conversation::{Scope, moving, thread};
 use crate::directory::rights;
 use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
@@ -74,6 +74,8 @@ pub async fn finish(
         return Ok(filed);
     }
     let mut flags = Changeable::by(now).among(&pending.flags);
+    let (account, folder) = (&pending.target.account, &pending.target.folder);
+    flags.keywords = moving::appended(account, folder, flags.keywords);
     let mut seen_by = Vec::new();
     if pending.target.seen == SeenMode::PerUser {
         seen_by.extend(flags.system.contains(SystemFlags::SEEN).then(|| user.clone()));

@@ -3,7 +3,7 @@
 
 use super::Call;
 use super::append::Pending;
-use crate::conversation::note;
+use crate::conversation::{moving, note};
 use crate::directory::rights;
 use crate::imap::flags::Changeable;
 use crate::imap::{Completion, OwnCopies, Refusal};
@@ -103,6 +103,8 @@ async fn copied(
 fn flagged(call: &Call<'_, '_>, pending: &Pending, uid: Uid) -> Vec<Change> {
     let (mailbox, uids) = (pending.to, UidSet::from_iter([uid]));
     let mut flags = Changeable::by(pending.target.rights).among(&pending.flags);
+    let (account, folder) = (&pending.target.account, &pending.target.folder);
+    flags.keywords = moving::appended(account, folder, flags.keywords);
     let mut changes = Vec::new();
     if pending.target.seen == SeenMode::PerUser && flags.system.contains(SystemFlags::SEEN) {
         flags.system = flags.system & !SystemFlags::SEEN;

@@ -2,6 +2,7 @@
 
 use super::Call;
 use super::expunge::{self, Removal};
+use super::share::{Share, shares};
 use crate::imap::{Completion, Refusal, Selected};
 
 /// CLOSE: expunges without a word where the user may. RFC 3501 §6.4.2
@@ -10,10 +11,10 @@ pub async fn close(
     selected: &mut Selected,
 ) -> Result<Completion, Refusal> {
     call.arguments.end()?;
-    let stays = Removal::of(call.context, selected) == Removal::NotAllowed;
-    if expunge::check(selected).is_ok() && !stays {
+    if expunge::check(selected).is_ok() {
         let uids = expunge::deleted(call, selected, None).await?;
-        if !uids.is_empty() {
+        let stays = |share: &Share| Removal::of(call.context, share) == Removal::NotAllowed;
+        if !uids.is_empty() && !shares(selected, &uids).iter().any(stays) {
             expunge::remove(call, selected, uids).await?;
         }
     }

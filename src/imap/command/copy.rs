@@ -1,9 +1,16 @@
 //! COPY, UID COPY, MOVE and UID MOVE. A move out of an inbox leaves an instance in the team's
 //! Trash; one between its folders of work takes the conversation along.
+//!
+//! A message is in one of the folders that tell its state: COPY from one of them (or from Junk or
+//! Trash) to another is a move. The copy is there and the original is not; a program that has no
+//! MOVE marks and expunges it next, finds nothing left to do, and all ends as a MOVE would have,
+//! with one instance and none in the Trash. The inbox's Sent and the team's own folders keep
+//! theirs.
 
-use super::Call;
 use super::expunge::{self, Removal};
-use crate::conversation::{self, Scope, State, moving};
+use super::share::{Share, shares};
+use super::{Call, states};
+use crate::conversation::{self, State};
 use crate::imap::fetch::body::gone;
 use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
@@ -11,18 +18,21 @@ use crate::imap::view::SequenceSet;
 use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal, Selected};
 use crate::mail::flag::FlagList;
-use crate::mail::id::MailboxId;
+use crate::mail::id::{MailboxId, Uid};
 use crate::mail::uid_set::UidSet;
-use crate::store::change::{Actor, Change, FlagOperation, Outcome, Transaction, Transfer};
+use crate::store::change::{Actor, Change, FlagOperation, Outcome, Transaction};
 
 /// COPY and UID COPY. RFC 3501 §6.4.7
 pub async fn copy(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
     let request = Request::parse(call, selected)?;
-    if request.uids.is_empty() {
+    if request.shares.is_empty() {
         return Ok(Completion::ok("No messages to copy"));
     }
-    let change = Change::Copied(request.transfer(call, selected));
-    let code = request.commit(call, vec![change]).await?;
+    let mut plan = Plan::default();
+    for share in &request.shares {
+        plan.add(request.copied(call, share).await?);
+    }
+    let code = request.commit(call, plan).await?;
     Ok(Completion::with_code(code, "Copied"))
 }
 
@@ -36,11 +46,14 @@ pub async fn r#move(
     if !selected.rights.has('t') {
         return Err(Refusal::no_permission("You may not delete messages here"));
     }
-    if request.uids.is_empty() {
+    if request.shares.is_empty() {
         return Ok(Completion::ok("No messages to move"));
     }
-    let changes = request.moved(call, selected).await?;
-    let code = request.commit(call, changes).await?;
+    let mut plan = Plan::default();
+    for share in &request.shares {
+        plan.add(request.moved(call, share).await?);
+    }
+    let code = request.commit(call, plan).await?;
     // RFC 6851 §4.3: in front of the EXPUNGE responses, which follow before the tagged answer
     call.out.line(format_args!("* OK [{code}] Moved"));
     expunge::told(call, selected, "Moved").await
@@ -48,9 +61,28 @@ pub async fn r#move(
 
 /// What goes where.
 struct Request {
-    uids: UidSet,
+    shares: Vec<Share>,
     target: Resolved,
     to: MailboxId,
+}
+
+/// All changes of one command.
+#[derive(Default)]
+struct Plan {
+    changes: Vec<Change>,
+    /// The places of those that make the new instances of what is named.
+    named: Vec<usize>,
+}
+
+impl Plan {
+    /// Adds the changes for one share, of which the first that makes new instances does so for
+    /// those that are named.
+    fn add(&mut self, changes: Vec<Change>) {
+        let is_transfer = |c: &Change| matches!(c, Change::Copied(_) | Change::Moved(_));
+        let at = changes.iter().position(is_transfer);
+        self.named.extend(at.map(|at| self.changes.len() + at));
+        self.changes.extend(changes);
+    }
 }
 
 impl Request {
@@ -66,93 +98,78 @@ impl Request {
         if !target.rights.has('i') {
             return Err(Refusal::no_permission("You may not add messages to that mailbox"));
         }
-        Ok(Request { uids: selected.view.uids(&selection), target, to })
+        let shares = shares(selected, &selected.view.uids(&selection));
+        Ok(Request { shares, target, to })
     }
 
-    fn transfer(&self, call: &Call<'_, '_>, selected: &Selected) -> Transfer {
-        Transfer {
-            from: selected.mailbox.id,
-            from_seen: selected.seen,
-            uids: self.uids.clone(),
-            to: self.to,
-            to_seen: self.target.seen,
-            user: call.session.user.clone(),
+    async fn copied(&self, call: &Call<'_, '_>, share: &Share) -> Result<Vec<Change>, Refusal> {
+        if !states::copy_is_move(share, &self.target) {
+            return self.added(call, share).await;
         }
+        if !share.may_be_left() {
+            return Err(Refusal::no_permission("You may not move conversations here"));
+        }
+        self.moved_within(call, share).await
+    }
+
+    /// New instances, and what follows from where they are.
+    async fn added(&self, call: &Call<'_, '_>, share: &Share) -> Result<Vec<Change>, Refusal> {
+        let mut changes = vec![Change::Copied(share.transfer(call, (self.to, self.target.seen)))];
+        changes.extend(states::arrivals(call, share, &self.target).await?);
+        Ok(changes)
     }
 
     /// Within an account messages just move, which restores them from its Trash too. To another
     /// account they are copied, and a team keeps its instance in its Trash.
-    async fn moved(
-        &self,
-        call: &Call<'_, '_>,
-        selected: &Selected,
-    ) -> Result<Vec<Change>, Refusal> {
-        let transfer = self.transfer(call, selected);
-        if self.target.account == selected.mailbox.account {
-            return self.moved_within(call, selected).await;
+    async fn moved(&self, call: &Call<'_, '_>, share: &Share) -> Result<Vec<Change>, Refusal> {
+        if self.target.account == share.mailbox.account {
+            return self.moved_within(call, share).await;
         }
-        let removal = Removal::of(call.context, selected);
-        let mut changes = match &removal {
-            Removal::Final if !expunge::is_team(selected) => {
-                return Ok(vec![Change::Moved(transfer)]);
-            }
-            _ => vec![Change::Copied(transfer)],
-        };
+        let mut changes = self.added(call, share).await?;
+        let removal = Removal::of(call.context, share);
         match removal {
-            Removal::IntoTrash(_) => {
-                changes.extend(removal.changes(call, selected, self.uids.clone())?);
-            }
+            Removal::Final if share.is_team() => (),
+            Removal::Final | Removal::IntoTrash(_) => changes.extend(removal.changes(call, share)?),
             // out of the team's Trash: the instance stays there until its retention ends
-            Removal::Final | Removal::NotAllowed => (),
+            Removal::NotAllowed => (),
             Removal::TrashMissing => return Err(expunge::trash_missing()),
         }
         Ok(changes)
     }
 
     /// Between the folders of an inbox that say who has a conversation, the rest of it comes along.
-    /// What somebody else has moved in the meantime is not there to be moved, and nothing of it is.
     async fn moved_within(
         &self,
         call: &Call<'_, '_>,
-        selected: &Selected,
+        share: &Share,
     ) -> Result<Vec<Change>, Refusal> {
-        let (from, account) = (&selected.mailbox, &selected.mailbox.account);
+        let account = &share.mailbox.account;
         let to = self.target.mailbox.as_ref().and_then(|to| State::of(account, &to.folder));
-        let Some(state) = to else { return Ok(vec![Change::Moved(self.transfer(call, selected))]) };
-        let store = &*call.context.store;
-        let scope = Scope { store, directory: &call.session.directory, account };
-        let present = store.snapshot(from.id).await?;
-        let blobs: Vec<_> = present.entries_in(&self.uids).map(|entry| entry.blob).collect();
-        if blobs.is_empty() {
-            return Err(gone());
+        match to {
+            Some(state) => states::within(call, share, (state, self.to)).await,
+            None => Ok(vec![Change::Moved(share.transfer(call, (self.to, self.target.seen)))]),
         }
-        let mut groups = vec![(from.id, self.uids.clone())];
-        if from.id != self.to && State::of(account, &from.folder).is_some() {
-            groups.extend(moving::rest(&scope, (&blobs, &groups[0]), self.to).await?);
-        }
-        let user = call.session.user.clone();
-        let target = moving::Target { state, mailbox: self.to, user };
-        Ok(moving::changes(&scope, &groups, &target).await?)
     }
 
-    /// Carries the changes out, of which the first that makes new instances does so for those that
-    /// are named; answers COPYUID. RFC 4315 §3
-    async fn commit(&self, call: &Call<'_, '_>, changes: Vec<Change>) -> Result<String, Refusal> {
+    /// Carries the changes out; answers COPYUID. RFC 4315 §3
+    async fn commit(&self, call: &Call<'_, '_>, plan: Plan) -> Result<String, Refusal> {
         let actor = Actor::User(call.session.user.clone());
-        let receipt = call.context.store.commit(Transaction { actor, changes }).await;
-        let receipt = receipt.map_err(|error| match error {
-            // the target was deleted meanwhile
-            crate::store::StoreError::Gone => Refusal::try_create(),
-            other => other.into(),
-        })?;
-        let made = receipt.outcomes.into_iter().find_map(|outcome| match outcome {
-            Outcome::Copied { uid_validity, pairs } => Some((uid_validity, pairs)),
-            _ => None,
-        });
-        let (uid_validity, pairs) = made.ok_or_else(gone)?;
-        if pairs.is_empty() {
-            return Err(gone());
+        let transaction = Transaction { actor, changes: plan.changes };
+        let receipt =
+            call.context.store.commit(transaction).await.map_err(|error| match error {
+                // the target was deleted meanwhile
+                crate::store::StoreError::Gone => Refusal::try_create(),
+                other => other.into(),
+            })?;
+        let mut made = None;
+        let mut pairs: Vec<(Uid, Uid)> = Vec::new();
+        for at in plan.named {
+            if let Some(Outcome::Copied { uid_validity, pairs: some }) = receipt.outcomes.get(at) {
+                made = Some(uid_validity);
+                pairs.extend(some);
+            }
         }
+        let uid_validity = made.filter(|_| !pairs.is_empty()).ok_or_else(gone)?;
         let old: UidSet = pairs.iter().map(|(old, _)| *old).collect();
         let new: UidSet = pairs.iter().map(|(_, new)| *new).collect();
         self.drop_flags(call, new.clone()).await?;

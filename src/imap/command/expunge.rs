@@ -2,13 +2,14 @@
 //! team's Trash, out of that Trash only a manager removes it for good.
 
 use super::Call;
+use super::share::{Share, shares};
 use crate::imap::view::{Condstore, Expunge, SequenceSet, updates};
 use crate::imap::{Completion, Context, Numbering, Refusal, Selected};
-use crate::mail::account::{Account, Folder, FolderRole};
+use crate::mail::account::{Folder, FolderRole};
 use crate::mail::flag::{FlagList, SystemFlags};
 use crate::mail::id::MailboxId;
 use crate::mail::uid_set::UidSet;
-use crate::store::change::{Change, FlagOperation, Transfer};
+use crate::store::change::{Change, FlagOperation};
 
 /// EXPUNGE and UID EXPUNGE. RFC 3501 §6.4.3, RFC 4315 §2.1
 pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
@@ -78,7 +79,10 @@ pub(super) async fn remove(
     selected: &Selected,
     uids: UidSet,
 ) -> Result<(), Refusal> {
-    let changes = Removal::of(call.context, selected).changes(call, selected, uids)?;
+    let mut changes = Vec::new();
+    for share in shares(selected, &uids) {
+        changes.extend(Removal::of(call.context, &share).changes(call, &share)?);
+    }
     call.commit(changes).await?;
     Ok(())
 }
@@ -97,14 +101,14 @@ pub(super) enum Removal {
 }
 
 impl Removal {
-    /// The rule of the selected mailbox for the user.
-    pub(super) fn of(context: &Context, selected: &Selected) -> Removal {
-        let mailbox = &selected.mailbox;
-        if !is_team(selected) {
+    /// The rule of the mailbox for the user.
+    pub(super) fn of(context: &Context, share: &Share) -> Removal {
+        let mailbox = &share.mailbox;
+        if !share.is_team() {
             return Removal::Final;
         }
         if mailbox.folder.is_role(FolderRole::Trash) {
-            let manages = selected.rights.has('x');
+            let manages = share.rights.has('x');
             return if manages { Removal::Final } else { Removal::NotAllowed };
         }
         match context.store.find(&mailbox.account, &Folder::role(FolderRole::Trash)) {
@@ -113,26 +117,18 @@ impl Removal {
         }
     }
 
-    /// The changes that remove `uids`.
+    /// The changes that remove the share.
     pub(super) fn changes(
         self,
         call: &Call<'_, '_>,
-        selected: &Selected,
-        uids: UidSet,
+        share: &Share,
     ) -> Result<Vec<Change>, Refusal> {
-        let from = selected.mailbox.id;
+        let (from, uids) = (share.mailbox.id, share.uids.clone());
         match self {
             Removal::Final => Ok(vec![Change::Expunged { mailbox: from, uids }]),
             Removal::IntoTrash(to) => Ok(vec![
-                undelete(from, uids.clone()),
-                Change::Moved(Transfer {
-                    from,
-                    from_seen: selected.seen,
-                    uids,
-                    to,
-                    to_seen: selected.seen,
-                    user: call.session.user.clone(),
-                }),
+                undelete(from, uids),
+                Change::Moved(share.transfer(call, (to, share.seen))),
             ]),
             Removal::NotAllowed => Err(Refusal::no_permission(
                 "The team's Trash is emptied after its retention; a super-admin can expunge it now",
@@ -152,11 +148,6 @@ fn undelete(mailbox: MailboxId, uids: UidSet) -> Change {
         unchanged_since: None,
         viewer: None,
     }
-}
-
-/// Whether the selected mailbox belongs to a team: an inbox or a channel.
-pub(super) fn is_team(selected: &Selected) -> bool {
-    !matches!(selected.mailbox.account, Account::User(_))
 }
 
 /// The daemon makes this folder at start, so this is a fault of the installation.

@@ -5,6 +5,7 @@
 pub mod acl;
 pub mod append;
 mod append_sent;
+mod assign;
 pub mod close;
 pub mod copy;
 pub mod create;
@@ -22,6 +23,8 @@ mod resync;
 pub mod search;
 pub mod select;
 pub mod set_acl;
+mod share;
+mod states;
 pub mod status;
 pub mod store;
 pub mod subscribe;

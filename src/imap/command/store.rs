@@ -1,7 +1,13 @@
 //! STORE and UID STORE. What the user may not change stays as it is, and the untagged answer says
 //! so: a tagged NO is for mailboxes where they may change nothing. RFC 3501 §6.4.6, RFC 4314 §4
 
+use std::sync::Arc;
+
 use super::Call;
+use super::assign::{self, Wish};
+use super::share::{Share, shares};
+use crate::conversation::is_ours;
+use crate::imap::fetch::body::gone;
 use crate::imap::flags::{self, Changeable};
 use crate::imap::view::{
     ClearKeywords, Edit, Expunge, Own, Selection, SequenceSet, Shown, updates_with,
@@ -28,32 +34,40 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
         return Err(Refusal::no_permission("You may not change flags here"));
     }
     let uids = selected.view.uids(&selection);
-    let steps = Steps::new(selected, &arguments, changeable);
-    let refused = steps.commit(call, selected, &uids).await?;
-    let modified = selected.view.named(&refused, call.numbering);
+    let mut plan = Plan::default();
+    for share in shares(selected, &uids) {
+        plan.add(call, share, &arguments).await?;
+    }
+    let done = plan.commit(call).await?;
+    let modified = selected.view.named(&done.refused, call.numbering);
     let own = Own {
-        uids: without(&uids, &refused),
+        uids: without(&uids, &done.refused),
         edit: arguments.edit(changeable),
         shown: arguments.shown,
         numbering: call.numbering,
     };
     updates_with(call.context, selected, call.out, (Expunge::Held, Some(&own))).await?;
-    Ok(completion(selected, &modified, (&selection, call.numbering)))
+    if !modified.is_empty() {
+        let code = format!("MODIFIED {modified}");
+        return Ok(Completion::with_code(code, "Conditional STORE failed"));
+    }
+    Ok(completion(selected, &selection, (call.numbering, done.assigned)))
 }
 
+/// A number of a message that is gone is a reason for NOOP. RFC 5530 §3
 fn completion(
     selected: &Selected,
-    modified: &UidSet,
-    (selection, numbering): (&Selection, Numbering),
+    selection: &Selection,
+    (numbering, assigned): (Numbering, usize),
 ) -> Completion {
-    if !modified.is_empty() {
-        return Completion::with_code(format!("MODIFIED {modified}"), "Conditional STORE failed");
-    }
+    let text = match assigned {
+        0 => "Stored, but for messages that another session has expunged",
+        _ => "Stored, and the conversations have gone to the folder that says who has them",
+    };
     if numbering == Numbering::Sequence && selected.view.has_lost(selection) {
-        let text = "Stored, but for messages that another session has expunged";
         return Completion::with_code("EXPUNGEISSUED".into(), text);
     }
-    Completion::ok("Stored")
+    Completion::ok(if assigned == 0 { "Stored" } else { text })
 }
 
 /// What STORE asks for.
@@ -65,10 +79,14 @@ struct Arguments {
     flags: FlagList,
 }
 
+/// How flags are combined. RFC 3501 §6.4.6
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Operation {
+pub(super) enum Operation {
+    /// FLAGS
     Replace,
+    /// +FLAGS
     Add,
+    /// -FLAGS
     Remove,
 }
 
@@ -130,71 +148,132 @@ fn unchanged_since(cursor: &mut Cursor<'_>) -> Result<Option<ModSeq>, Refusal> {
     Ok(Some(ModSeq(since)))
 }
 
-/// The changes that one STORE consists of: shared flags, and the user's own \Seen.
-struct Steps {
-    steps: Vec<Step>,
-    unchanged_since: Option<ModSeq>,
+/// All changes of one STORE.
+#[derive(Default)]
+struct Plan {
+    changes: Vec<Change>,
+    /// The places of those that bring conversations to who is to have them.
+    assigning: Vec<usize>,
+    /// Whether somebody is to have conversations.
+    wishes: usize,
 }
 
+/// What became of a STORE.
+struct Done {
+    /// Which messages UNCHANGEDSINCE refused.
+    refused: UidSet,
+    /// How many messages have gone to who is to have them.
+    assigned: usize,
+}
+
+impl Plan {
+    async fn add(
+        &mut self,
+        call: &Call<'_, '_>,
+        share: Share,
+        arguments: &Arguments,
+    ) -> Result<(), Refusal> {
+        let changeable = Changeable::by(share.rights);
+        let mut flags = changeable.among(&arguments.flags);
+        let wish = assign::wish(&share, arguments.operation, &mut flags)?;
+        if wish != Wish::Nothing && arguments.unchanged_since.is_some() {
+            // who comes second finds the message gone: that is the condition
+            let why = "UNCHANGEDSINCE does not go with an assignment";
+            return Err(Refusal::no("CANNOT", why));
+        }
+        let known = match share.is_team() && arguments.operation == Operation::Replace {
+            true => call.context.store.snapshot(share.mailbox.id).await?.keywords.clone(),
+            false => Arc::default(),
+        };
+        let steps = steps(&share, (arguments.operation, flags), (changeable, &known));
+        let user = &call.session.user;
+        let since = arguments.unchanged_since;
+        self.changes.extend(steps.iter().map(|step| step.change((&share, user), since)));
+        if let Some(moves) = assign::changes(call, &share, wish).await? {
+            self.wishes += 1;
+            let is_move = |change: &Change| matches!(change, Change::Moved(_));
+            let at = moves.iter().position(is_move);
+            self.assigning.extend(at.map(|at| self.changes.len() + at));
+            self.changes.extend(moves);
+        }
+        Ok(())
+    }
+
+    async fn commit(self, call: &Call<'_, '_>) -> Result<Done, Refusal> {
+        let mut done = Done { refused: UidSet::new(), assigned: 0 };
+        if !self.changes.is_empty() {
+            let receipt = call.commit(self.changes).await?;
+            for (at, outcome) in receipt.outcomes.into_iter().enumerate() {
+                match outcome {
+                    Outcome::Flags { refused } => {
+                        let ranges = refused.ranges().iter();
+                        ranges.for_each(|r| done.refused.insert_range(Uid(r.0), Uid(r.1)));
+                    }
+                    Outcome::Copied { pairs, .. } if self.assigning.contains(&at) => {
+                        done.assigned += pairs.len();
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if self.wishes > 0 && done.assigned == 0 {
+            return Err(gone());
+        }
+        Ok(done)
+    }
+}
+
+/// A change of shared flags, or of the user's own \Seen.
 enum Step {
     Flags(FlagOperation, FlagList),
     Seen(bool),
 }
 
-impl Steps {
-    fn new(selected: &Selected, arguments: &Arguments, changeable: Changeable) -> Steps {
-        let allowed = changeable.among(&arguments.flags);
-        let own = match selected.seen {
-            SeenMode::PerUser => changeable.system & SystemFlags::SEEN,
-            SeenMode::Shared => SystemFlags::NONE,
-        };
-        let shared = FlagList { system: allowed.system & !own, keywords: allowed.keywords };
-        let mut steps = Vec::new();
-        match arguments.operation {
-            Operation::Add => steps.push(Step::Flags(FlagOperation::Add, shared)),
-            Operation::Remove => steps.push(Step::Flags(FlagOperation::Remove, shared)),
-            Operation::Replace if changeable.keywords => {
-                let keep = flags::ALL & (own | !changeable.system);
-                steps.push(Step::Flags(FlagOperation::Replace { keep }, shared));
-            }
-            Operation::Replace => {
-                let system = changeable.system & !own & !shared.system;
-                let others = FlagList { system, keywords: Vec::new() };
-                steps.push(Step::Flags(FlagOperation::Add, shared));
-                steps.push(Step::Flags(FlagOperation::Remove, others));
-            }
+/// What one STORE consists of in one mailbox, which knows the keywords `known`.
+fn steps(
+    share: &Share,
+    (operation, allowed): (Operation, FlagList),
+    (changeable, known): (Changeable, &[Arc<str>]),
+) -> Vec<Step> {
+    let own = match share.seen {
+        SeenMode::PerUser => changeable.system & SystemFlags::SEEN,
+        SeenMode::Shared => SystemFlags::NONE,
+    };
+    let seen = allowed.system & own != SystemFlags::NONE;
+    let shared = FlagList { system: allowed.system & !own, keywords: allowed.keywords };
+    let has_mirror = known.iter().any(|name| is_ours(name));
+    let mut steps = match operation {
+        Operation::Add => vec![Step::Flags(FlagOperation::Add, shared)],
+        Operation::Remove => vec![Step::Flags(FlagOperation::Remove, shared)],
+        Operation::Replace if changeable.keywords && !has_mirror => {
+            let keep = flags::ALL & (own | !changeable.system);
+            vec![Step::Flags(FlagOperation::Replace { keep }, shared)]
         }
-        let seen = allowed.system & own != SystemFlags::NONE;
-        if own != SystemFlags::NONE && (seen || arguments.operation == Operation::Replace) {
-            steps.push(Step::Seen(seen && arguments.operation != Operation::Remove));
+        Operation::Replace => {
+            let system = changeable.system & !own & !shared.system;
+            let keywords = match changeable.keywords {
+                true => others(known, &shared.keywords),
+                false => Vec::new(),
+            };
+            let others = FlagList { system, keywords };
+            vec![
+                Step::Flags(FlagOperation::Add, shared),
+                Step::Flags(FlagOperation::Remove, others),
+            ]
         }
-        steps.retain(|step| !step.is_empty());
-        Steps { steps, unchanged_since: arguments.unchanged_since }
+    };
+    if own != SystemFlags::NONE && (seen || operation == Operation::Replace) {
+        steps.push(Step::Seen(seen && operation != Operation::Remove));
     }
+    steps.retain(|step| !step.is_empty());
+    steps
+}
 
-    /// Carries the changes out; answers which messages `unchanged_since` refused.
-    async fn commit(
-        &self,
-        call: &Call<'_, '_>,
-        selected: &Selected,
-        uids: &UidSet,
-    ) -> Result<UidSet, Refusal> {
-        let mut refused = UidSet::new();
-        if self.steps.is_empty() || uids.is_empty() {
-            return Ok(refused);
-        }
-        let user = &call.session.user;
-        let change =
-            |step: &Step| step.change((selected, user), uids.clone(), self.unchanged_since);
-        let changes = self.steps.iter().map(change).collect();
-        let receipt = call.commit(changes).await?;
-        for outcome in receipt.outcomes {
-            if let Outcome::Flags { refused: some } = outcome {
-                some.ranges().iter().for_each(|r| refused.insert_range(Uid(r.0), Uid(r.1)));
-            }
-        }
-        Ok(refused)
-    }
+/// What a replacement by `kept` takes away: not what is the daemon's to say.
+fn others(known: &[Arc<str>], kept: &[String]) -> Vec<String> {
+    let is_kept = |name: &str| kept.iter().any(|kept| kept.eq_ignore_ascii_case(name));
+    let others = known.iter().filter(|name| !is_ours(name) && !is_kept(name));
+    others.map(|name| name.to_string()).collect()
 }
 
 impl Step {
@@ -205,20 +284,15 @@ impl Step {
         }
     }
 
-    fn change(
-        &self,
-        (selected, user): (&Selected, &Login),
-        uids: UidSet,
-        unchanged_since: Option<ModSeq>,
-    ) -> Change {
-        let (mailbox, user) = (selected.mailbox.id, user.clone());
+    fn change(&self, (share, user): (&Share, &Login), unchanged_since: Option<ModSeq>) -> Change {
+        let (mailbox, uids, user) = (share.mailbox.id, share.uids.clone(), user.clone());
         match self {
             Step::Seen(seen) => {
                 Change::SeenSet { mailbox, user, uids, seen: *seen, unchanged_since }
             }
             Step::Flags(operation, flags) => {
                 let (operation, flags) = (*operation, flags.clone());
-                let viewer = (selected.seen == SeenMode::PerUser).then_some(user);
+                let viewer = (share.seen == SeenMode::PerUser).then_some(user);
                 Change::FlagsSet { mailbox, uids, operation, flags, unchanged_since, viewer }
             }
         }

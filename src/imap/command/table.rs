@@ -72,7 +72,9 @@ pub struct Row {
     pub allowed: Allowed,
     /// How it names messages.
     pub numbering: Numbering,
-    /// Whether untagged EXPUNGE may be sent before its tagged answer. RFC 3501 §7.4.1
+    /// Whether untagged EXPUNGE may be sent before its tagged answer. RFC 3501 §7.4.1;
+    /// deliberately not behind COPY either, which can be a move (`states`): who has no MOVE marks
+    /// the original by its number next, and no other message may have got that number.
     pub expunge: Expunge,
     /// The capability that it belongs to; unknown when that is switched off.
     pub capability: Option<&'static str>,
@@ -148,7 +150,7 @@ pub const COMMANDS: [Row; 46] = [
     row("UID FETCH", Verb::Fetch, Selected, "RFC 3501 §6.4.8").by_uid(),
     row("STORE", Verb::Store, Selected, "RFC 3501 §6.4.6").holding_expunge(),
     row("UID STORE", Verb::Store, Selected, "RFC 3501 §6.4.8").by_uid(),
-    row("COPY", Verb::Copy, Selected, "RFC 3501 §6.4.7"),
+    row("COPY", Verb::Copy, Selected, "RFC 3501 §6.4.7").holding_expunge(),
     row("UID COPY", Verb::Copy, Selected, "RFC 3501 §6.4.8").by_uid(),
     row("MOVE", Verb::Move, Selected, "RFC 6851 §3.1").of("MOVE"),
     row("UID MOVE", Verb::Move, Selected, "RFC 6851 §3.2").by_uid().of("MOVE"),
@@ -167,7 +169,7 @@ mod tests {
     fn only_what_names_messages_by_sequence_number_holds_expunge_back() {
         let held: Vec<_> = COMMANDS.iter().filter(|r| r.expunge == Expunge::Held).collect();
         let names: Vec<_> = held.iter().map(|r| r.name).collect();
-        assert_eq!(names, ["SEARCH", "SORT", "THREAD", "FETCH", "STORE"]);
+        assert_eq!(names, ["SEARCH", "SORT", "THREAD", "FETCH", "STORE", "COPY"]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The order of SORT, and what THREAD needs of a message: from the snapshot and from stored facts in
-//! batches, never from bodies. RFC 5256 §3, RFC 5957
+//! The order of SORT, and what THREAD needs of a message: from the snapshot and from stored facts
+//! in batches, never from bodies. RFC 5256 §3, RFC 5957
 
 use std::cmp::Ordering;
 

@@ -1,7 +1,7 @@
-//! Delivery reports: what the sender is told of a message that failed, takes longer, or went to a
-//! server that will not tell. A report is a message of three parts: words for people (`words`), the
-//! same for programs (`status`), and the message or its header (`returned`). Knows no store: who
-//! sends it, and where to, is the caller's. RFC 3461 §6, RFC 3464
+//! Delivery reports: what the sender is told of a message that failed, takes longer, arrived, or
+//! went to a server that will not tell. A report is a message of three parts: words for people
+//! (`words`), the same for programs (`status`), and the message or its header (`returned`). Knows
+//! no store: who sends it, and where to, is the caller's. RFC 3461 §6, RFC 3464
 
 mod address;
 mod returned;
@@ -16,7 +16,7 @@ use crate::mail::date;
 use crate::mail::message::{self, Envelope};
 use crate::mail::transport::Body;
 use crate::smtp::client::Told;
-use crate::store::queue::{Queued, QueuedRecipient};
+use crate::store::queue::{QueuedEnvelope, QueuedRecipient};
 
 /// Message-IDs in References; those in the middle are left out.
 const REFERENCES_MAX: usize = 20;
@@ -32,8 +32,10 @@ const LINE_COLUMNS: usize = 76;
 pub struct About<'a> {
     /// Our name.
     pub hostname: &'a str,
-    /// The message.
-    pub queued: &'a Queued,
+    /// What was said when the message was accepted.
+    pub envelope: &'a QueuedEnvelope,
+    /// Bytes of the message.
+    pub size_bytes: u64,
     /// Its reverse-path: whom the report is for.
     pub reverse_path: &'a Address,
     /// Its bytes, as far as they are at hand.
@@ -71,10 +73,18 @@ pub fn write(about: &About<'_>, action: Action, affected: &[Affected<'_>]) -> Re
     let (kind, fields) = status::write(about, action, affected);
     part(&mut out, &boundary, (kind, "Delivery report", fields.as_bytes()));
     let (kind, bytes) = returned::part(about, action);
-    part(&mut out, &boundary, (kind, "Undelivered message", bytes));
+    part(&mut out, &boundary, (kind, description(action), bytes));
     out.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
     let body = if out.is_ascii() { Body::SevenBit } else { Body::EightBitMime };
     Report { bytes: out, body, smtputf8: !about.reverse_path.to_string().is_ascii() }
+}
+
+/// What the returned part is called.
+fn description(action: Action) -> &'static str {
+    match action {
+        Action::Failed | Action::Delayed => "Undelivered message",
+        Action::Relayed | Action::Delivered => "Message header",
+    }
 }
 
 /// It stands in no line of the message that is returned.
@@ -93,7 +103,7 @@ fn boundary(about: &About<'_>) -> String {
 /// RFC 3464 §2: no reverse-path of its own, so that it causes no report; RFC 3834 §5: no answer
 /// from a program either. In-Reply-To puts it beside the message that it is about.
 fn header(about: &About<'_>, action: Action, boundary: &str) -> String {
-    let About { hostname, queued, reverse_path, moment, .. } = about;
+    let About { hostname, envelope, reverse_path, moment, .. } = about;
     let original = message::parse(&about.original.header).envelope;
     let mut out = format!(
         "From: Mail Delivery System <MAILER-DAEMON@{hostname}>\r\n\
@@ -103,7 +113,7 @@ fn header(about: &About<'_>, action: Action, boundary: &str) -> String {
          Message-ID: <report.{id}.{now:x}.{entropy:x}@{hostname}>\r\n",
         subject = subject(action, original.subject.as_deref()),
         date = date::rfc5322(moment.now),
-        id = queued.id.0,
+        id = envelope.id,
         now = moment.now.0,
         entropy = moment.entropy,
     );
@@ -126,6 +136,7 @@ fn subject(action: Action, original: Option<&[u8]>) -> String {
         Action::Failed => ("Undeliverable", "Undeliverable mail"),
         Action::Delayed => ("Delayed", "Delayed mail"),
         Action::Relayed => ("Handed on", "Mail was handed on"),
+        Action::Delivered => ("Delivered", "Mail was delivered"),
     };
     let plain = |bytes: &&[u8]| {
         !bytes.is_empty()

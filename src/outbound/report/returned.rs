@@ -4,7 +4,7 @@
 use super::About;
 use crate::mail::transport::Ret;
 use crate::outbound::schedule::Action;
-use crate::store::queue::Queued;
+use crate::store::queue::QueuedEnvelope;
 
 /// Longest message that is returned as a whole; of a longer one the header is.
 pub const FULL_BYTES_MAX: u64 = 100 * 1024;
@@ -61,10 +61,9 @@ fn header(bytes: &[u8]) -> &[u8] {
 
 /// How much of a message its reports return. RFC 3461 §4.3: what is not asked for is our choice,
 /// and the header is enough to know the message by.
-pub fn returns_whole(queued: &Queued, action: Action) -> Extent {
-    let whole = action == Action::Failed
-        && queued.envelope.ret == Some(Ret::Full)
-        && queued.size_bytes <= FULL_BYTES_MAX;
+pub fn returns_whole(envelope: &QueuedEnvelope, size_bytes: u64, action: Action) -> Extent {
+    let whole =
+        action == Action::Failed && envelope.ret == Some(Ret::Full) && size_bytes <= FULL_BYTES_MAX;
     if whole { Extent::Whole } else { Extent::Head }
 }
 
@@ -73,7 +72,7 @@ pub(super) fn part<'a>(about: &About<'a>, action: Action) -> (&'static str, &'a 
     let original: &'a Original = about.original;
     let header = &original.header;
     let is_utf8 = !header.is_ascii() && std::str::from_utf8(header).is_ok();
-    match (&original.whole, returns_whole(about.queued, action)) {
+    match (&original.whole, returns_whole(about.envelope, about.size_bytes, action)) {
         (Some(whole), Extent::Whole) if is_utf8 => ("message/global", whole),
         (Some(whole), Extent::Whole) => ("message/rfc822", whole),
         _ if is_utf8 => ("message/global-headers", header),

@@ -11,7 +11,7 @@ pub(super) fn write(
     action: Action,
     affected: &[Affected<'_>],
 ) -> (&'static str, String) {
-    let envelope = &about.queued.envelope;
+    let envelope = about.envelope;
     let mut out = String::new();
     if let Some(envid) = &envelope.envid {
         line(&mut out, "Original-Envelope-Id", &address::envelope_id(envid));
@@ -40,6 +40,7 @@ fn recipient(out: &mut String, about: &About<'_>, (action, affected): (Action, &
         Action::Failed => ("failed", &['5', '4'][..]),
         Action::Delayed => ("delayed", &['4'][..]),
         Action::Relayed => ("relayed", &['2'][..]),
+        Action::Delivered => ("delivered", &['2'][..]),
     };
     line(out, "Action", word);
     line(out, "Status", &status(told, class));
@@ -49,9 +50,9 @@ fn recipient(out: &mut String, about: &About<'_>, (action, affected): (Action, &
     let kind = if told.is_reply { "smtp" } else { "x-postfach" };
     line(out, "Diagnostic-Code", &format!("{kind}; {}", address::ascii(&told.text)));
     line(out, "Last-Attempt-Date", &date::rfc5322(about.moment.now));
-    line(out, "Final-Log-ID", &address::printable(&about.queued.envelope.id));
+    line(out, "Final-Log-ID", &address::printable(&about.envelope.id));
     if action == Action::Delayed {
-        line(out, "Will-Retry-Until", &date::rfc5322(about.queued.envelope.expires_at));
+        line(out, "Will-Retry-Until", &date::rfc5322(about.envelope.expires_at));
     }
 }
 

@@ -11,7 +11,7 @@ use super::*;
 use crate::mail::account::Account;
 use crate::mail::id::{BlobId, Login, QueueId, Timestamp, TraceId};
 use crate::mail::transport::Ret;
-use crate::store::queue::{Progress, QueuedEnvelope};
+use crate::store::queue::{Progress, Queued, QueuedEnvelope};
 
 const START: i64 = 1_795_389_786;
 const HEADER: &str = "Received: from [192.0.2.7] by mail.example.org with ESMTPSA id x1;\r\n\
@@ -67,14 +67,19 @@ fn told(by: &str, status: &str, text: &str) -> Told {
     }
 }
 
+fn extent(queued: &Queued, action: Action) -> Extent {
+    returns_whole(&queued.envelope, queued.size_bytes, action)
+}
+
 fn written(queued: &Queued, bytes: &str, report: (Action, &[Affected<'_>], i64)) -> Report {
     let (action, affected, after_secs) = report;
-    let original = Original::new(bytes.as_bytes().to_vec(), returns_whole(queued, action));
+    let original = Original::new(bytes.as_bytes().to_vec(), extent(queued, action));
     let now = Timestamp::from_seconds(START + after_secs);
     let reverse_path = queued.envelope.reverse_path.clone().expect("a reverse-path");
     let about = About {
         hostname: "mail.example.org",
-        queued,
+        envelope: &queued.envelope,
+        size_bytes: queued.size_bytes,
         reverse_path: &reverse_path,
         original: &original,
         moment: Moment { now, entropy: 0x5eed },
@@ -136,6 +141,15 @@ fn a_success_is_told_where_the_next_server_will_not() {
 }
 
 #[test]
+fn a_delivery_is_told_with_the_header_only() {
+    let (queued, bob) = (queued(Some(Ret::Full)), recipient("bob@example.org"));
+    let delivered = told("", "2.0.0", "delivered to the mailbox");
+    let affected = [Affected { recipient: &bob, told: &delivered }];
+    let message = format!("{HEADER}{BODY}");
+    golden("delivered.eml", &written(&queued, &message, (Action::Delivered, &affected, 0)));
+}
+
+#[test]
 fn addresses_beyond_ascii_are_reported_as_they_are() {
     let (mut queued, mut bob) = (queued(None), recipient("bøb@bücher.example"));
     let reverse_path = Address::parse("änna@example.org");
@@ -182,10 +196,10 @@ fn a_boundary_that_stands_in_the_message_is_not_taken() {
 fn a_message_is_returned_whole_up_to_its_limit() {
     let mut queued = queued(Some(Ret::Full));
     queued.size_bytes = FULL_BYTES_MAX;
-    assert_eq!(returns_whole(&queued, Action::Failed), Extent::Whole);
-    assert_eq!(returns_whole(&queued, Action::Delayed), Extent::Head);
+    assert_eq!(extent(&queued, Action::Failed), Extent::Whole);
+    assert_eq!(extent(&queued, Action::Delayed), Extent::Head);
     queued.size_bytes += 1;
-    assert_eq!(returns_whole(&queued, Action::Failed), Extent::Head);
+    assert_eq!(extent(&queued, Action::Failed), Extent::Head);
 }
 
 #[test]

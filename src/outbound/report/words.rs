@@ -58,6 +58,8 @@ fn opening(action: Action, recipients: usize) -> &'static str {
         (Action::Delayed, _) => "Your message has not been delivered to these addresses yet:",
         (Action::Relayed, 1) => "Your message was taken by the server of this address:",
         (Action::Relayed, _) => "Your message was taken by the servers of these addresses:",
+        (Action::Delivered, 1) => "Your message was delivered to this address:",
+        (Action::Delivered, _) => "Your message was delivered to these addresses:",
     }
 }
 
@@ -69,7 +71,7 @@ fn advice(about: &About<'_>, status: &str) -> String {
     if status != "4.4.7" {
         return advice.to_owned();
     }
-    let envelope = &about.queued.envelope;
+    let envelope = about.envelope;
     let hours = (about.moment.now.seconds() - envelope.queued_at.seconds()) / SECS_PER_HOUR;
     let how_long = match (hours / 24, hours) {
         (0, 0..=1) => "for a while".to_owned(),
@@ -85,12 +87,13 @@ fn closing(about: &About<'_>, action: Action) -> String {
         Action::Delayed => format!(
             "Nothing is to be done: it is tried again until\r\n{}.\r\n\
              If it cannot be delivered by then, you will be told.\r\n",
-            date::rfc5322(about.queued.envelope.expires_at)
+            date::rfc5322(about.envelope.expires_at)
         ),
         Action::Relayed => "That server does not tell when it has delivered a message, so this \
                             is the last\r\nyou hear of it from us, unless it sends a report of \
                             its own.\r\n"
             .into(),
+        Action::Delivered => "Whether it has been read is not told by this report.\r\n".into(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! the address that showed it, and against nobody else: whose it would be is only its own word.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::oauth::{Tokens, Verdict as Judged};
@@ -13,14 +14,19 @@ use crate::sasl::bearer::BearerToken;
 
 impl Authenticator {
     /// Tokens will be taken, and these verify them.
-    pub fn with_tokens(mut self, tokens: Option<Tokens>) -> Authenticator {
-        self.tokens = tokens;
+    pub fn with_tokens(self, tokens: Option<Tokens>) -> Authenticator {
+        self.take_tokens(tokens);
         self
+    }
+
+    /// From now on these verify tokens, or none are taken.
+    pub fn take_tokens(&self, tokens: Option<Tokens>) {
+        self.tokens.store(tokens.map(Arc::new));
     }
 
     /// Whether tokens are taken at all.
     pub fn takes_tokens(&self) -> bool {
-        self.tokens.is_some()
+        self.tokens.load().is_some()
     }
 
     /// What becomes of a token. The answer to a failure may take some seconds.
@@ -30,7 +36,7 @@ impl Authenticator {
         authzid: Option<&str>,
         token: &BearerToken,
     ) -> Answer {
-        let Some(tokens) = &self.tokens else { return Answer::Wrong };
+        let Some(tokens) = self.tokens.load_full() else { return Answer::Wrong };
         let shared = &self.shared;
         if locked(&shared.throttle).may_address_try(peer, shared.clock.now()) == Verdict::TryLater {
             tracing::warn!(%peer, "token refused after too many failures");

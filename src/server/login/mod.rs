@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::tls;
@@ -37,7 +38,7 @@ pub struct Authenticator {
     /// A place to verify in: as many as there are processors.
     verifying: Arc<Semaphore>,
     /// Who verifies tokens; `None`: they are not taken.
-    tokens: Option<oauth::Tokens>,
+    tokens: ArcSwapOption<oauth::Tokens>,
 }
 
 /// Why nobody is logged in.
@@ -94,7 +95,7 @@ impl Authenticator {
             shared: Arc::new(shared),
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             verifying: Arc::new(Semaphore::new(processors)),
-            tokens: None,
+            tokens: ArcSwapOption::empty(),
         }
     }
 

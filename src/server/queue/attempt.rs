@@ -1,14 +1,16 @@
 //! One message on one way: its due recipients are brought to one server after the other, until each
 //! has a fate.
 
+use tokio::time::Instant;
+
 use super::settle::{self, Settled};
 use super::{Attempt, Office, Reach};
 use crate::mail::id::QueueId;
 use crate::outbound::Hop;
 use crate::outbound::plan::due;
 use crate::outbound::routes::Route;
-use crate::outbound::schedule::Case;
-use crate::server::relay::Reach as HopReach;
+use crate::outbound::schedule::{Case, Judgement};
+use crate::server::relay::{ATTEMPT_TIME_MAX, Reach as HopReach};
 use crate::smtp::client::{Fate, Mail, MailRecipient, RECIPIENTS_PER_MAIL_MAX, Told};
 use crate::store::queue::{Queued, QueuedRecipient};
 
@@ -22,11 +24,21 @@ pub(super) async fn run(office: &Office, id: QueueId, route: &Route) -> Reach {
     let now = office.clock.now();
     let routes = &office.settings.routes;
     let recipients: Vec<&QueuedRecipient> = due(&queued, routes, (route, now)).collect();
+    if *route == Route::Report {
+        let judged =
+            |recipient| Some(Settled { recipient, judgement: Judgement::owed(recipient)? });
+        settle::settle(office, &queued, recipients.into_iter().filter_map(judged).collect()).await;
+        return Reach::Unknown;
+    }
     let mut reach = Reach::Unknown;
+    let began = Instant::now();
     // What has been delivered is stored before more is.
     for some in recipients.chunks(RECIPIENTS_PER_MAIL_MAX) {
         let fates = match &reach {
             Reach::Unreachable(told) => vec![Fate::Deferred(told.clone()); some.len()],
+            _ if began.elapsed() >= ATTEMPT_TIME_MAX => {
+                vec![Fate::Deferred(too_slow()); some.len()]
+            }
             Reach::Reached | Reach::Unknown => {
                 let (fates, found) = deliver(office, &queued, (route, some)).await;
                 reach = found;
@@ -78,7 +90,11 @@ async fn deliver(
     let mut reach = Reach::Unreachable(none);
     let mut open: Vec<usize> = (0..recipients.len()).collect();
     let mut sessions = 0;
+    let began = Instant::now();
     for hop in &hops {
+        if began.elapsed() >= ATTEMPT_TIME_MAX {
+            break;
+        }
         let some: Vec<&QueuedRecipient> = open.iter().map(|at| recipients[*at]).collect();
         let Attempt { fates: told, reach: served } = talk(office, (hop, queued), &some).await;
         match (served, told.first()) {
@@ -127,6 +143,11 @@ async fn talk(
 fn may_try_another(fate: &Fate, served: HopReach) -> bool {
     let is_safe = |told: &Told| served == HopReach::Unserved || told.is_reply;
     matches!(fate, Fate::Deferred(told) if is_safe(told))
+}
+
+/// What is told of recipients for whom no time was left.
+fn too_slow() -> Told {
+    Route::told("4.4.2", "the servers took too long with others: not tried in this attempt")
 }
 
 fn said(fate: &Fate) -> &Told {

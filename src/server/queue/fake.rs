@@ -26,7 +26,7 @@ use crate::store::change::Transaction;
 use crate::store::change::{Actor, Bytes, Change, Grant, NewMessage, Outcome, Receipt};
 use crate::store::memory::Memory;
 use crate::store::overlay::Overlay;
-use crate::store::queue::{NewQueued, Progress, QueuedEnvelope, QueuedRecipient};
+use crate::store::queue::{NewQueued, Progress, QueuedEnvelope, QueuedRecipient, RecipientUpdate};
 use crate::store::snapshot::Snapshot;
 use crate::store::{
     Answer, Facts, FactsWanted, Instance, Mailbox, Status, StoreError, Subscriptions,
@@ -65,6 +65,20 @@ pub(in crate::server) struct FakeTransport {
     pub(in crate::server) attempts: Mutex<Vec<(i64, String, Vec<String>)>>,
     running: AtomicUsize,
     pub(in crate::server) most_at_once: AtomicUsize,
+}
+
+impl FakeTransport {
+    fn new(hop: &str, script: Script, clock: Arc<dyn Clock>) -> FakeTransport {
+        FakeTransport {
+            clock,
+            hops: Mutex::new(vec![hop.into()]),
+            script: Mutex::new(script),
+            takes: Mutex::new(Duration::ZERO),
+            attempts: Mutex::default(),
+            running: AtomicUsize::new(0),
+            most_at_once: AtomicUsize::new(0),
+        }
+    }
 }
 
 impl Transport for FakeTransport {
@@ -151,7 +165,7 @@ pub(in crate::server) struct World {
     shutdown: watch::Sender<bool>,
     pub(in crate::server) handle: Handle,
     runner: JoinHandle<()>,
-    _directory: watch::Sender<Arc<Directory>>,
+    directory: watch::Sender<Arc<Directory>>,
 }
 
 impl World {
@@ -161,16 +175,17 @@ impl World {
         let store = FullableStore::new(clock.clone());
         let created = Change::MailboxCreated { account: anna(), folder: Folder::root() };
         commit(&*store, vec![created]).await;
-        let transport = FakeTransport {
-            clock: clock.clone(),
-            hops: Mutex::new(vec!["mx.example.net".into()]),
-            script: Mutex::new(script),
-            takes: Mutex::new(Duration::ZERO),
-            attempts: Mutex::default(),
-            running: AtomicUsize::new(0),
-            most_at_once: AtomicUsize::new(0),
-        };
+        let transport = FakeTransport::new("mx.example.net", script, clock.clone());
         World::with(store, Arc::new(transport), clock)
+    }
+
+    /// Another world outside, with one server.
+    pub(in crate::server) fn another_transport(
+        &self,
+        hop: &str,
+        script: Script,
+    ) -> Arc<FakeTransport> {
+        Arc::new(FakeTransport::new(hop, script, self.clock.clone()))
     }
 
     fn with(
@@ -195,7 +210,7 @@ impl World {
         };
         let (queue, handle) = Queue::new(office);
         let runner = tokio::spawn(queue.run());
-        World { store, transport, clock, shutdown, handle, runner, _directory: declare }
+        World { store, transport, clock, shutdown, handle, runner, directory: declare }
     }
 
     /// As though the daemon were killed and started again.
@@ -210,6 +225,11 @@ impl World {
         self.shutdown.send_replace(true);
         self.runner.await.expect("no panic");
         (self.store, self.transport)
+    }
+
+    /// The directory changes.
+    pub(in crate::server) fn declare(&self, change: impl FnOnce(&mut Directory)) {
+        self.directory.send_modify(|directory| change(Arc::make_mut(directory)));
     }
 
     pub(in crate::server) fn answer_with(&self, script: Script) {
@@ -320,13 +340,42 @@ async fn commit(store: &dyn Store, changes: Vec<Change>) -> Vec<Outcome> {
 pub(in crate::server) struct FullableStore {
     inner: Memory,
     pub(in crate::server) is_full: AtomicBool,
+    /// No report that has to leave is taken.
+    pub(in crate::server) is_queue_full: AtomicBool,
+    /// So many messages are taken.
+    pub(in crate::server) queue_max: AtomicUsize,
     pub(in crate::server) refused: AtomicUsize,
 }
 
 impl FullableStore {
     fn new(clock: Arc<dyn Clock>) -> Arc<FullableStore> {
-        let (is_full, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Arc::new(FullableStore { inner: Memory::new(clock), is_full, refused })
+        Arc::new(FullableStore {
+            inner: Memory::new(clock),
+            is_full: AtomicBool::new(false),
+            is_queue_full: AtomicBool::new(false),
+            queue_max: AtomicUsize::new(usize::MAX),
+            refused: AtomicUsize::new(0),
+        })
+    }
+
+    /// As the store's own limit counts: after the changes before it.
+    fn has_room(&self, changes: &[Change]) -> bool {
+        let is_report =
+            |new: &NewQueued| new.envelope.reverse_path.is_none() && new.envelope.sender.is_none();
+        let mut length = self.inner.queued_from(QueueId(i64::MIN), usize::MAX).len();
+        changes.iter().all(|change| match change {
+            Change::Queued(new) => {
+                length += 1;
+                let is_shut = self.is_queue_full.load(Ordering::SeqCst) && is_report(new);
+                !is_shut && length <= self.queue_max.load(Ordering::SeqCst)
+            }
+            Change::QueueUpdated { recipients, .. } => {
+                let is_last = recipients.iter().all(|(_, u)| *u == RecipientUpdate::Done);
+                length -= usize::from(is_last);
+                true
+            }
+            _ => true,
+        })
     }
 }
 
@@ -335,6 +384,9 @@ impl Store for FullableStore {
         if self.is_full.load(Ordering::SeqCst) {
             self.refused.fetch_add(1, Ordering::SeqCst);
             return Box::pin(async { Err(StoreError::NoSpace("disk full".into())) });
+        }
+        if !self.has_room(&transaction.changes) {
+            return Box::pin(async { Err(StoreError::Limit("queued messages")) });
         }
         self.inner.commit(transaction)
     }

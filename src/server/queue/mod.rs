@@ -26,7 +26,7 @@ mod tests;
 pub mod transport;
 mod verbs;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,7 +98,17 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+/// Which way mail goes, as far as it can change while the daemon runs.
+#[derive(Clone)]
+pub struct Way {
+    /// DNS and other servers.
+    pub transport: Arc<dyn Transport>,
+    /// How the queue is run.
+    pub settings: Settings,
+}
+
 /// What all attempts share.
+#[derive(Clone)]
 pub struct Office {
     /// Where the queue is kept.
     pub store: Arc<dyn Store>,
@@ -134,6 +144,7 @@ pub(super) fn entropy() -> u64 {
 #[derive(Clone)]
 pub struct Handle {
     commands: mpsc::Sender<Command>,
+    ways: watch::Sender<Option<Way>>,
 }
 
 impl Handle {
@@ -142,6 +153,11 @@ impl Handle {
         let (answer, answered) = tokio::sync::oneshot::channel();
         self.commands.send(Command { verb, which, answer }).await.ok()?;
         answered.await.ok()
+    }
+
+    /// Mail goes this way from now on. What is being tried ends as it began.
+    pub fn turn(&self, way: Way) {
+        self.ways.send_replace(Some(way));
     }
 }
 
@@ -156,12 +172,17 @@ pub struct Queue {
     commands: mpsc::Receiver<Command>,
     /// What is to be done with messages once their attempts have ended.
     wishes: HashMap<QueueId, Verb>,
+    ways: watch::Receiver<Option<Way>>,
+    /// Messages that are being tried on a way that is no longer the right one: planned again when
+    /// nothing of them is tried any more, so that nobody gets one twice.
+    turning: HashSet<QueueId>,
 }
 
 impl Queue {
     /// A queue that does nothing yet, and how to talk to it.
     pub fn new(office: Office) -> (Queue, Handle) {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let (way, ways) = watch::channel(None);
         let queue = Queue {
             agenda: Agenda::new(office.settings.limits, office.settings.retry),
             office: Arc::new(office),
@@ -170,8 +191,10 @@ impl Queue {
             jobs: HashMap::new(),
             commands,
             wishes: HashMap::new(),
+            ways,
+            turning: HashSet::new(),
         };
-        (queue, Handle { commands: sender })
+        (queue, Handle { commands: sender, ways: way })
     }
 
     /// Runs until the daemon stops; then no attempt is begun, and those under way have some time to
@@ -188,6 +211,7 @@ impl Queue {
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended).await,
                 Ok(()) = queued.changed() => self.load(),
                 Some(command) = self.commands.recv() => self.obey(command).await,
+                Ok(()) = self.ways.changed() => self.turn(),
                 () = sleep => {}
                 () = stopped(&mut shutdown) => break,
             }
@@ -208,7 +232,25 @@ impl Queue {
         }
     }
 
+    /// Plans everything anew.
+    fn turn(&mut self) {
+        let Some(Way { transport, settings }) = self.ways.borrow_and_update().clone() else {
+            return;
+        };
+        self.agenda.change(settings.limits, settings.retry);
+        self.office = Arc::new(Office { transport, settings, ..(*self.office).clone() });
+        self.turning.extend(self.jobs.values().map(|job| job.id));
+        self.next = QueueId(i64::MIN);
+        self.load();
+    }
+
     fn plan(&mut self, queued: &Queued) {
+        if self.turning.contains(&queued.id) {
+            if self.agenda.is_busy(queued.id) {
+                return self.agenda.set(queued.id, Vec::new());
+            }
+            self.turning.remove(&queued.id);
+        }
         let settings = &self.office.settings;
         self.agenda.set(queued.id, plan(queued, &settings.routes, &settings.retry));
     }
@@ -217,7 +259,10 @@ impl Queue {
     fn plan_again(&mut self, id: QueueId) {
         match self.office.store.queued(id) {
             Some(queued) => self.plan(&queued),
-            None => self.agenda.set(id, Vec::new()),
+            None => {
+                self.turning.remove(&id);
+                self.agenda.set(id, Vec::new());
+            }
         }
     }
 

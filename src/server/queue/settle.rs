@@ -14,8 +14,18 @@ use crate::store::queue::{Queued, QueuedRecipient};
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest.
 const RETRY_MAX: Duration = Duration::from_secs(60);
-/// How often a report is made anew, because a mailbox that it was for has gone meanwhile.
+/// How often a report is made, because a mailbox that it was for has gone meanwhile; after that it
+/// is owed.
 const REPORTS_MAX: usize = 2;
+
+/// What becomes of the reports.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reports {
+    /// They are stored with what they report.
+    Told,
+    /// They are remembered with their recipients, and tried again later.
+    Owed,
+}
 
 /// A recipient and what is decided for it.
 pub(super) struct Settled<'a> {
@@ -33,18 +43,19 @@ pub(super) async fn settle(office: &Office, queued: &Queued, settled: Vec<Settle
     }
     let mut shutdown = office.shutdown.clone();
     let mut wait = RETRY_FIRST;
-    let mut with_reports = REPORTS_MAX;
+    let (mut reports, mut tries) = (Reports::Told, 0);
     loop {
         let stopping = *shutdown.borrow();
-        let error = match commit(office, queued, (&settled, with_reports > 0)).await {
+        let error = match commit(office, queued, (&settled, reports)).await {
             Ok(()) => return,
             // The report's fault, not the store's: everything else passes by waiting.
             Err(error @ (StoreError::Gone | StoreError::Exists | StoreError::Limit(_)))
-                if with_reports > 0 =>
+                if reports == Reports::Told =>
             {
-                with_reports -= 1;
-                if with_reports == 0 {
-                    tracing::error!(%error, "a report cannot be delivered and is dropped");
+                tries += 1;
+                if tries == REPORTS_MAX {
+                    tracing::error!(%error, "a report cannot be stored now: tried again later");
+                    reports = Reports::Owed;
                 }
                 continue;
             }
@@ -66,24 +77,41 @@ pub(super) async fn settle(office: &Office, queued: &Queued, settled: Vec<Settle
 async fn commit(
     office: &Office,
     queued: &Queued,
-    (settled, with_reports): (&[Settled<'_>], bool),
+    (settled, reports): (&[Settled<'_>], Reports),
 ) -> Result<(), StoreError> {
-    let update = |s: &Settled<'_>| (s.recipient.number, s.judgement.update.clone());
+    let terms = (&office.settings.retry, office.moment());
+    let update = |s: &Settled<'_>| {
+        let update = match reports {
+            Reports::Told => s.judgement.update.clone(),
+            Reports::Owed => s.judgement.untold(s.recipient, terms),
+        };
+        (s.recipient.number, update)
+    };
     let recipients = settled.iter().map(update).collect();
-    let mut changes = Vec::new();
-    if with_reports {
-        let mut told: BTreeMap<Action, Vec<Affected<'_>>> = BTreeMap::new();
-        for Settled { recipient, judgement } in settled {
-            if let Some((action, why)) = &judgement.report {
-                told.entry(*action).or_default().push(Affected { recipient, told: why });
-            }
-        }
-        for (action, affected) in told {
-            changes.extend(reports::changes(office, queued, (action, &affected)).await?);
-        }
+    // First: so a full queue has room for the report on a message that leaves it.
+    let mut changes = vec![Change::QueueUpdated { id: queued.id, recipients }];
+    if reports == Reports::Told {
+        changes.extend(told(office, queued, settled).await?);
     }
-    // Last: the report refers to the message while it is still queued.
-    changes.push(Change::QueueUpdated { id: queued.id, recipients });
     let transaction = Transaction { actor: Actor::Delivery, changes };
     office.store.commit(transaction).await.map(drop)
+}
+
+/// The reports: one for all recipients to whom the same has happened.
+async fn told(
+    office: &Office,
+    queued: &Queued,
+    settled: &[Settled<'_>],
+) -> Result<Vec<Change>, StoreError> {
+    let mut told: BTreeMap<Action, Vec<Affected<'_>>> = BTreeMap::new();
+    for Settled { recipient, judgement } in settled {
+        if let Some((action, why)) = &judgement.report {
+            told.entry(*action).or_default().push(Affected { recipient, told: why });
+        }
+    }
+    let mut changes = Vec::new();
+    for (action, affected) in told {
+        changes.extend(reports::changes(office, queued, (action, &affected)).await?);
+    }
+    Ok(changes)
 }

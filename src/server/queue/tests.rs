@@ -1,5 +1,8 @@
 //! Stories of the runner, with a fake world outside and a clock that follows tokio's paused one.
 
+mod owed;
+mod turn;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

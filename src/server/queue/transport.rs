@@ -91,6 +91,8 @@ impl Transport for Outside {
                     hop.map(|hop| vec![hop])
                 }
                 Route::Held => Err(Fate::Deferred(Route::told("4.3.2", "all mail is held"))),
+                // What is decided goes nowhere.
+                Route::Report => Err(Fate::Deferred(Route::told("4.3.0", "it is decided"))),
                 Route::Nowhere { status, why } => {
                     let told = Route::told(status, why.clone());
                     Err(match status.starts_with('4') {

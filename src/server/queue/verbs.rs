@@ -127,7 +127,9 @@ impl Queue {
     /// How many recipients are being tried, and those that are not.
     fn split<'a>(&self, queued: &'a Queued) -> (usize, Vec<&'a QueuedRecipient>) {
         let routes = &self.office.settings.routes;
-        let is_free = |r: &&QueuedRecipient| !self.agenda.is_running(queued.id, &routes.of(r));
+        let is_turning = self.turning.contains(&queued.id) && self.agenda.is_busy(queued.id);
+        let is_free =
+            |r: &&QueuedRecipient| !is_turning && !self.agenda.is_running(queued.id, &routes.of(r));
         let free: Vec<_> = queued.recipients.iter().filter(is_free).collect();
         (queued.recipients.len() - free.len(), free)
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -34,7 +34,11 @@ impl Relay {
     /// A new connection, or why no address of the hop gives one.
     pub(super) async fn open(&self, hop: &Hop) -> Result<Connection, Told> {
         let mut why = ours("", "4.4.4", format!("no address is known for {}", hop.name));
+        let began = Instant::now();
         for address in hop.addresses.iter().take(ADDRESSES_TRIED_MAX) {
+            if began.elapsed() >= self.settings.timeouts.opening {
+                break;
+            }
             match self.open_at(hop, *address).await {
                 Ok(connection) => return Ok(connection),
                 Err(told) => {

@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tracing::Instrument;
 
@@ -44,6 +45,9 @@ pub(in crate::server) use trust::verified;
 
 /// Addresses of a hop that are tried in one attempt.
 pub const ADDRESSES_TRIED_MAX: usize = 5;
+/// After this long an attempt begins nothing new, be it a transaction, an address or a server: what
+/// is under way has limits of its own (`Timeouts`), so none holds its place for hours.
+pub const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(30 * 60);
 /// Transactions that one attempt may take for a server that takes few recipients at a time.
 pub const TRANSACTIONS_PER_ATTEMPT_MAX: usize = 50;
 /// Idle connections kept for one hop.
@@ -179,10 +183,11 @@ impl Relay {
         let mut fates: Vec<Option<Fate>> = vec![None; mail.recipients.len()];
         let mut waiting: VecDeque<usize> = (0..mail.recipients.len()).collect();
         let mut reach = Reach::Unserved;
+        let began = Instant::now();
         for _ in 0..TRANSACTIONS_PER_ATTEMPT_MAX {
             let part: Vec<usize> =
                 waiting.drain(..waiting.len().min(RECIPIENTS_PER_MAIL_MAX)).collect();
-            if part.is_empty() {
+            if part.is_empty() || began.elapsed() >= ATTEMPT_TIME_MAX {
                 break;
             }
             let recipients = part.iter().map(|n| mail.recipients[*n].clone()).collect();

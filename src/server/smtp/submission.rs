@@ -18,7 +18,7 @@ use crate::smtp::{InClear, LoginOffer, Refusal, Reply};
 
 /// How users log in on this connection.
 pub(super) fn offer(peer: &Peer, shared: &Shared) -> LoginOffer {
-    let in_clear = match shared.config.plaintext_without_tls {
+    let in_clear = match shared.config.load().plaintext_without_tls {
         PlaintextLogin::Loopback if peer.is_on_this_machine() => InClear::Taken,
         PlaintextLogin::Loopback | PlaintextLogin::Never => InClear::Refused,
     };
@@ -79,7 +79,7 @@ impl Driver {
             user,
             desk: &self.shared.desk,
         };
-        let folder = spool::folder(&self.shared.config.data_dir);
+        let folder = spool::folder(&self.shared.config.load().data_dir);
         let spooled = match envelope.transaction.parameters.body {
             Some(Body::BinaryMime) => spooled.as_lines(folder.clone()).await?,
             _ => spooled,

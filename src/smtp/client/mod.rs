@@ -153,7 +153,15 @@ pub struct Timeouts {
     pub reuse: Duration,
     /// QUIT: the mail is done, nobody waits for this.
     pub quit: Duration,
+    /// From the connection to the first mail, however many answers that takes.
+    pub opening: Duration,
+    /// One mail, from MAIL to the end of its content, and what `CONTENT_BYTES_PER_SEC_LEAST` adds:
+    /// a server that gives each answer just in time holds nobody for longer.
+    pub transaction: Duration,
 }
+
+/// A server that takes content at this speed, or faster, is never cut off for its slowness.
+pub const CONTENT_BYTES_PER_SEC_LEAST: u64 = 32 * 1024;
 
 impl Default for Timeouts {
     fn default() -> Timeouts {
@@ -167,6 +175,8 @@ impl Default for Timeouts {
             end: Duration::from_secs(600),
             reuse: Duration::from_secs(30),
             quit: Duration::from_secs(5),
+            opening: Duration::from_secs(10 * 60),
+            transaction: Duration::from_secs(30 * 60),
         }
     }
 }

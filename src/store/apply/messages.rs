@@ -86,6 +86,25 @@ impl Draft<'_> {
         Ok(Outcome::Flags { refused })
     }
 
+    pub(super) fn arrivals_flagged(
+        &mut self,
+        mailbox: MailboxId,
+        (operation, flags): (FlagOperation, FlagList),
+    ) -> Result<Outcome, StoreError> {
+        let first = self.before(mailbox).map_or(Uid(1), |held| held.uid_next);
+        let mut uids = UidSet::new();
+        uids.insert_range(first, Uid(u32::MAX));
+        let (unchanged_since, viewer) = (None, None);
+        self.flags_set(&Change::FlagsSet {
+            mailbox,
+            uids,
+            operation,
+            flags,
+            unchanged_since,
+            viewer,
+        })
+    }
+
     pub(super) fn seen_set(&mut self, change: &Change) -> Result<Outcome, StoreError> {
         let Change::SeenSet { mailbox, user, uids, seen, unchanged_since } = change else {
             return Ok(Outcome::Done);

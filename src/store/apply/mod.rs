@@ -66,6 +66,7 @@ pub fn needs(change: &Change) -> Vec<MailboxId> {
     match change {
         Change::Delivered(delivered) if !delivered.seen_by.is_empty() => vec![delivered.mailbox],
         Change::FlagsSet { mailbox, .. }
+        | Change::ArrivalsFlagged { mailbox, .. }
         | Change::SeenSet { mailbox, .. }
         | Change::Expunged { mailbox, .. }
         | Change::MailboxEmptied { mailbox, .. }
@@ -92,6 +93,9 @@ impl<'a> Draft<'a> {
             Change::Copied(transfer) => self.copied(&transfer).map(|(outcome, _)| outcome),
             Change::Moved(transfer) => self.moved(&transfer),
             Change::FlagsSet { .. } => self.flags_set(&change),
+            Change::ArrivalsFlagged { mailbox, operation, flags } => {
+                self.arrivals_flagged(mailbox, (operation, flags))
+            }
             Change::SeenSet { .. } => self.seen_set(&change),
             Change::Expunged { mailbox, uids } => self.expunged(mailbox, &uids),
             Change::MailboxCreated { account, folder } => {

@@ -89,8 +89,9 @@ impl Draft<'_> {
 
 /// A reply is another server's: it may be of any length.
 fn cut(progress: &mut Progress) {
-    if let Some(reply) = &mut progress.last_reply {
-        reply.truncate(reply.floor_char_boundary(LAST_REPLY_BYTES_MAX));
+    let owed = progress.owed.iter_mut().flat_map(|o| [&mut o.by, &mut o.status, &mut o.text]);
+    for text in progress.last_reply.iter_mut().chain(owed) {
+        text.truncate(text.floor_char_boundary(LAST_REPLY_BYTES_MAX));
     }
 }
 

@@ -83,7 +83,8 @@ fn waits(attempts: u32, reply: &str) -> RecipientUpdate {
     let next_attempt = Timestamp::from_seconds(START + 60);
     let last_reply = Some(reply.to_owned());
     let (delay_told, held) = (true, true);
-    let progress = Progress { attempts, next_attempt, last_reply, delay_told, held };
+    let owed = None;
+    let progress = Progress { attempts, next_attempt, last_reply, delay_told, held, owed };
     RecipientUpdate::Waits(progress)
 }
 

@@ -1,7 +1,9 @@
 //! The commands on messages, each run through the table against the store in memory.
 
 mod append;
+mod assign;
 mod conversations;
+mod copy;
 mod fetch;
 mod move_and_expunge;
 mod search;

@@ -1,11 +1,13 @@
 //! One mail of a session, from MAIL to its fates.
 
-use super::{Phase, Pipelining, Session, Step};
+use std::time::Duration;
+
+use super::{Phase, Pipelining, Session, Step, after};
 use crate::mail::id::Timestamp;
-use crate::smtp::client::Mail;
 use crate::smtp::client::reply::{Class, ServerReply};
 use crate::smtp::client::stuffing::Stuffer;
 use crate::smtp::client::transaction::{Aim, Next, Terms, Transaction, UNASKED};
+use crate::smtp::client::{CONTENT_BYTES_PER_SEC_LEAST, Mail};
 
 impl Session {
     pub(super) fn begin(&mut self, mail: &Mail, aim: Aim, now: Timestamp) {
@@ -13,6 +15,8 @@ impl Session {
             return self.broken(UNASKED);
         }
         self.begun = self.begun.saturating_add(1);
+        let content = Duration::from_secs(mail.size_bytes / CONTENT_BYTES_PER_SEC_LEAST);
+        self.limit = after(now, self.settings.timeouts.transaction.saturating_add(content));
         let terms = Terms {
             aim,
             host: self.host.clone(),

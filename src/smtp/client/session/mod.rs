@@ -111,6 +111,8 @@ pub struct Session {
     suspect: bool,
     tls_broken: bool,
     deadline: Timestamp,
+    /// When what is under way, the opening or a mail, must have come to its end.
+    limit: Timestamp,
     output: Vec<u8>,
     queue: VecDeque<Step>,
 }
@@ -140,7 +142,8 @@ impl Session {
     /// A connection that has just been made; the server speaks first.
     pub fn new(settings: Settings, now: Timestamp) -> Session {
         let host = Host { name: settings.server.clone(), dsn: false };
-        let deadline = after(now, settings.timeouts.greeting);
+        let limit = after(now, settings.timeouts.opening);
+        let deadline = after(now, settings.timeouts.greeting).min(limit);
         Session {
             settings,
             host,
@@ -152,6 +155,7 @@ impl Session {
             suspect: false,
             tls_broken: false,
             deadline,
+            limit,
             output: Vec::new(),
             queue: VecDeque::new(),
         }
@@ -238,6 +242,8 @@ impl Session {
             Phase::Content(transaction, stuffer) => {
                 stuffer.finish(&mut self.output);
                 self.phase = Phase::End(transaction);
+                // It may have taken the mail: its answer is worth its full time.
+                self.limit = Timestamp(i64::MAX);
                 self.wait(self.settings.timeouts.end, now);
             }
             other => self.phase = other,
@@ -255,6 +261,7 @@ impl Session {
     pub fn quit(&mut self, now: Timestamp) {
         self.output.extend_from_slice(b"QUIT\r\n");
         self.phase = Phase::Quit;
+        self.limit = Timestamp(i64::MAX);
         self.wait(self.settings.timeouts.quit, now);
     }
 
@@ -271,7 +278,10 @@ impl Session {
 
     /// The deadline has passed.
     pub fn expire(&mut self) {
-        let text = format!("no answer in time {}", self.place());
+        let text = match self.deadline == self.limit {
+            true => format!("it took too long in all, and was broken off {}", self.place()),
+            false => format!("no answer in time {}", self.place()),
+        };
         let told = self.host.judged("4.4.2", text);
         self.end(told);
     }
@@ -414,11 +424,11 @@ impl Session {
     }
 
     fn wait(&mut self, time: Duration, now: Timestamp) {
-        self.deadline = after(now, time);
+        self.deadline = after(now, time).min(self.limit);
     }
 }
 
-fn after(now: Timestamp, time: Duration) -> Timestamp {
+pub(super) fn after(now: Timestamp, time: Duration) -> Timestamp {
     let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
     Timestamp(now.0.saturating_add(micros))
 }

@@ -1,0 +1,108 @@
+//! COPY into the folders of an inbox that tell who has a conversation.
+
+use super::{count, in_support, selected};
+use crate::imap::rig::Rig;
+
+const ANNA: &str = "Shared/Support/Assigned/anna";
+const BEN: &str = "Shared/Support/Assigned/ben";
+const DONE: &str = "Shared/Support/Done";
+const TRASH: &str = "Shared/Support/Trash";
+
+/// Messages 1 and 3 are a conversation, 2 is another.
+fn rig() -> Rig {
+    let rig = Rig::new();
+    rig.assignable(&["anna", "ben"]);
+    rig.deliver("From: c@customer.example\r\nMessage-ID: <1@c>\r\n\r\none\r\n");
+    rig.deliver("From: d@customer.example\r\nMessage-ID: <2@c>\r\n\r\ntwo\r\n");
+    rig.deliver(
+        "From: c@customer.example\r\nMessage-ID: <3@c>\r\nIn-Reply-To: <1@c>\r\n\r\nthree\r\n",
+    );
+    rig
+}
+
+fn counts(rig: &Rig) -> [usize; 5] {
+    ["Shared/Support", ANNA, BEN, DONE, TRASH].map(|name| count(rig, "anna", name))
+}
+
+#[test]
+fn copy_mark_and_expunge_by_number_end_as_a_move() {
+    let rig = rig();
+    let mut anna = in_support(&rig, "anna");
+    let answer = rig.send(&mut anna, &format!("COPY 1 {BEN}"));
+    assert!(answer.contains("a OK [COPYUID ") && !answer.contains("EXPUNGE"), "{answer}");
+    assert_eq!(counts(&rig), [1, 0, 2, 0, 0], "its conversation went along");
+    // no other message has got its number
+    let answer = rig.send(&mut anna, "STORE 1 +FLAGS (\\Deleted)");
+    assert!(answer.contains("a OK [EXPUNGEISSUED]"), "{answer}");
+    let answer = rig.send(&mut anna, "EXPUNGE");
+    assert_eq!(answer, "* 3 EXPUNGE\r\n* 1 EXPUNGE\r\na OK Expunged\r\n");
+    assert_eq!(counts(&rig), [1, 0, 2, 0, 0]);
+    let mut ben = selected(&rig, "ben", BEN);
+    let flags = rig.send(&mut ben, "FETCH 1:2 FLAGS");
+    assert_eq!(flags.matches("$assigned-ben").count(), 2, "{flags}");
+    assert!(!flags.contains("\\Deleted"), "{flags}");
+}
+
+#[test]
+fn copy_mark_and_expunge_by_uid_end_as_a_move() {
+    let rig = rig();
+    let mut anna = in_support(&rig, "anna");
+    let answer = rig.send(&mut anna, &format!("UID COPY 2 {DONE}"));
+    assert!(answer.starts_with("* 2 EXPUNGE\r\na OK [COPYUID "), "{answer}");
+    assert_eq!(rig.send(&mut anna, "UID STORE 2 +FLAGS.SILENT (\\Deleted)"), "a OK Stored\r\n");
+    assert_eq!(rig.send(&mut anna, "UID EXPUNGE 2"), "a OK Expunged\r\n");
+    assert_eq!(counts(&rig), [2, 0, 0, 1, 0]);
+}
+
+#[test]
+fn copy_out_of_the_trash_restores() {
+    let rig = rig();
+    let mut anna = in_support(&rig, "anna");
+    rig.send(&mut anna, &format!("MOVE 2 {TRASH}"));
+    let mut trash = selected(&rig, "anna", TRASH);
+    assert!(rig.send(&mut trash, "COPY 1 Shared/Support").contains("COPYUID"));
+    rig.send(&mut trash, "STORE 1 +FLAGS (\\Deleted)");
+    assert_eq!(rig.send(&mut trash, "EXPUNGE"), "* 1 EXPUNGE\r\na OK Expunged\r\n");
+    assert_eq!(counts(&rig), [3, 0, 0, 0, 0]);
+}
+
+#[test]
+fn of_two_who_copy_at_once_one_wins_and_the_other_is_told() {
+    let rig = rig();
+    let (mut anna, mut ben) = (in_support(&rig, "anna"), in_support(&rig, "ben"));
+    assert!(rig.send(&mut anna, &format!("COPY 1 {ANNA}")).contains("a OK"));
+    let answer = rig.send(&mut ben, &format!("UID COPY 3 {BEN}"));
+    assert!(answer.contains("a NO [EXPUNGEISSUED]"), "{answer}");
+    assert_eq!(counts(&rig), [1, 2, 0, 0, 0]);
+}
+
+#[test]
+fn a_copy_beside_the_states_stays_a_copy_and_names_no_assignee() {
+    let rig = rig();
+    let mut anna = in_support(&rig, "anna");
+    rig.send(&mut anna, &format!("MOVE 1 {ANNA}"));
+    let mut assigned = selected(&rig, "anna", ANNA);
+    assert!(rig.send(&mut assigned, "COPY 1 Shared/Support/Junk").contains("a OK [COPYUID"));
+    assert_eq!(counts(&rig), [1, 2, 0, 0, 0]);
+    let mut junk = selected(&rig, "anna", "Shared/Support/Junk");
+    let flags = rig.send(&mut junk, "FETCH 1 FLAGS");
+    assert!(!flags.contains("(FLAGS (\\Recent $assigned"), "{flags}");
+    rig.send(&mut assigned, "COPY 1 INBOX");
+    let mut inbox = selected(&rig, "anna", "INBOX");
+    // what comes in from outside says where the conversation is
+    assert!(rig.send(&mut inbox, &format!("COPY 1 {BEN}")).contains("a OK [COPYUID"));
+    assert_eq!(counts(&rig), [1, 0, 3, 0, 0]);
+    let mut ben = selected(&rig, "ben", BEN);
+    let flags = rig.send(&mut ben, "FETCH 1:3 FLAGS");
+    assert_eq!(flags.matches("$assigned-ben)").count(), 3, "{flags}");
+    let fetched = flags.lines().filter(|line| line.contains("FETCH"));
+    assert!(!fetched.collect::<String>().contains("$assigned-anna"), "{flags}");
+}
+
+#[test]
+fn a_copy_within_one_folder_is_a_copy() {
+    let rig = rig();
+    let mut anna = in_support(&rig, "anna");
+    assert!(rig.send(&mut anna, "COPY 2 Shared/Support").contains("a OK [COPYUID"));
+    assert_eq!(counts(&rig), [4, 0, 0, 0, 0]);
+}
