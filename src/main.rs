@@ -7,12 +7,16 @@ use std::process::ExitCode;
 use clap::builder::RangedI64ValueParser;
 use clap::{Parser, Subcommand, value_parser};
 use postfach::admin::demo::{self, Options, PORT_BASE_MAX};
-use postfach::admin::{check, dkim_key, explain, hash_password, queue};
+use postfach::admin::{audit, check, dkim_key, explain, hash_password, queue};
 use postfach::config::DEFAULT_PATH;
 use postfach::directory::{password, scram};
+use postfach::mail::account::Account;
+use postfach::mail::date::When;
+use postfach::mail::id::Login;
 use postfach::server::control::words::Request;
 use postfach::server::queue::Verb as QueueChange;
 use postfach::server::serve;
+use postfach::store::audit::Filter;
 use tracing_subscriber::EnvFilter;
 
 /// A mail daemon for teams: shared inboxes by SMTP in and IMAP out, each user with a view of their
@@ -73,11 +77,68 @@ enum Verb {
         /// One mailbox, as a mail program shows it: Shared/Support
         mailbox: Option<String>,
     },
+    /// Print what was done in inboxes and channels, by whom and when
+    Audit {
+        #[command(subcommand)]
+        verb: Option<AuditVerb>,
+        #[command(flatten)]
+        asked: AuditAsked,
+    },
     /// Show and change what waits to go out, in the running daemon
     Queue {
         #[command(subcommand)]
         verb: QueueVerb,
     },
+}
+
+#[derive(clap::Args)]
+struct AuditAsked {
+    /// In this inbox
+    #[arg(long, value_name = "NAME", conflicts_with = "channel")]
+    inbox: Option<String>,
+    /// In this private channel
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
+    /// By this user, or about them
+    #[arg(long, value_name = "LOGIN")]
+    user: Option<String>,
+    /// From this day on, or from a moment: 2026-11-26, 2026-11-26T14:05 (UTC)
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    since: Option<When>,
+    /// Up to the end of this day, or before a moment
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    until: Option<When>,
+    /// A JSON object an entry, each on its line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum AuditVerb {
+    /// Check that no entry was changed, removed or put in between
+    Verify {
+        /// A hash that `verify` has shown before: it must be there still
+        #[arg(long, value_name = "HASH")]
+        noted: Option<String>,
+    },
+}
+
+impl AuditAsked {
+    fn run(self, config: &Path) -> ExitCode {
+        let inbox = self.inbox.map(|name| Account::Inbox(name.into()));
+        let channel = self.channel.map(|name| Account::Channel(name.into()));
+        let filter = Filter {
+            account: inbox.or(channel),
+            user: self.user.as_deref().map(Login::new),
+            since: self.since.map(When::start),
+            until: self.until.map(When::end),
+        };
+        audit::run(config, filter, if self.json { queue::Form::Json } else { queue::Form::Text })
+    }
+}
+
+fn when(text: &str) -> Result<When, String> {
+    When::parse(text).ok_or_else(|| "write 2026-11-26 or 2026-11-26T14:05 (UTC)".into())
 }
 
 #[derive(Subcommand)]
@@ -140,6 +201,10 @@ fn main() -> ExitCode {
             explain::run(&arguments.config, &user, mailbox.as_deref())
         }
         Verb::Queue { verb } => verb.run(&arguments.config),
+        Verb::Audit { verb: Some(AuditVerb::Verify { noted }), .. } => {
+            audit::run_verify(&arguments.config, noted.as_deref())
+        }
+        Verb::Audit { verb: None, asked } => asked.run(&arguments.config),
     }
 }
 

@@ -89,6 +89,7 @@ impl Daemon {
             dkim: Arc::default(),
             shutdown: stop,
             desk: Arc::default(),
+            auditor: Arc::default(),
             upstreams: Upstreams::out_of_reach(clock.clone()),
             clock,
             counts: Connections::new(Limits::default()),

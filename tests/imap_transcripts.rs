@@ -13,6 +13,7 @@
 //!   bound where it is first met, and the same from then on, also in `C:`.
 //! - `$*` stands for all that follows up to the next `]` or the end of the line: for the list of
 //!   capabilities, which one transcript shows.
+//! - NUL in an answer stands there as `\0`.
 //! - `#` is a comment.
 
 mod imap_support;
@@ -153,6 +154,7 @@ impl Player {
             client.wake(&self.world).await;
             text.push_str(&client.take());
             self.faults.extend(judge(&text));
+            let text = text.replace('\0', "\\0");
             let mut lines: Vec<String> = text.split("\r\n").map(str::to_owned).collect();
             lines.pop_if(|line| line.is_empty());
             if client.closed {
@@ -290,7 +292,7 @@ fn judge(text: &str) -> Vec<String> {
             rest = behind;
             continue;
         }
-        let end = rest.windows(2).position(|w| w == b"\r\n").map_or(rest.len(), |at| at + 2);
+        let end = end_of_response(rest);
         let line = String::from_utf8_lossy(&rest[..end]).trim_end().to_owned();
         if !is_unknown_to_the_judge(&line) {
             faults.push(format!("imap-codec cannot decode: {line}"));
@@ -300,18 +302,36 @@ fn judge(text: &str) -> Vec<String> {
     faults
 }
 
+/// The end of a response, literals included.
+fn end_of_response(text: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let line = text[at..].windows(2).position(|w| w == b"\r\n");
+        let Some(length) = line else { return text.len() };
+        let literal = String::from_utf8_lossy(&text[at..at + length]).into_owned();
+        let literal = literal.strip_suffix('}').and_then(|line| line.rsplit_once('{'));
+        at += length + 2;
+        match literal.and_then(|(_, number)| number.parse::<usize>().ok()) {
+            Some(bytes) => at = (at + bytes).min(text.len()),
+            None => return at,
+        }
+    }
+}
+
 /// Extensions that imap-codec has no words for, with their own grammar checked here as far as a
 /// line shows it.
 fn is_unknown_to_the_judge(line: &str) -> bool {
     let starts = |start: &str| line.starts_with(start);
     let is_extended_list = starts("* LIST (") && line.ends_with("(\"CHILDINFO\" (\"SUBSCRIBED\"))");
-    // RFC 8474, RFC 8514
-    let items = ["EMAILID (", "THREADID (", "SAVEDATE \""];
-    let has_new_item = line.contains(" FETCH (") && items.iter().any(|item| line.contains(item));
-    let has_mailbox_id = starts("* STATUS ") && line.contains("MAILBOXID (");
+    // RFC 8474, RFC 8514, RFC 8970, RFC 3516
+    let items = ["EMAILID (", "THREADID (", "SAVEDATE \"", "PREVIEW ", "BINARY[", "BINARY.SIZE["];
+    let is_extended_fetch =
+        line.contains(" FETCH (") && items.iter().any(|item| line.contains(item));
+    let is_extended_status =
+        starts("* STATUS ") && (line.contains("MAILBOXID (") || line.contains("APPENDLIMIT "));
     is_extended_list
-        || has_new_item
-        || has_mailbox_id
+        || is_extended_fetch
+        || is_extended_status
         || starts("* ESEARCH ")
         || starts("* ACL ")
         || starts("* MYRIGHTS ")

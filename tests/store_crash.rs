@@ -1,7 +1,7 @@
 //! kill -9 at any moment: a child process commits under load and prints what was acknowledged; it
 //! is killed, the store is opened again, and nothing that was acknowledged may be missing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,14 +9,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use postfach::mail::account::{Account, Folder};
+use postfach::mail::account::{Account, Folder, FolderRole};
 use postfach::mail::address::Address;
-use postfach::mail::flag::FlagList;
+use postfach::mail::flag::{FlagList, SeenMode};
 use postfach::mail::id::{BlobId, Login, MailboxId, QueueId, Timestamp, Uid};
 use postfach::mail::message::{Envelope, Parsed, SearchText};
 use postfach::mail::transport::Body;
 use postfach::mail::uid_set::UidSet;
-use postfach::store::change::{Actor, Bytes, Change, Delivered, NewMessage, Outcome, Transaction};
+use postfach::store::audit::{Chain, Deed, Entry, EntryId};
+use postfach::store::change::{
+    Actor, Bytes, Change, Delivered, NewMessage, Outcome, Transaction, Transfer,
+};
 use postfach::store::embedded::{self, Embedded, Options};
 use postfach::store::queue::{
     NewQueued, Progress, Queued, QueuedEnvelope, QueuedRecipient, RecipientUpdate,
@@ -123,9 +126,12 @@ fn child() {
     runtime.block_on(async {
         let (store, _writer) = open(&PathBuf::from(path));
         say("open");
-        let mailbox = store.find(&account(), &Folder::root()).expect("made by the parent").id;
+        let found = |folder| store.find(&account(), &folder).expect("made by the parent").id;
+        let mailbox = found(Folder::root());
+        let done = found(Folder::role(FolderRole::Done));
         let committers = (0..COMMITTERS).map(|committer| {
-            tokio::spawn(commit_for_ever(store.clone(), mailbox, format!("{round}-{committer}")))
+            let name = format!("{round}-{committer}");
+            tokio::spawn(commit_for_ever(store.clone(), (mailbox, done), name))
         });
         for committer in committers.collect::<Vec<_>>() {
             committer.await.expect("no panic");
@@ -133,7 +139,7 @@ fn child() {
     });
 }
 
-async fn commit_for_ever(store: Embedded, mailbox: MailboxId, name: String) {
+async fn commit_for_ever(store: Embedded, (mailbox, done): (MailboxId, MailboxId), name: String) {
     for n in 0u64.. {
         let text = format!("{name}-{n}");
         let length = [3, 40, 900, 9000][(n % 4) as usize];
@@ -158,11 +164,24 @@ async fn commit_for_ever(store: Embedded, mailbox: MailboxId, name: String) {
             commit(&store, vec![seen]).await;
             say(&format!("seen {}", uid.0));
         }
+        if is_closed(n) {
+            commit(&store, vec![closing((mailbox, done), &uids)]).await;
+            say(&format!("closed {}", uid.0));
+        }
         if n % 7 == 3 {
             commit(&store, vec![Change::Expunged { mailbox, uids }]).await;
             say(&format!("expunged {}", uid.0));
         }
     }
+}
+
+fn closing((from, to): (MailboxId, MailboxId), uids: &UidSet) -> Change {
+    let (uids, seen, user) = (uids.clone(), SeenMode::PerUser, Login::new("anna"));
+    Change::Moved(Transfer { from, from_seen: seen, uids, to, to_seen: seen, user })
+}
+
+fn is_closed(n: u64) -> bool {
+    n % 5 == 2 && n % 7 != 3
 }
 
 fn is_queued(n: u64) -> bool {
@@ -204,6 +223,7 @@ struct Acknowledged {
     stored: HashMap<u32, String>,
     seen: Vec<u32>,
     expunged: Vec<u32>,
+    closed: Vec<u32>,
     queued: HashMap<i64, String>,
     reached: Vec<i64>,
     left: Vec<i64>,
@@ -220,6 +240,7 @@ impl Acknowledged {
                 assert_eq!(before, None, "a UID is never given twice");
             }
             "seen" => self.seen.push(uid(1)),
+            "closed" => self.closed.push(uid(1)),
             "expunged" => self.expunged.push(uid(1)),
             "queued" => {
                 let before = self.queued.insert(id(), words[2].to_owned());
@@ -239,8 +260,9 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let running = open(&path);
-        let made = Change::MailboxCreated { account: account(), folder: Folder::root() };
-        commit(&running.0, vec![made]).await;
+        let folders = [Folder::root(), Folder::role(FolderRole::Done)];
+        let made = |folder| Change::MailboxCreated { account: account(), folder };
+        commit(&running.0, folders.map(made).to_vec()).await;
         close(running);
     });
     let mut acknowledged = Acknowledged::default();
@@ -288,7 +310,8 @@ async fn check(path: &Path, acknowledged: &Acknowledged) {
     let snapshot = store.snapshot(mailbox).await.expect("there");
     let uids: Vec<Uid> = snapshot.iter().map(|entry| entry.uid).collect();
     assert!(uids.is_sorted_by(|a, b| a < b) && uids.last().is_none_or(|l| *l < snapshot.uid_next));
-    for uid in acknowledged.expunged.iter().map(|uid| Uid(*uid)) {
+    let removed = acknowledged.expunged.iter().chain(&acknowledged.closed);
+    for uid in removed.map(|uid| Uid(*uid)) {
         assert!(snapshot.by_uid(uid).is_none(), "{uid:?} came back");
     }
     let overlay = store.overlay(mailbox, &Login::new("anna")).await.expect("there");
@@ -306,11 +329,30 @@ async fn check(path: &Path, acknowledged: &Acknowledged) {
                 assert!(found.iter().any(|i| (i.mailbox, i.uid.0) == (mailbox, *uid)), "{text}");
             }
             // An expunge may be durable although its answer did not get out.
-            None => assert!(gone(uid) || text_expunges(text), "{uid} {text} is lost"),
+            None => assert!(gone(uid) || text_leaves(text), "{uid} {text} is lost"),
         }
     }
+    check_audit(store).await;
     check_queue(store, &snapshot, acknowledged).await;
     close(running);
+}
+
+/// The log is whole, and tells of each message that is done, and of no other.
+async fn check_audit(store: &Embedded) {
+    let done = store.find(&account(), &Folder::role(FolderRole::Done)).expect("there").id;
+    let snapshot = store.snapshot(done).await.expect("there");
+    let there: BTreeSet<i64> = snapshot.iter().map(|entry| entry.blob.0).collect();
+    let records = store.audited(EntryId(1), Timestamp(0), usize::MAX).await.expect("answers");
+    let (mut chain, mut told) = (Chain::default(), BTreeSet::new());
+    for record in records {
+        assert_eq!(chain.take(&record), Ok(()));
+        let entry = Entry::parse(&record.text).expect("an entry");
+        if entry.deed == Deed::Close {
+            told.extend(entry.messages);
+        }
+    }
+    assert_eq!(chain.end(&store.audit_tip()), Ok(()));
+    assert_eq!(told, there);
 }
 
 async fn check_queue(store: &Embedded, snapshot: &Snapshot, acknowledged: &Acknowledged) {
@@ -342,15 +384,16 @@ async fn whole_entry(store: &Embedded, snapshot: &Snapshot, queued: &Queued) {
     let trace = store.trace(queued.trace).await.expect("there");
     assert_eq!(trace, format!("Received: {text}\r\n").into_bytes());
     let filed = snapshot.iter().any(|entry| entry.blob == queued.blob);
-    assert!(filed || text_expunges(text), "{text} is queued and not filed");
+    assert!(filed || text_leaves(text), "{text} is queued and not filed");
 }
 
 fn number_of(text: &str) -> u64 {
     text.rsplit('-').next().and_then(|n| n.parse().ok()).expect("round-committer-number")
 }
 
-fn text_expunges(text: &str) -> bool {
-    number_of(text) % 7 == 3
+/// Whether it is expunged or closed.
+fn text_leaves(text: &str) -> bool {
+    number_of(text) % 7 == 3 || is_closed(number_of(text))
 }
 
 /// Reading a whole message checks it against its hash.

@@ -89,6 +89,7 @@ impl Connection {
             folder_names: Arc::new(FolderNames::default()),
             message_bytes_max: 10_000,
             capabilities: Arc::new(Capabilities::without(&[])),
+            admin: None,
             own_copies: Default::default(),
         };
         let dialogue = Dialogue::new(Arc::new(context), Transport::TLS);
@@ -111,8 +112,7 @@ impl Connection {
                 Event::Refused { tag, why } => self.dialogue.refused(&tag, why, &mut out),
                 Event::Invite => Next::Command,
                 Event::Overrun => Next::Close,
-                Event::Message { head, bytes, literal } => {
-                    let announced = (bytes, literal);
+                Event::Message { head, announced } => {
                     let next = now(self.dialogue.message_announced(&head, announced, &mut out));
                     if !matches!(next, Next::Message(_)) {
                         self.framer.refuse();
@@ -165,10 +165,29 @@ impl Connection {
                     Some(line) => now(self.dialogue.idle_ended(idle, line, &mut out)),
                     None => Next::Close,
                 },
-                Next::Message(incoming) => match self.framer.message() {
-                    Some((message, tail)) => {
-                        let arrived = (Ok(message), tail);
-                        now(self.dialogue.message_arrived(*incoming, arrived, &mut out))
+                Next::LoggedOut | Next::Compress => Next::Command,
+                Next::Message(mut incoming) => match self.framer.message() {
+                    Some((message, event)) => {
+                        incoming.has_arrived(Ok(message));
+                        match event {
+                            Event::Command(tail) => {
+                                now(self.dialogue.messages_complete(*incoming, &tail, &mut out))
+                            }
+                            Event::Message { head, announced } => {
+                                let follows = (head.as_slice(), announced);
+                                let dialogue = &mut self.dialogue;
+                                let next = dialogue.message_follows(*incoming, follows, &mut out);
+                                let next = now(next);
+                                if !matches!(next, Next::Message(_)) {
+                                    self.framer.refuse();
+                                }
+                                next
+                            }
+                            Event::Refused { tag, why } => {
+                                self.dialogue.refused(&tag, why, &mut out)
+                            }
+                            Event::Invite | Event::Overrun => Next::Close,
+                        }
                     }
                     None => Next::Close,
                 },
@@ -180,11 +199,11 @@ impl Connection {
 
 /// What the spool does in the daemon.
 trait Message {
-    fn message(&mut self) -> Option<(NewMessage, Vec<u8>)>;
+    fn message(&mut self) -> Option<(NewMessage, Event)>;
 }
 
 impl Message for Framer {
-    fn message(&mut self) -> Option<(NewMessage, Vec<u8>)> {
+    fn message(&mut self) -> Option<(NewMessage, Event)> {
         self.accept();
         let mut bytes = Vec::new();
         while let Some(piece) = self.message_piece() {
@@ -193,12 +212,12 @@ impl Message for Framer {
             }
             bytes.extend(piece);
         }
-        let tail = self.next_line(&Limits::AFTER_LOGIN)??;
+        let event = self.next(&Limits::AFTER_LOGIN)?;
         let mut hash = [0; 32];
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         hash[..8].copy_from_slice(&hasher.finish().to_be_bytes());
         let parsed = Arc::new(parse(&bytes));
-        Some((NewMessage { bytes: Bytes::Memory(Arc::new(bytes)), hash, parsed }, tail))
+        Some((NewMessage { bytes: Bytes::Memory(Arc::new(bytes)), hash, parsed }, event))
     }
 }

@@ -36,7 +36,7 @@ fn drain(framer: &mut Framer, limits: &Limits, seen: &mut Vec<String>) {
         }
         seen.push(format!("{event:?}"));
         match event {
-            Event::Message { bytes, .. } if bytes % 2 == 0 => framer.accept(),
+            Event::Message { announced, .. } if announced.bytes % 2 == 0 => framer.accept(),
             Event::Message { .. } => framer.refuse(),
             Event::Overrun => return,
             _ => {}

@@ -1,7 +1,9 @@
 //! Layer 4: the verbs of the command line beside `serve`. Each writes its report to whatever it is
 //! given, so that a test can read it; `run` is the same on the terminal.
 
+pub mod audit;
 pub mod check;
+mod daemon;
 pub mod demo;
 pub mod dkim_key;
 pub mod explain;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 use super::written::{Folders, Imap, Limits as WrittenLimits, Store, Submission, Text, Written};
-use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine};
+use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine, Subjects};
 use super::{DEFAULT_DATA_DIR, DEFAULT_DIRECTORY};
 use super::{dkim, network, oauth, outbound};
 use crate::directory::findings::Findings;
@@ -45,10 +45,12 @@ pub(super) fn check(
         tls,
         limits: limits(&mut found, written.limits),
         folder_names: folders(&mut found, written.folders),
+        imap_admin: admin(&mut found, written.imap.admin.as_ref()),
         imap_disable: imap(&mut found, written.imap),
         own_copies: own_copies(&mut found, written.submission),
         store: store(&mut found, written.store),
         outbound: outbound::check(&mut found, written.outbound),
+        audit_subjects: if written.audit.subjects { Subjects::Shown } else { Subjects::Hidden },
         warnings: Vec::new(),
     };
     found.finish().map(|warnings| Config { warnings, ..config })
@@ -158,6 +160,19 @@ fn folder(found: &mut Findings, text: &Text) {
     }
 }
 
+/// RFC 5464 §3.2.1.1: a URI.
+fn admin(found: &mut Findings, written: Option<&Text>) -> Option<String> {
+    let uri = written?.get_ref();
+    let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    if !is_scheme || !uri.bytes().all(|b| b.is_ascii_graphic()) {
+        let remedy = "write one like \"mailto:postmaster@example.org\"";
+        found.fault(written?.span(), format!("{uri:?} is not a URI"), remedy);
+    }
+    Some(uri.clone())
+}
+
 fn imap(found: &mut Findings, written: Imap) -> Vec<String> {
     let mut disabled = Vec::new();
     for text in written.disable {
@@ -167,7 +182,7 @@ fn imap(found: &mut Findings, written: Imap) -> Vec<String> {
             found.fault(text.span(), "this is not the name of a capability", remedy);
         } else if !Capabilities::is_known(&capability) {
             let message = format!("there is no {capability} to switch off in this version");
-            found.warn(text.span(), message, "correct the name, or take it out");
+            found.fault(text.span(), message, "correct the name, or take it out");
         }
         disabled.push(capability);
     }

@@ -54,6 +54,8 @@ pub struct Config {
     pub folder_names: FolderNames,
     /// IMAP capabilities that are switched off, in upper case.
     pub imap_disable: Vec<String>,
+    /// How users reach who runs the server: a URI.
+    pub imap_admin: Option<String>,
     /// What becomes of the copies that mail programs file of what was sent as an inbox.
     pub own_copies: OwnCopies,
     /// Where mail is stored.
@@ -62,6 +64,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// The keys that sign outgoing mail, in the order of the file.
     pub dkim: Vec<DkimKey>,
+    /// Whether `postfach audit` shows what messages are about.
+    pub audit_subjects: Subjects,
     /// What is odd, or set but not built yet in this version; the daemon starts all the same.
     pub warnings: Vec<Fault>,
 }
@@ -134,6 +138,17 @@ pub struct DkimKey {
     pub domain_place: Place,
     /// Where the file is named, or the table that leaves it out.
     pub file_place: Place,
+}
+
+/// `audit.subjects`: whether the audit log is shown with the subject and the author of each message
+/// that is still there. They are not in the log itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Subjects {
+    /// It is not.
+    #[default]
+    Hidden,
+    /// It is.
+    Shown,
 }
 
 /// `store.engine`

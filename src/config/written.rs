@@ -24,6 +24,14 @@ pub(super) struct Written {
     pub(super) imap: Imap,
     pub(super) submission: Submission,
     pub(super) dkim: Vec<Spanned<Dkim>>,
+    pub(super) audit: Audit,
+}
+
+/// `[audit]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Audit {
+    pub(super) subjects: bool,
 }
 
 /// `[listen]`
@@ -143,6 +151,7 @@ pub(super) struct Submission {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Imap {
     pub(super) disable: Vec<Text>,
+    pub(super) admin: Option<Text>,
 }
 
 /// `[[dkim]]`

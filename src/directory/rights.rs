@@ -76,6 +76,14 @@ pub fn rights(directory: &Directory, user: &Login, account: &Account) -> Rights 
     by_role(directory, user, account).union(declared(directory, user, account))
 }
 
+/// Whether `user` reads somebody else's private channel by their role alone: the audit log tells of
+/// it.
+pub fn reads_by_role(directory: &Directory, user: &Login, account: &Account) -> bool {
+    matches!(account, Account::Channel(_))
+        && rights(directory, user, account).has('r')
+        && !declared(directory, user, account).has('r')
+}
+
 /// What the user's role alone gives: reading or managing every inbox and channel that exists.
 pub(super) fn by_role(directory: &Directory, user: &Login, account: &Account) -> Rights {
     let exists = match account {

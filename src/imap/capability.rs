@@ -1,6 +1,7 @@
 //! What the server says it can do. A row stands here only when all of it is done; each can be
 //! switched off. Knows no command: rows of the command table name theirs.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// When a capability is advertised. RFC 3501 §6.1.1
@@ -14,6 +15,8 @@ enum When {
     LoginRefused,
     /// While a user may log in.
     LoginAwaited,
+    /// While somebody is logged in, and nothing is compressed.
+    Uncompressed,
 }
 
 /// How far a connection is, as far as capabilities depend on it.
@@ -28,6 +31,8 @@ pub enum Stage {
     },
     /// Somebody has.
     AfterLogin,
+    /// Somebody has, and what is sent is compressed.
+    Compressed,
 }
 
 /// Whether STARTTLS would work now.
@@ -54,8 +59,17 @@ const SCRAM: &str = "AUTH=SCRAM-SHA-256";
 /// Offered only where tokens can be verified.
 const BEARER: [&str; 2] = ["AUTH=OAUTHBEARER", "AUTH=XOAUTH2"];
 
+/// Literals that come uninvited: of any length, or short ones. Never both. RFC 7888 §5
+const LITERALS: [&str; 2] = ["LITERAL+", "LITERAL-"];
+
+/// Shown until it is in use. RFC 4978
+const COMPRESS: &str = "COMPRESS=DEFLATE";
+
+/// Shown with the limit, which is the same for all mailboxes. RFC 7889 §2
+const APPEND_LIMIT: &str = "APPENDLIMIT";
+
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 38] = [
+const TABLE: [(&str, When, Option<&str>); 49] = [
     ("IMAP4rev1", When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
     ("LOGINDISABLED", When::LoginRefused, None),
@@ -65,7 +79,8 @@ const TABLE: [(&str, When, Option<&str>); 38] = [
     (BEARER[0], When::LoginAwaited, None),
     (BEARER[1], When::LoginAwaited, None),
     ("SASL-IR", When::LoginAwaited, None),
-    ("LITERAL+", When::Always, None),
+    (LITERALS[0], When::Always, None),
+    (LITERALS[1], When::Always, None),
     ("ID", When::Always, None),
     ("NAMESPACE", When::Always, None),
     ("ENABLE", When::Always, None),
@@ -77,6 +92,7 @@ const TABLE: [(&str, When, Option<&str>); 38] = [
     ("LIST-EXTENDED", When::Always, None),
     ("LIST-STATUS", When::Always, Some("LIST-EXTENDED")),
     ("SPECIAL-USE", When::Always, None),
+    ("CREATE-SPECIAL-USE", When::Always, Some("SPECIAL-USE")),
     ("CONDSTORE", When::Always, None),
     ("QRESYNC", When::Always, Some("CONDSTORE")),
     ("ESEARCH", When::Always, None),
@@ -94,12 +110,24 @@ const TABLE: [(&str, When, Option<&str>); 38] = [
     ("ACL", When::Always, None),
     ("RIGHTS=texk", When::Always, Some("ACL")),
     ("STATUS=SIZE", When::Always, None),
+    ("LIST-MYRIGHTS", When::Always, Some("ACL")),
+    (APPEND_LIMIT, When::Always, None),
+    ("MULTIAPPEND", When::Always, None),
+    ("REPLACE", When::Always, None),
+    ("BINARY", When::Always, None),
+    ("PREVIEW", When::Always, None),
+    ("METADATA", When::Always, None),
+    // a layer's end cannot be found in what has been read together: it is not to end before the
+    // connection. RFC 8437 §4.1
+    ("UNAUTHENTICATE", When::Uncompressed, None),
+    (COMPRESS, When::Uncompressed, None),
 ];
 
 /// The capabilities of this installation: all but those that `[imap] disable` names.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Capabilities {
     off: BTreeSet<String>,
+    append_limit: u64,
     scram: Possible,
     bearer: Possible,
 }
@@ -129,6 +157,11 @@ impl Capabilities {
         Capabilities { bearer: Possible::Yes, ..self }
     }
 
+    /// With the longest message that APPEND takes. RFC 7889
+    pub fn with_append_limit(self, append_limit: u64) -> Capabilities {
+        Capabilities { append_limit, ..self }
+    }
+
     /// Whether `name` is a capability that can be switched off.
     pub fn is_known(name: &str) -> bool {
         let can_go = |row: &&str| !["IMAP4rev1", "LOGINDISABLED"].contains(row);
@@ -138,7 +171,8 @@ impl Capabilities {
     /// Whether `name` is on, and so is what it is a part of.
     pub fn has(&self, name: &str) -> bool {
         let is_impossible = (name == SCRAM && self.scram == Possible::No)
-            || (BEARER.contains(&name) && self.bearer == Possible::No);
+            || (BEARER.contains(&name) && self.bearer == Possible::No)
+            || (name == LITERALS[1] && self.has(LITERALS[0]));
         if is_impossible {
             return false;
         }
@@ -153,14 +187,21 @@ impl Capabilities {
     /// The capabilities at this stage, as they stand behind `CAPABILITY`.
     pub fn line(&self, stage: Stage) -> String {
         let is_shown = |when: When| match (when, stage) {
-            (When::Always, _) => true,
-            (_, Stage::AfterLogin) => false,
+            (When::Always, _) | (When::Uncompressed, Stage::AfterLogin) => true,
+            (_, Stage::AfterLogin | Stage::Compressed) | (When::Uncompressed, _) => false,
             (When::TlsOffered, Stage::BeforeLogin { tls, .. }) => tls == StartTls::Offered,
             (When::LoginRefused, Stage::BeforeLogin { login, .. }) => login == Passwords::Refused,
             (When::LoginAwaited, Stage::BeforeLogin { login, .. }) => login == Passwords::Taken,
         };
         let shown = TABLE.iter().filter(|row| is_shown(row.1) && self.has(row.0));
-        shown.map(|row| row.0).collect::<Vec<_>>().join(" ")
+        shown.map(|row| self.written(row.0)).collect::<Vec<_>>().join(" ")
+    }
+
+    fn written(&self, name: &'static str) -> Cow<'static, str> {
+        match name {
+            APPEND_LIMIT => format!("{APPEND_LIMIT}={}", self.append_limit).into(),
+            other => other.into(),
+        }
     }
 }
 
@@ -211,10 +252,14 @@ mod tests {
         assert_eq!(
             line,
             "IMAP4rev1 LITERAL+ ID NAMESPACE ENABLE IDLE UIDPLUS MOVE UNSELECT CHILDREN \
-             LIST-EXTENDED LIST-STATUS SPECIAL-USE CONDSTORE QRESYNC ESEARCH SEARCHRES \
-             PARTIAL CONTEXT=SEARCH SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT \
-             THREAD=REFERENCES WITHIN SAVEDATE OBJECTID ACL RIGHTS=texk STATUS=SIZE"
+             LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CONDSTORE QRESYNC ESEARCH \
+             SEARCHRES PARTIAL CONTEXT=SEARCH SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT \
+             THREAD=REFERENCES WITHIN SAVEDATE OBJECTID ACL RIGHTS=texk STATUS=SIZE \
+             LIST-MYRIGHTS APPENDLIMIT=0 MULTIAPPEND REPLACE BINARY PREVIEW METADATA \
+             UNAUTHENTICATE COMPRESS=DEFLATE"
         );
+        let compressed = Capabilities::default().line(Stage::Compressed);
+        assert_eq!(compressed, line.replace(" UNAUTHENTICATE COMPRESS=DEFLATE", ""));
     }
 
     #[test]
@@ -228,6 +273,26 @@ mod tests {
         for needed in ["condstore", "enable"] {
             assert!(!Capabilities::without(&[needed.into()]).has("QRESYNC"), "{needed}");
         }
+    }
+
+    #[test]
+    fn literals_come_uninvited_in_one_of_two_ways() {
+        let shown = |off: &[&str]| {
+            let off: Vec<String> = off.iter().map(|name| (*name).to_owned()).collect();
+            let line = Capabilities::without(&off).line(Stage::AfterLogin);
+            line.split(' ').filter(|name| name.starts_with("LITERAL")).collect::<String>()
+        };
+        assert_eq!(shown(&[]), "LITERAL+");
+        assert_eq!(shown(&["LITERAL-"]), "LITERAL+");
+        assert_eq!(shown(&["LITERAL+"]), "LITERAL-");
+        assert_eq!(shown(&["LITERAL+", "LITERAL-"]), "");
+    }
+
+    #[test]
+    fn the_limit_of_append_is_shown_as_a_number() {
+        let line = Capabilities::default().with_append_limit(257_890).line(Stage::AfterLogin);
+        assert!(line.contains(" APPENDLIMIT=257890 "), "{line}");
+        assert!(Capabilities::is_known("appendlimit"));
     }
 
     #[test]

@@ -3,9 +3,11 @@
 
 use std::collections::HashSet;
 
+use super::annotation::{self, SPECIAL_USE};
 use super::names::{self, DELIMITER, Named};
 use super::{Context, Session};
 use crate::mail::account::{Account, FolderRole};
+use crate::store::{Mailbox, Metadata};
 
 /// One name.
 #[derive(Clone, Debug)]
@@ -18,6 +20,9 @@ pub struct Node {
     pub subscribed: bool,
     /// Whether there are mailboxes below it.
     pub has_children: bool,
+    /// The SPECIAL-USE attributes of a personal folder. Shares have none: clients would take a
+    /// team's Sent or Trash for the user's own. RFC 6154 §2
+    pub uses: Vec<&'static str>,
 }
 
 /// What stands behind a name.
@@ -31,21 +36,10 @@ pub enum Kind {
     Gone,
 }
 
-impl Node {
-    /// The SPECIAL-USE attribute of a personal folder. Shares have none: clients would take a
-    /// team's Sent or Trash for the user's own. RFC 6154 §2
-    pub fn special_use(&self) -> Option<&'static str> {
-        let Kind::Mailbox(named) = &self.kind else { return None };
-        let is_personal = matches!(named.mailbox.account, Account::User(_));
-        let role = FolderRole::PERSONAL.iter().find(|role| named.mailbox.folder.is_role(**role));
-        // the roles' paths are the attributes' names
-        role.filter(|_| is_personal).map(|role| role.path())
-    }
-}
-
 /// Everything that the session's user could be shown, own folders first, parents before children.
 pub fn nodes(context: &Context, session: &Session) -> Vec<Node> {
     let choices = context.store.subscriptions(&session.user);
+    let notes = context.store.metadata(Some(&session.user));
     let mut nodes: Vec<Node> = Vec::new();
     let mut known: HashSet<String> = HashSet::new();
     for named in names::tree(context, session) {
@@ -56,9 +50,9 @@ pub fn nodes(context: &Context, session: &Session) -> Vec<Node> {
         known.insert(named.name.clone());
         let place = (named.mailbox.account.clone(), named.mailbox.folder.clone());
         let subscribed = choices.get(&place).copied().unwrap_or(true);
-        let name = named.name.clone();
+        let (name, uses) = (named.name.clone(), uses(&named.mailbox, &notes));
         let kind = Kind::Mailbox(Box::new(named));
-        nodes.push(Node { name, kind, subscribed, has_children: false });
+        nodes.push(Node { name, kind, subscribed, has_children: false, uses });
     }
     mark_parents(&mut nodes);
     let wanted = choices.iter().filter(|(_, subscribed)| **subscribed);
@@ -77,8 +71,20 @@ pub fn parents(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices(DELIMITER).map(|(at, _)| &name[..at])
 }
 
+/// Of a folder with a role its own, of another what the user has said.
+fn uses(mailbox: &Mailbox, notes: &Metadata) -> Vec<&'static str> {
+    if !matches!(mailbox.account, Account::User(_)) {
+        return Vec::new();
+    }
+    if let Some(role) = FolderRole::PERSONAL.iter().find(|role| mailbox.folder.is_role(**role)) {
+        return vec![annotation::attribute(*role)];
+    }
+    let noted = notes.get(&(Some(mailbox.id), SPECIAL_USE.to_owned()));
+    noted.map(|value| annotation::special_uses(value)).unwrap_or_default()
+}
+
 fn bare(name: &str, kind: Kind) -> Node {
-    Node { name: name.to_owned(), kind, subscribed: false, has_children: false }
+    Node { name: name.to_owned(), kind, subscribed: false, has_children: false, uses: Vec::new() }
 }
 
 fn mark_parents(nodes: &mut [Node]) {

@@ -2,6 +2,7 @@
 //! `wire/framing`, commands run against the store's and directory's traits, bytes leave through
 //! `Output`. A command is a file in `command/`: arguments → state → store → answer.
 
+pub mod annotation;
 pub mod capability;
 pub mod command;
 pub mod date;
@@ -19,12 +20,15 @@ pub mod view;
 pub mod wire;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::directory::{Directory, Rights};
 use crate::mail::account::{Account, FolderNames};
 use crate::mail::flag::SeenMode;
-use crate::mail::id::Login;
+use crate::mail::id::{Login, MailboxId};
+use crate::store::audit::Presence;
+use crate::store::change::Actor;
 use crate::store::{Mailbox, Store, StoreError};
 use capability::Capabilities;
 use output::Output;
@@ -41,6 +45,8 @@ pub struct Context {
     pub message_bytes_max: u64,
     /// What is advertised, and understood.
     pub capabilities: Arc<Capabilities>,
+    /// How to reach who runs the server: a URI. RFC 5464 §3.2.1.1
+    pub admin: Option<Arc<str>>,
     /// What becomes of a user's own copy of what they sent as an inbox.
     pub own_copies: OwnCopies,
 }
@@ -202,12 +208,33 @@ pub struct Session {
     /// The client has issued ENABLE QRESYNC: what is gone is told by VANISHED, until the end of the
     /// connection. RFC 7162 §3.2.3
     pub qresync: bool,
+    /// The session as the audit log names it.
+    pub presence: Arc<Presence>,
+    /// Mailboxes of which the audit log says already that this session has read them.
+    pub told: BTreeSet<MailboxId>,
 }
 
 impl Session {
-    /// Who has just logged in.
+    /// Who has just logged in, and no more is known of them.
     pub fn new(user: Login, directory: Arc<Directory>) -> Session {
-        Session { user, directory, condstore: false, qresync: false }
+        Session::of(Presence::of(user), directory)
+    }
+
+    /// Who has just logged in.
+    pub fn of(presence: Presence, directory: Arc<Directory>) -> Session {
+        Session {
+            user: presence.login.clone(),
+            directory,
+            condstore: false,
+            qresync: false,
+            presence: Arc::new(presence),
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// Who changes something on behalf of this session.
+    pub fn actor(&self) -> Actor {
+        Actor::Session(self.presence.clone())
     }
 
     /// What the client wants to know of mod-sequences.

@@ -56,6 +56,7 @@ impl Rig {
                 folder_names: Arc::new(FolderNames::default()),
                 message_bytes_max: 1 << 20,
                 capabilities: Arc::new(Capabilities::without(&[])),
+                admin: None,
                 own_copies: Default::default(),
             },
             directory,
@@ -192,9 +193,10 @@ impl Rig {
             }
             Verb::Enable => enable::run(&mut call),
             Verb::Append => match append::begin(&mut call).await {
-                Ok(pending) => {
+                Ok((pending, settings)) => {
                     let message = new_message(literal.as_bytes());
-                    append::finish(&mut call, pending, message, selected.as_mut()).await
+                    let arrived = vec![append::Arrived { settings, message }];
+                    append::finish(&mut call, pending, arrived).await
                 }
                 Err(refusal) => Err(refusal),
             },

@@ -6,6 +6,7 @@ mod dispatch;
 mod message;
 mod present;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 pub use authenticate::{Attempt, Exchange};
@@ -19,6 +20,7 @@ use super::wire::framing::{self, Limits};
 use super::wire::lex::Cursor;
 use super::{Completion, Context, Refusal, Selected, Session};
 use crate::mail::id::{Login, MailboxId};
+use crate::store::audit::Presence;
 
 /// How many commands that are not understood a peer may send before it has logged in.
 pub const BAD_BEFORE_LOGIN_MAX: u32 = 20;
@@ -58,11 +60,16 @@ pub enum Next {
     Line(Exchange),
     /// Answers the question of an attempt to log in, for `Dialogue::verified`.
     Verify(Attempt),
+    /// Nobody is logged in any more: the connection is again one of those that wait for a login.
+    LoggedOut,
+    /// Sends what is written, then deflates both directions. RFC 4978 §3
+    Compress,
     /// Begins TLS, then calls `Dialogue::tls_started`.
     StartTls,
     /// Waits for DONE, calling `Dialogue::wake` whenever something may be new.
     Idle(Idle),
-    /// Takes the announced message, for `Dialogue::message_arrived`.
+    /// Takes the announced message, then `Incoming::has_arrived`; for `Dialogue::message_follows`
+    /// or `Dialogue::messages_complete`.
     Message(Box<Incoming>),
     /// Says what is in the buffer and closes.
     Close,
@@ -80,7 +87,27 @@ pub struct Dialogue {
     state: State,
     /// Whether the selected mailbox was taken away, and the client may not have noticed.
     lost: Lost,
+    layer: Layer,
     bad_count: u32,
+    /// As the client calls itself.
+    client: Option<String>,
+    origin: Origin,
+}
+
+/// What the audit log tells of a connection.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The other end.
+    pub peer: IpAddr,
+    /// The connection's name.
+    pub session: String,
+}
+
+/// What lies between the protocol and the transport.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Layer {
+    Nothing,
+    Deflate,
 }
 
 /// Whether the mailbox that the client selected was closed by us.
@@ -109,8 +136,32 @@ struct Command<'c> {
 impl Dialogue {
     /// Before the greeting.
     pub fn new(context: Arc<Context>, transport: Transport) -> Dialogue {
-        let (state, lost) = (State::NotAuthenticated, Lost::Nothing);
-        Dialogue { context, transport, state, lost, bad_count: 0 }
+        let (state, lost, layer) = (State::NotAuthenticated, Lost::Nothing, Layer::Nothing);
+        let origin = Origin { peer: Ipv4Addr::UNSPECIFIED.into(), session: String::new() };
+        let (bad_count, client) = (0, None);
+        Dialogue { context, transport, state, lost, layer, bad_count, client, origin }
+    }
+
+    /// Where the connection comes from, for the audit log.
+    pub fn from_origin(mut self, origin: Origin) -> Dialogue {
+        self.origin = origin;
+        self
+    }
+
+    /// A user who logs in here, as the audit log names them.
+    pub fn presence(&self, user: &Login) -> Presence {
+        let Origin { peer, session } = self.origin.clone();
+        let presence = Presence::new(user.clone(), session, peer);
+        self.client.iter().for_each(|client| presence.call_client(client));
+        presence
+    }
+
+    /// The client has said what it is.
+    fn name_client(&self) {
+        let (State::Authenticated(session) | State::Selected(session, _)) = &self.state else {
+            return;
+        };
+        self.client.iter().for_each(|client| session.presence.call_client(client));
     }
 
     /// The first line. RFC 3501 §7.1.1
@@ -121,9 +172,13 @@ impl Dialogue {
 
     /// What may be sent at this stage.
     pub fn limits(&self) -> Limits {
-        match self.state {
+        let limits = match self.state {
             State::NotAuthenticated | State::Logout => Limits::BEFORE_LOGIN,
             State::Authenticated(_) | State::Selected(..) => Limits::AFTER_LOGIN,
+        };
+        match self.context.capabilities.has("LITERAL+") {
+            true => limits,
+            false => limits.inviting_literals(),
         }
     }
 
@@ -189,9 +244,10 @@ impl Dialogue {
 
     fn capabilities(&self) -> String {
         let Transport { tls, passwords: login } = self.transport;
-        self.context.capabilities.line(match self.user() {
-            Some(_) => Stage::AfterLogin,
-            None => Stage::BeforeLogin { tls, login },
+        self.context.capabilities.line(match (self.user(), self.layer) {
+            (Some(_), Layer::Nothing) => Stage::AfterLogin,
+            (Some(_), Layer::Deflate) => Stage::Compressed,
+            (None, _) => Stage::BeforeLogin { tls, login },
         })
     }
 

@@ -1,6 +1,7 @@
 //! Who a mailbox belongs to, and which folder of theirs it is. Knows no namespace: the names that a
 //! client sees are made in `imap/`, from these and the localised folder names of the config.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -124,6 +125,17 @@ impl Folder {
     pub fn assignee(&self) -> Option<&str> {
         let below = self.0.strip_prefix(FolderRole::Assigned.path())?;
         below.strip_prefix('/').filter(|login| !login.contains('/'))
+    }
+}
+
+/// In words: `inbox Support`, `channel Anna Sales`, `mailbox anna`.
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Account::User(login) => write!(f, "mailbox {login}"),
+            Account::Inbox(name) => write!(f, "inbox {name}"),
+            Account::Channel(name) => write!(f, "channel {name}"),
+        }
     }
 }
 

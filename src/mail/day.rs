@@ -1,8 +1,18 @@
 //! Days of the calendar. Knows no clock and no zone but UTC.
 
+use std::fmt;
+
 use super::id::Timestamp;
 
 const SECONDS_PER_DAY: i64 = 86_400;
+
+/// As `2026-12-05`.
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = self.civil();
+        write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
 
 /// A day, counted from 1970-01-01.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -12,6 +22,22 @@ impl Day {
     /// The day, in UTC, in which `time` lies.
     pub fn of(time: Timestamp) -> Day {
         Day(time.seconds().div_euclid(SECONDS_PER_DAY))
+    }
+
+    /// Its first moment, in UTC.
+    pub fn start(self) -> Timestamp {
+        Timestamp::from_seconds(self.0.saturating_mul(SECONDS_PER_DAY))
+    }
+
+    /// Reads `2026-12-05`. RFC 3339 §5.6
+    pub fn parse(text: &str) -> Option<Day> {
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let parts: Vec<&str> = text.split('-').filter(|part| digits(part)).collect();
+        let [year, month, day] = parts[..] else { return None };
+        if (year.len(), month.len(), day.len()) != (4, 2, 2) || text.len() != 10 {
+            return None;
+        }
+        Day::from_civil(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)
     }
 
     /// A day of the proleptic Gregorian calendar; `None` when there is no such day.

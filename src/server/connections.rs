@@ -94,7 +94,8 @@ pub struct Counts {
 pub struct Place {
     connections: Arc<Connections>,
     key: (Protocol, IpAddr),
-    number: u64,
+    /// Its age, anew behind each time that somebody has logged out.
+    number: AtomicU64,
     evicted: Arc<Notify>,
 }
 
@@ -124,25 +125,15 @@ impl Connections {
         }
         let number = table.next;
         let waiting = table.waiting.entry(key).or_default();
-        match protocol {
-            Protocol::Smtp if waiting.len() >= self.limits.smtp_per_address => {
-                return Err(self.refuse(Refused::Address));
-            }
-            Protocol::Imap | Protocol::Submission
-                if waiting.len() >= self.limits.waiting_per_address =>
-            {
-                if let Some((_, oldest)) = waiting.pop_first() {
-                    oldest.notify_one();
-                    self.evicted.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            _ => {}
+        if protocol == Protocol::Smtp && waiting.len() >= self.limits.smtp_per_address {
+            return Err(self.refuse(Refused::Address));
         }
         let evicted = Arc::new(Notify::new());
-        waiting.insert(number, evicted.clone());
+        self.add_waiting(waiting, protocol, (number, &evicted));
         table.next += 1;
         self.accepted.fetch_add(1, Ordering::Relaxed);
         self.open.send_modify(|open| *open += 1);
+        let number = AtomicU64::new(number);
         Ok(Arc::new(Place { connections: self.clone(), key, number, evicted }))
     }
 
@@ -160,6 +151,23 @@ impl Connections {
     pub async fn all_closed(&self) {
         // The sender is `self`, so the wait cannot fail.
         let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+
+    /// Where the protocol has a login, the oldest that waits makes room.
+    fn add_waiting(
+        &self,
+        waiting: &mut BTreeMap<u64, Arc<Notify>>,
+        protocol: Protocol,
+        (number, evicted): (u64, &Arc<Notify>),
+    ) {
+        if protocol != Protocol::Smtp
+            && waiting.len() >= self.limits.waiting_per_address
+            && let Some((_, oldest)) = waiting.pop_first()
+        {
+            oldest.notify_one();
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+        waiting.insert(number, evicted.clone());
     }
 
     fn refuse(&self, why: Refused) -> Refused {
@@ -181,7 +189,17 @@ impl Connections {
 impl Place {
     /// The user has logged in: the connection does not count for its address any more.
     pub fn logged_in(&self) {
-        self.connections.no_longer_waits(self.key, self.number);
+        self.connections.no_longer_waits(self.key, self.number.load(Ordering::Relaxed));
+    }
+
+    /// Nobody is logged in any more: the connection counts again, as one that has just come.
+    pub fn logged_out(&self) {
+        let mut table = self.connections.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = table.next;
+        table.next += 1;
+        let waiting = table.waiting.entry(self.key).or_default();
+        self.connections.add_waiting(waiting, self.key.0, (number, &self.evicted));
+        self.number.store(number, Ordering::Relaxed);
     }
 
     /// Comes back when the connection has to go for a newer one; never after `logged_in`.
@@ -192,7 +210,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.connections.no_longer_waits(self.key, self.number);
+        self.connections.no_longer_waits(self.key, self.number.load(Ordering::Relaxed));
         self.connections.open.send_modify(|open| *open -= 1);
     }
 }
@@ -246,6 +264,20 @@ mod tests {
         user.logged_in();
         let (one, two) = (all.admit(Protocol::Imap, HERE)?, all.admit(Protocol::Imap, HERE)?);
         assert!(!is_evicted(&user).await && !is_evicted(&one).await && !is_evicted(&two).await);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn who_has_logged_out_is_counted_again_and_is_not_the_oldest() -> Result<(), Refused> {
+        let all = connections();
+        let user = all.admit(Protocol::Imap, HERE)?;
+        user.logged_in();
+        let one = all.admit(Protocol::Imap, HERE)?;
+        user.logged_out();
+        let _two = all.admit(Protocol::Imap, HERE)?;
+        assert!(is_evicted(&one).await && !is_evicted(&user).await);
+        let _three = all.admit(Protocol::Imap, HERE)?;
+        assert!(is_evicted(&user).await);
         Ok(())
     }
 

@@ -9,9 +9,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::access::{self, Granted};
 use super::{folders, steady};
 use crate::directory::Directory;
 use crate::directory::file;
+use crate::mail::account::Account;
+use crate::mail::id::Login;
 use crate::store::change::Grant;
 use crate::store::{Store, StoreError};
 
@@ -32,6 +35,13 @@ impl Declared {
         let grants = store.grants();
         let present = with_grants(&declared, &grants);
         folders::ensure(&*store, &present).await?;
+        match access::tell(&*store, &present, &Granted::new()).await {
+            // a full disk must not keep the daemon down; the next start tells it
+            Err(error @ StoreError::NoSpace(_)) => {
+                tracing::error!(%error, "who was given access is not in the audit log yet");
+            }
+            told => drop(told?),
+        }
         let present = watch::Sender::new(Arc::new(present));
         Ok(Declared { store, declared, grants, present })
     }
@@ -85,6 +95,8 @@ impl Declared {
         let grants = self.store.grants();
         let present = with_grants(&self.declared, &grants);
         let made = folders::ensure(&*self.store, &present).await?;
+        let granted = regranted(&self.grants, &grants);
+        access::tell(&*self.store, &present, &granted).await?;
         tracing::info!(
             users = present.users.len(),
             inboxes = present.inboxes.len(),
@@ -97,6 +109,15 @@ impl Declared {
         self.present.send_replace(Arc::new(present));
         Ok(())
     }
+}
+
+/// Whom SETACL has given or taken something, between two states of the grants.
+fn regranted(before: &[Grant], now: &[Grant]) -> Granted {
+    let other = |all: &'_ [Grant], others: &'_ [Grant]| -> Vec<(Account, Login)> {
+        let changed = all.iter().filter(|grant| !others.contains(grant));
+        changed.map(|grant| (grant.account.clone(), grant.user.clone())).collect()
+    };
+    other(before, now).into_iter().chain(other(now, before)).collect()
 }
 
 fn with_grants(declared: &Directory, grants: &[Grant]) -> Directory {

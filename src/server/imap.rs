@@ -2,28 +2,29 @@
 //! ends it. Knows no command. While it waits it holds no buffer: a few hundred bytes and what the
 //! session believes. RFC 3501, RFC 2177
 
-use std::future::{Future, poll_fn};
+mod messages;
+mod wire;
+
 use std::io;
-use std::mem::MaybeUninit;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::spool::{self, Spool, SpoolError, Spooled};
+use self::wire::{Wire, read};
+use super::auditor::session_id;
+use super::deflate::Deflate;
 use super::stream::Stream;
 use super::{Peer, Shared};
 use crate::config::PlaintextLogin;
 use crate::directory::Directory;
+use crate::imap::Context;
 use crate::imap::capability::{Capabilities, Passwords, StartTls};
-use crate::imap::output::{Output, Sink};
-use crate::imap::session::{Attempt, Dialogue, Exchange, Idle, Incoming, Next, Transport};
+use crate::imap::output::Output;
+use crate::imap::session::{Attempt, Dialogue, Exchange, Idle, Next, Origin, Transport};
 use crate::imap::wire::framing::{Event, Framer};
-use crate::imap::{Context, Refusal};
 use crate::mail::id::ModSeq;
 use crate::sasl::Answer;
 
@@ -37,13 +38,14 @@ pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const GRANT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Answers to commands that came together are sent together, up to this.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
-/// Most bytes taken from the socket at a time.
-const READ_BYTES: usize = 16 * 1024;
+/// How long the window of a compressed connection is kept with nothing to send.
+const WINDOW_KEPT: Duration = Duration::from_secs(10);
 
 /// What the commands of a connection need of the daemon.
 fn context(shared: &Shared) -> Arc<Context> {
     let config = shared.config.load();
-    let mut capabilities = Capabilities::without(&config.imap_disable);
+    let mut capabilities = Capabilities::without(&config.imap_disable)
+        .with_append_limit(config.limits.message_bytes_max);
     if shared.directory.borrow().all_have_scram_keys() {
         capabilities = capabilities.with_scram();
     }
@@ -55,6 +57,7 @@ fn context(shared: &Shared) -> Arc<Context> {
         folder_names: Arc::new(config.folder_names.clone()),
         message_bytes_max: config.limits.message_bytes_max,
         capabilities: Arc::new(capabilities),
+        admin: config.imap_admin.as_deref().map(Arc::from),
         own_copies: config.own_copies,
     })
 }
@@ -76,6 +79,8 @@ struct Connection {
     framer: Framer,
     dialogue: Dialogue,
     directory: watch::Receiver<Arc<Directory>>,
+    /// Active behind COMPRESS.
+    deflate: Option<Box<Deflate>>,
     /// What has been written and not sent.
     buffer: Vec<u8>,
     /// When a connection without a login is closed.
@@ -99,13 +104,16 @@ enum Woken {
 impl Connection {
     fn new(stream: Stream, peer: Peer, shared: Arc<Shared>) -> Connection {
         let transport = transport(&stream, &peer, &shared);
+        let session = session_id(shared.clock.now());
+        let origin = Origin { peer: peer.address.ip(), session };
         Connection {
-            dialogue: Dialogue::new(context(&shared), transport),
+            dialogue: Dialogue::new(context(&shared), transport).from_origin(origin),
             directory: shared.directory.clone(),
             stream,
             peer,
             shared,
             framer: Framer::default(),
+            deflate: None,
             buffer: Vec::new(),
             login_deadline: Instant::now() + LOGIN_TIMEOUT,
         }
@@ -125,7 +133,9 @@ impl Connection {
                     Next::Command
                 }
                 Next::Idle(idle) => self.idle(idle).await?,
-                Next::Message(incoming) => Box::pin(self.message(*incoming)).await?,
+                Next::Message(incoming) => Box::pin(self.messages(*incoming)).await?,
+                Next::LoggedOut => self.logged_out(),
+                Next::Compress => self.compress().await?,
                 Next::Close => return Box::pin(self.close()).await,
             }
         }
@@ -133,7 +143,7 @@ impl Connection {
 
     /// Writes something that needs no wait.
     fn write<T>(&mut self, write: impl FnOnce(&mut Dialogue, &mut Output<'_>) -> T) -> T {
-        let mut sink = Wire(&mut self.stream);
+        let mut sink = Wire(&mut self.stream, self.deflate.as_deref_mut());
         let mut out = Output::new(&mut self.buffer, &mut sink);
         write(&mut self.dialogue, &mut out)
     }
@@ -170,7 +180,7 @@ impl Connection {
     }
 
     async fn perform(&mut self, event: Event) -> Next {
-        let mut sink = Wire(&mut self.stream);
+        let mut sink = Wire(&mut self.stream, self.deflate.as_deref_mut());
         let mut out = Output::new(&mut self.buffer, &mut sink);
         match event {
             Event::Command(command) => self.dialogue.command(&command, &mut out).await,
@@ -180,8 +190,7 @@ impl Connection {
                 out.line(format_args!("+ Go on"));
                 Next::Command
             }
-            Event::Message { head, bytes, literal } => {
-                let announced = (bytes, literal);
+            Event::Message { head, announced } => {
                 let next = self.dialogue.message_announced(&head, announced, &mut out).await;
                 match next {
                     Next::Message(_) => self.framer.accept(),
@@ -243,6 +252,8 @@ impl Connection {
         if let Answer::Accepted(login) = &answer {
             self.peer.logged_in();
             tracing::info!(peer = %self.peer.address, user = %login, "imap login");
+            let presence = self.dialogue.presence(login);
+            self.shared.auditor.login(&presence, "imap", self.shared.clock.now());
         }
         let answer = (answer, self.directory.borrow_and_update().clone());
         Ok(self.write(|dialogue, out| dialogue.verified(attempt, answer, out)))
@@ -286,74 +297,37 @@ impl Connection {
     }
 
     async fn wake(&mut self) -> Next {
-        let mut sink = Wire(&mut self.stream);
+        let mut sink = Wire(&mut self.stream, self.deflate.as_deref_mut());
         let mut out = Output::new(&mut self.buffer, &mut sink);
         self.dialogue.wake(&mut out).await
     }
 
     async fn idle_ended(&mut self, idle: Idle, line: Option<Vec<u8>>) -> Next {
-        let mut sink = Wire(&mut self.stream);
+        let mut sink = Wire(&mut self.stream, self.deflate.as_deref_mut());
         let mut out = Output::new(&mut self.buffer, &mut sink);
         self.dialogue.idle_ended(idle, line, &mut out).await
     }
 
-    /// Takes an invited message into the spool, then stores it.
-    async fn message(&mut self, mut incoming: Incoming) -> io::Result<Next> {
+    /// The user is gone; the connection waits for a login as at its start. RFC 8437 §3
+    fn logged_out(&mut self) -> Next {
+        self.peer.logged_out();
+        self.login_deadline = Instant::now() + LOGIN_TIMEOUT;
+        Next::Command
+    }
+
+    /// RFC 4978 §3
+    async fn compress(&mut self) -> io::Result<Next> {
         self.flush().await?;
-        let (spooled, tail) = match self.spool(&mut incoming).await? {
-            Ok(spooled) => (Ok(spooled), self.tail().await?),
-            Err(error) => {
-                self.framer.refuse();
-                (Err(error), Vec::new())
-            }
-        };
-        // rights may have changed while it came in
-        if matches!(self.take_directory(), Next::Close) {
-            return Ok(Next::Close);
-        }
-        let message = match &spooled {
-            Ok(spooled) => Ok(spooled.message().clone()),
-            Err(error) => Err(refusal(error)),
-        };
-        let mut sink = Wire(&mut self.stream);
-        let mut out = Output::new(&mut self.buffer, &mut sink);
-        let next = self.dialogue.message_arrived(incoming, (message, tail), &mut out).await;
-        // its file had to stay until now
-        drop(spooled);
-        Ok(next)
+        self.deflate = Some(Box::new(Deflate::new(self.framer.take_received())));
+        Ok(Next::Command)
     }
 
-    /// The outer error: the peer is gone. The inner one: the message cannot be kept.
-    async fn spool(&mut self, incoming: &mut Incoming) -> io::Result<Result<Spooled, SpoolError>> {
-        let folder = spool::folder(&self.shared.config.load().data_dir);
-        let mut spool = Spool::new(folder, incoming.bytes);
-        while let Some(piece) = self.framer.message_piece() {
-            incoming.received(&piece);
-            if piece.is_empty() {
-                self.read_within(TRANSFER_TIMEOUT).await?;
-            } else if let Err(error) = spool.write(&piece).await {
-                return Ok(Err(error));
-            }
-        }
-        Ok(spool.finish().await)
-    }
-
-    /// The end of an APPEND behind its message.
-    async fn tail(&mut self) -> io::Result<Vec<u8>> {
-        loop {
-            match self.framer.next(&self.dialogue.limits()) {
-                None => self.read_within(TRANSFER_TIMEOUT).await?,
-                Some(Event::Command(tail)) => return Ok(tail),
-                Some(_) => {
-                    self.framer.refuse();
-                    return Ok(b"another literal".to_vec());
-                }
-            }
-        }
+    async fn read(&mut self) -> io::Result<()> {
+        read(&mut self.stream, self.deflate.as_deref_mut(), &mut self.framer).await
     }
 
     async fn read_within(&mut self, limit: Duration) -> io::Result<()> {
-        match timeout(limit, read(&mut self.stream, &mut self.framer)).await {
+        match timeout(limit, self.read()).await {
             Ok(done) => done,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
@@ -371,6 +345,20 @@ impl Connection {
             Some(_) => Instant::now() + IDLE_TIMEOUT,
             None => self.login_deadline,
         };
+        let mut changes = changes;
+        loop {
+            let awake = self.deflate.as_ref().is_some_and(|deflate| deflate.is_awake());
+            let soon = Instant::now() + WINDOW_KEPT;
+            let until = if awake { deadline.min(soon) } else { deadline };
+            match timeout_at(until, self.woken(changes.as_deref_mut())).await {
+                Ok(woken) => return woken,
+                Err(_) if until == deadline => return Ok(Woken::TimedOut),
+                Err(_) => self.deflate.iter_mut().for_each(|deflate| deflate.rest()),
+            }
+        }
+    }
+
+    async fn woken(&mut self, changes: Option<&mut watch::Receiver<ModSeq>>) -> io::Result<Woken> {
         let mailbox = async {
             match changes {
                 // a mailbox that is gone is a change, too
@@ -379,20 +367,18 @@ impl Connection {
             }
         };
         let mut shutdown = self.shared.shutdown.clone();
-        let woken = timeout_at(deadline, async {
-            tokio::select! {
-                biased;
-                _ = shutdown.wait_for(|stop| *stop) => Ok(Woken::Shutdown),
-                Ok(()) = self.directory.changed() => Ok(Woken::Directory),
-                done = read(&mut self.stream, &mut self.framer) => done.map(|()| Woken::Input),
-                () = mailbox => Ok(Woken::Mailbox),
-            }
-        });
-        woken.await.unwrap_or(Ok(Woken::TimedOut))
+        let input = read(&mut self.stream, self.deflate.as_deref_mut(), &mut self.framer);
+        tokio::select! {
+            biased;
+            _ = shutdown.wait_for(|stop| *stop) => Ok(Woken::Shutdown),
+            Ok(()) = self.directory.changed() => Ok(Woken::Directory),
+            done = input => done.map(|()| Woken::Input),
+            () = mailbox => Ok(Woken::Mailbox),
+        }
     }
 
     async fn flush(&mut self) -> io::Result<()> {
-        let mut sink = Wire(&mut self.stream);
+        let mut sink = Wire(&mut self.stream, self.deflate.as_deref_mut());
         Output::new(&mut self.buffer, &mut sink).flush().await
     }
 
@@ -402,39 +388,6 @@ impl Connection {
             Ok(done) => done,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
-    }
-}
-
-/// Reads once. The space is on the stack and only while something arrives.
-async fn read(stream: &mut Stream, framer: &mut Framer) -> io::Result<()> {
-    let count = poll_fn(|cx| {
-        let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
-        let mut buffer = ReadBuf::uninit(&mut space);
-        ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
-        framer.receive(buffer.filled());
-        Poll::Ready(io::Result::Ok(buffer.filled().len()))
-    });
-    match count.await? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Sends to the peer, who must accept it in time.
-struct Wire<'s>(&'s mut Stream);
-
-impl Sink for Wire<'_> {
-    fn send<'a>(
-        &'a mut self,
-        bytes: &'a [u8],
-    ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>> {
-        Box::pin(async move {
-            let sent = timeout(TRANSFER_TIMEOUT, async {
-                self.0.write_all(bytes).await?;
-                self.0.flush().await
-            });
-            sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        })
     }
 }
 
@@ -449,9 +402,4 @@ fn transport(stream: &Stream, peer: &Peer, shared: &Shared) -> Transport {
     };
     let tls = if shared.tls.is_some() { StartTls::Offered } else { StartTls::Absent };
     Transport { tls, passwords }
-}
-
-fn refusal(error: &SpoolError) -> Refusal {
-    tracing::warn!(?error, "a message for APPEND could not be kept");
-    Refusal::no("UNAVAILABLE", "The message cannot be kept at the moment, try again later")
 }

@@ -1,9 +1,12 @@
 //! Layer 4: the only sockets, tasks, TLS and timers. Everything that a protocol needs of the world
 //! is in `Shared`; the protocols themselves are pure and live in `smtp/` and `imap/`.
 
+mod access;
+pub mod auditor;
 pub mod connections;
 pub mod control;
 mod declared;
+mod deflate;
 pub mod dkim;
 pub mod dns;
 pub mod folders;
@@ -59,6 +62,8 @@ pub struct Shared {
     pub dkim: Arc<dkim::Signers>,
     /// The servers that keep other addresses of our domains.
     pub upstreams: upstream::Upstreams,
+    /// Who writes into the audit log what needs no transaction of its own.
+    pub auditor: Arc<auditor::Auditor>,
     /// Who may log in.
     pub login: Arc<login::Authenticator>,
     /// True once the daemon stops: say goodbye and end.
@@ -99,6 +104,13 @@ impl Peer {
     pub fn logged_in(&self) {
         if let Some(place) = &self.place {
             place.logged_in();
+        }
+    }
+
+    /// To be called once nobody is logged in any more: the connection is one of the silent ones.
+    pub fn logged_out(&self) {
+        if let Some(place) = &self.place {
+            place.logged_out();
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use super::Shared;
+use super::auditor;
 use super::connections::{Connections, Limits};
 use super::control;
 use super::declared::Declared;
@@ -192,6 +193,7 @@ impl Daemon {
         let routes = config.outbound.routes.clone();
         let shared = Arc::new(Shared {
             desk: Arc::default(),
+            auditor: Arc::default(),
             upstreams: Upstreams::new(outside.clone(), routes, clock.clone()),
             store,
             directory: declared.watch(),
@@ -204,6 +206,7 @@ impl Daemon {
             clock,
         });
         let sending = Sending::start(&shared, outside);
+        tokio::spawn(auditor::run(shared.clone()));
         Ok(Daemon {
             config_path: config_path.to_owned(),
             shared,
@@ -252,6 +255,7 @@ impl Daemon {
                 let desk = control::Desk {
                     store: self.shared.store.clone(),
                     queue: self.sending.queue.clone(),
+                    subjects: self.shared.config.load().audit_subjects,
                 };
                 tokio::spawn(socket.serve(desk, self.shared.shutdown.clone()));
             }
@@ -262,6 +266,7 @@ impl Daemon {
     /// The life between start and stop.
     async fn follow(&mut self, signals: &mut Signals) -> Result<(), Failure> {
         let mut mailboxes = self.shared.store.watch_mailboxes();
+        let mut grants = self.shared.store.grants();
         let mut watchdog = ticks(signals::watchdog_interval().unwrap_or(IDLE_INTERVAL));
         let mut certificates = ticks(CERTIFICATES_INTERVAL);
         let mut retention = ticks(Duration::from_secs(retention::INTERVAL_SECS));
@@ -272,6 +277,10 @@ impl Daemon {
                     Request::Stop => return Ok(()),
                 },
                 Ok(()) = mailboxes.changed() => {
+                    let now = self.shared.store.grants();
+                    if Arc::ptr_eq(&std::mem::replace(&mut grants, now.clone()), &now) {
+                        continue;
+                    }
                     if let Err(error) = self.declared.take_grants().await {
                         tracing::error!(%error, "grants are not in force");
                     }
@@ -305,6 +314,7 @@ impl Daemon {
         if tokio::join!(sessions, self.sending.finish()).0.is_err() {
             tracing::warn!(open = self.shared.counts.counts().open, "sessions cut off");
         }
+        self.shared.auditor.flush(&*self.shared.store).await;
         drop((self.shared, self.declared));
         self.writer.finish().await;
         tracing::info!("stopped");

@@ -27,6 +27,7 @@ use crate::smtp::path::Path;
 use crate::smtp::{
     Client, Refusal, Reply, Role, Session, Settings, Step, Tls, Transaction, Verdict,
 };
+use crate::store::audit::Presence;
 
 /// Room for a batch of commands.
 const COMMAND_BUFFER_BYTES: usize = 4 * 1024;
@@ -86,6 +87,8 @@ struct Driver {
     message: Message,
     /// Recipients of this transaction that their upstream server takes, or may take.
     upstream: Vec<Address>,
+    /// Who has logged in, as the audit log names them.
+    presence: Option<Arc<Presence>>,
 }
 
 /// The message that is coming in.
@@ -117,6 +120,7 @@ impl Driver {
             replies: Vec::new(),
             message: Message::None,
             upstream: Vec::new(),
+            presence: None,
         }
     }
 

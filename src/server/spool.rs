@@ -60,6 +60,7 @@ impl From<io::Error> for SpoolError {
 pub struct Spool {
     folder: PathBuf,
     limit_bytes: u64,
+    memory_bytes_max: usize,
     bytes: u64,
     /// All bytes, or those that are not in the file yet.
     buffer: Vec<u8>,
@@ -113,7 +114,13 @@ pub fn clear(data_dir: &Path) -> io::Result<()> {
 impl Spool {
     /// An empty message of at most `limit_bytes`, whose file would be made in `folder`.
     pub fn new(folder: PathBuf, limit_bytes: u64) -> Spool {
-        Spool { folder, limit_bytes, bytes: 0, buffer: Vec::new(), head: Vec::new(), disk: None }
+        let (buffer, head, memory_bytes_max) = (Vec::new(), Vec::new(), MEMORY_BYTES_MAX);
+        Spool { folder, limit_bytes, memory_bytes_max, bytes: 0, buffer, head, disk: None }
+    }
+
+    /// As `new`, with its file from the first byte: for who keeps several messages at a time.
+    pub fn on_disk(folder: PathBuf, limit_bytes: u64) -> Spool {
+        Spool { memory_bytes_max: 0, ..Spool::new(folder, limit_bytes) }
     }
 
     /// Takes the next bytes. After an error the message cannot be finished.
@@ -123,7 +130,7 @@ impl Spool {
             return Err(SpoolError::TooLarge);
         }
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() > MEMORY_BYTES_MAX {
+        if self.buffer.len() > self.memory_bytes_max {
             self.flush().await?;
         }
         Ok(())

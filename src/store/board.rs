@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::queue::Queued;
 use super::state::{Changed, Held, Loaded, State};
-use super::{Mailbox, Status, StoreError, Subscriptions};
+use super::{Mailbox, Metadata, Status, StoreError, Subscriptions};
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::{Login, MailboxId, ModSeq, QueueId, Uid};
@@ -74,6 +74,10 @@ impl Board {
 
     pub(super) fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.state.subscriptions(user).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {
+        self.state.metadata(user).cloned().unwrap_or_default()
     }
 
     /// The counts of `loaded`, which is or was the mailbox's contents a moment ago.

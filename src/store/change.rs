@@ -1,6 +1,7 @@
 //! Changes: the only way that anything in the store becomes different. The same list of changes is
 //! applied live, in the model test and on every engine.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::mail::flag::{FlagList, SeenMode};
 use crate::mail::id::{Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, Uid, UidValidity};
 use crate::mail::message::Parsed;
 use crate::mail::uid_set::UidSet;
+use crate::store::audit::{By, Note, Person, Presence};
 use crate::store::queue::{NewQueued, RecipientUpdate};
 
 /// Changes that happen together or not at all.
@@ -23,12 +25,41 @@ pub struct Transaction {
 /// Who changes something.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Actor {
-    /// A logged-in user.
+    /// A logged-in user, in a session of theirs.
+    Session(Arc<Presence>),
+    /// A user of whom no more is known.
     User(Login),
     /// Mail that came in.
     Delivery,
     /// The daemon itself: folders made for the directory, retention.
     System,
+    /// Who runs the machine, by the command line.
+    Operator,
+}
+
+impl Actor {
+    /// As the audit log names it.
+    pub fn by(&self) -> By {
+        match self {
+            Actor::Session(presence) => presence.by(),
+            Actor::User(login) => {
+                let login = login.clone();
+                By::User(Person { login, session: None, peer: None, client: None })
+            }
+            Actor::Delivery => By::Delivery,
+            Actor::System => By::Daemon,
+            Actor::Operator => By::Operator,
+        }
+    }
+
+    /// The user, if it is one.
+    pub fn user(&self) -> Option<&Login> {
+        match self {
+            Actor::Session(presence) => Some(&presence.login),
+            Actor::User(login) => Some(login),
+            Actor::Delivery | Actor::System | Actor::Operator => None,
+        }
+    }
 }
 
 /// The bytes of a message.
@@ -168,8 +199,23 @@ pub enum Change {
         /// Subscribed or not.
         subscribed: bool,
     },
+    /// Something is noted about a mailbox or the server. → `Done`; fails with `Gone` and `Limit`
+    MetadataSet {
+        /// Whose note it is; `None`: everybody's.
+        user: Option<Login>,
+        /// What it is about.
+        about: About,
+        /// The entry's name, in lower case.
+        entry: String,
+        /// Its value; `None` removes it.
+        value: Option<Arc<[u8]>>,
+    },
     /// SETACL or DELETEACL by a super-admin. → `Done`
     Granted(Grant),
+    /// Who may do what in an account is another than was known last. → `Done`
+    AccessKnown(AccessKnown),
+    /// Something is to be told in the audit log that changes nothing else. → `Done`
+    Noted(Box<Note>),
     /// A message is to go out to other servers. → `Queued` or `Duplicate`
     Queued(Box<NewQueued>),
     /// Recipients of a queued message have come further. With the last one that is `Done` the
@@ -191,6 +237,17 @@ impl Change {
             _ => None,
         }
     }
+}
+
+/// What `Change::MetadataSet` notes something about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum About {
+    /// The server.
+    Server,
+    /// A mailbox.
+    Mailbox(MailboxId),
+    /// A mailbox that the same transaction may have made.
+    Folder(Account, Folder),
 }
 
 /// See `Change::Delivered`.
@@ -258,6 +315,21 @@ pub struct Grant {
     pub user: Login,
     /// The letters of RFC 4314 (empty: nothing at all); `None`: the directory decides again.
     pub rights: Option<String>,
+}
+
+/// Each user's rights, as `directory::Rights` writes them; who has none is missing.
+pub type UsersRights = BTreeMap<Login, String>;
+
+/// See `Change::AccessKnown`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccessKnown {
+    /// In which inbox or channel.
+    pub account: Account,
+    /// All that holds now.
+    pub rights: UsersRights,
+    /// What of it goes into the audit log: who has which rights now, and which before; empty for
+    /// none.
+    pub told: Vec<(Login, String, String)>,
 }
 
 /// What a commit did: one outcome per change, in order.

@@ -1,6 +1,6 @@
 //! The engine without a disk, for tests and for comparison: everything is lost when it is dropped.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,16 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::apply::{self, Base, Known};
+use super::audit::{EntryId, Record, Tip};
 use super::board::Board;
-use super::change::{Bytes, Grant, NewMessage, Receipt, Transaction};
+use super::change::{Bytes, Grant, NewMessage, Receipt, Transaction, UsersRights};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::rows::{Rows, Tombstone};
 use super::snapshot::{Entry, Snapshot};
 use super::state::{Changed, Held, Loaded, State};
 use super::{
-    Answer, Facts, FactsWanted, INSTANCES_OF_MAX, Instance, Mailbox, SAME_MESSAGE_ID_MAX, Status,
-    Store, StoreError, Subscriptions,
+    Answer, Facts, FactsWanted, INSTANCES_OF_MAX, Instance, Mailbox, Metadata, SAME_MESSAGE_ID_MAX,
+    Status, Store, StoreError, Subscriptions,
 };
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
@@ -38,6 +39,9 @@ struct Inner {
     blobs: HashMap<BlobId, Stored>,
     traces: HashMap<TraceId, Vec<u8>>,
     tombstones: HashMap<MailboxId, Vec<Tombstone>>,
+    audit: Vec<Record>,
+    trashed: BTreeMap<(MailboxId, Uid), EntryId>,
+    access_known: BTreeMap<Account, UsersRights>,
 }
 
 struct Stored {
@@ -54,6 +58,9 @@ impl Memory {
             blobs: HashMap::new(),
             traces: HashMap::new(),
             tombstones: HashMap::new(),
+            audit: Vec::new(),
+            trashed: BTreeMap::new(),
+            access_known: BTreeMap::new(),
         };
         Memory { clock, inner: Mutex::new(inner) }
     }
@@ -93,6 +100,14 @@ impl Inner {
         for tombstone in rows.tombstones {
             self.tombstones.entry(tombstone.mailbox).or_default().push(tombstone);
         }
+        self.audit.extend(rows.audit);
+        for (place, entry) in rows.trashed {
+            match entry {
+                Some(entry) => drop(self.trashed.insert(place, entry)),
+                None => drop(self.trashed.remove(&place)),
+            }
+        }
+        self.access_known.extend(rows.access_known);
         rows.deleted.iter().for_each(|id| drop(self.tombstones.remove(id)));
         self.known.duplicate_keys.extend(rows.duplicate_keys);
         Ok(())
@@ -132,6 +147,7 @@ impl Inner {
             fields: if wanted.fields { parsed.fields.clone() } else { Vec::new() },
             header_text: wanted.header_text.then(|| parsed.text.header.clone()),
             body_text: wanted.body_text.then(|| parsed.text.body.clone()),
+            preview: wanted.preview.then(|| parsed.preview.clone()),
         }
     }
 }
@@ -254,6 +270,10 @@ impl Store for Memory {
         self.inner().board.subscriptions(user)
     }
 
+    fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {
+        self.inner().board.metadata(user)
+    }
+
     fn grants(&self) -> Arc<Vec<Grant>> {
         self.inner().board.state.grants().clone()
     }
@@ -276,6 +296,27 @@ impl Store for Memory {
 
     fn watch_queue(&self) -> watch::Receiver<QueueId> {
         self.inner().board.watch_queue()
+    }
+
+    fn audited(&self, first: EntryId, since: Timestamp, max: usize) -> Answer<'_, Vec<Record>> {
+        let inner = self.inner();
+        let from = inner.audit.partition_point(|record| record.id < first);
+        let wanted = inner.audit[from..].iter().filter(|record| record.at >= since);
+        Box::pin(std::future::ready(Ok(wanted.take(max).cloned().collect())))
+    }
+
+    fn audit_tip(&self) -> Tip {
+        self.inner().board.state.audit()
+    }
+
+    fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>> {
+        let inner = self.inner();
+        let all = inner.trashed.range((trash, Uid(0))..=(trash, Uid(u32::MAX)));
+        Box::pin(std::future::ready(Ok(all.map(|((_, uid), entry)| (*uid, *entry)).collect())))
+    }
+
+    fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {
+        Box::pin(std::future::ready(Ok(self.inner().access_known.clone())))
     }
 
     fn now(&self) -> Timestamp {

@@ -5,6 +5,7 @@
 //! compares two snapshots. Knows no protocol, no directory, no names that a client sees.
 
 pub mod apply;
+pub mod audit;
 mod board;
 pub mod change;
 #[cfg(test)]
@@ -33,7 +34,8 @@ use crate::mail::id::{
 };
 use crate::mail::message::{Envelope, Part};
 use crate::mail::uid_set::UidSet;
-use change::{Grant, Receipt, Transaction};
+use audit::{EntryId, Record, Tip};
+use change::{Grant, Receipt, Transaction, UsersRights};
 use overlay::Overlay;
 use queue::Queued;
 use snapshot::Snapshot;
@@ -121,6 +123,8 @@ pub struct FactsWanted {
     pub header_text: bool,
     /// The folded text of the body
     pub body_text: bool,
+    /// PREVIEW
+    pub preview: bool,
 }
 
 /// The stored facts of one message; what was not wanted is empty.
@@ -136,6 +140,8 @@ pub struct Facts {
     pub header_text: Option<String>,
     /// The folded text of the body.
     pub body_text: Option<String>,
+    /// The first words; also `None` where the message is older than previews.
+    pub preview: Option<String>,
 }
 
 /// An instance of a message, found by what the message says.
@@ -160,6 +166,9 @@ pub const INSTANCES_OF_MAX: usize = 1_000;
 /// A user's own choices of subscription; a mailbox without an entry is subscribed, if it is
 /// visible.
 pub type Subscriptions = BTreeMap<(Account, Folder), bool>;
+
+/// What somebody has noted, by mailbox (`None`: about the server) and entry. RFC 5464 §3
+pub type Metadata = BTreeMap<(Option<MailboxId>, String), Arc<[u8]>>;
 
 /// Where mail is kept. All engines answer alike; `store::contract` is the suite that each passes.
 ///
@@ -221,6 +230,9 @@ pub trait Store: Send + Sync {
     /// A user's subscriptions.
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions>;
 
+    /// What `user` has noted, or what everybody shares (`None`).
+    fn metadata(&self, user: Option<&Login>) -> Arc<Metadata>;
+
     /// The rights granted by SETACL, over what the directory says.
     fn grants(&self) -> Arc<Vec<Grant>>;
 
@@ -228,7 +240,8 @@ pub trait Store: Send + Sync {
     /// more (the sender is dropped) when the mailbox is deleted.
     fn watch(&self, id: MailboxId) -> watch::Receiver<ModSeq>;
 
-    /// Counts up whenever a mailbox is created, renamed or deleted, or a grant changes.
+    /// Counts up whenever a mailbox is created, renamed or deleted, or a grant, a subscription or
+    /// metadata change.
     fn watch_mailboxes(&self) -> watch::Receiver<u64>;
 
     /// One queued message; `None` once it has left the queue.
@@ -239,6 +252,20 @@ pub trait Store: Send + Sync {
 
     /// The number of the last message that was queued; changes after each commit that queued one.
     fn watch_queue(&self) -> watch::Receiver<QueueId>;
+
+    /// Entries of the audit log, ascending: those from `first` on that are of `since` or later, at
+    /// most `max`. Ask for some hundreds at a time.
+    fn audited(&self, first: EntryId, since: Timestamp, max: usize) -> Answer<'_, Vec<Record>>;
+
+    /// Where the audit log ends.
+    fn audit_tip(&self) -> Tip;
+
+    /// By which entries the instances of an inbox's Trash came there; those of which it is not
+    /// known are missing.
+    fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>>;
+
+    /// Who may do what in each inbox and channel, as `Change::AccessKnown` said last.
+    fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>>;
 
     /// Now, as the store stamps it.
     fn now(&self) -> Timestamp;

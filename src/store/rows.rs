@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::change::NewMessage;
+use super::audit::{EntryId, Record};
+use super::change::{NewMessage, UsersRights};
 use super::overlay::Block;
 use super::queue::{Queued, QueuedRecipient};
 use super::snapshot::Entry;
@@ -32,6 +33,8 @@ pub struct Rows {
     pub trace_references: BTreeMap<TraceId, i64>,
     /// Users' choices of subscription.
     pub subscriptions: BTreeMap<(Login, Account, Folder), bool>,
+    /// Notes by owner, mailbox and entry; `None` is removed.
+    pub metadata: BTreeMap<NoteKey, Option<Arc<[u8]>>>,
     /// Grants; `None` is removed.
     pub grants: BTreeMap<(Account, Login), Option<String>>,
     /// Duplicate keys and when they were used.
@@ -41,9 +44,18 @@ pub struct Rows {
     pub queued: BTreeMap<QueueId, Option<Arc<Queued>>>,
     /// Recipients of queued messages by number; `None` is removed.
     pub queued_recipients: BTreeMap<(QueueId, u32), Option<QueuedRecipient>>,
+    /// What is added to the audit log, ascending.
+    pub audit: Vec<Record>,
+    /// By which entry instances came into a Trash; `None`: they are not there any more.
+    pub trashed: BTreeMap<(MailboxId, Uid), Option<EntryId>>,
+    /// Who may do what in an account, as it is known.
+    pub access_known: BTreeMap<Account, UsersRights>,
     /// Mailboxes removed with all that is theirs.
     pub deleted: Vec<MailboxId>,
 }
+
+/// Whose note (`None`: everybody's), about which mailbox (`None`: the server), and its entry.
+pub type NoteKey = (Option<Login>, Option<MailboxId>, String);
 
 /// UIDs that were removed from a mailbox by one change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,10 +86,14 @@ impl Rows {
             *self.trace_references.entry(trace).or_default() += delta;
         }
         self.subscriptions.extend(later.subscriptions);
+        self.metadata.extend(later.metadata);
         self.grants.extend(later.grants);
         self.duplicate_keys.extend(later.duplicate_keys);
         self.queued.extend(later.queued);
         self.queued_recipients.extend(later.queued_recipients);
+        self.audit.extend(later.audit);
+        self.trashed.extend(later.trashed);
+        self.access_known.extend(later.access_known);
         self.deleted.extend(later.deleted);
     }
 

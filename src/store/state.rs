@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use super::audit::Tip;
 use super::change::Grant;
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::rows::Rows;
 use super::snapshot::{Entry, Snapshot};
-use super::{Mailbox, StoreError, Subscriptions};
+use super::{Mailbox, Metadata, StoreError, Subscriptions};
 use crate::mail::account::{Account, Folder};
 use crate::mail::id::{
     BlobId, Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, TraceId, Uid, UidValidity,
@@ -22,9 +23,11 @@ pub struct State {
     mailboxes: HashMap<MailboxId, Held>,
     names: HashMap<Account, BTreeMap<Folder, MailboxId>>,
     subscriptions: HashMap<Login, Arc<Subscriptions>>,
+    metadata: HashMap<Option<Login>, Arc<Metadata>>,
     grants: Arc<Vec<Grant>>,
     queue: BTreeMap<QueueId, Arc<Queued>>,
     counters: Counters,
+    audit: Tip,
 }
 
 /// The last number given of each kind.
@@ -95,6 +98,8 @@ pub struct Changed {
     pub counts: HashMap<Account, usize>,
     /// Users' choices as they are now.
     pub subscriptions: HashMap<Login, Arc<Subscriptions>>,
+    /// Notes as they are now, by owner.
+    pub metadata: HashMap<Option<Login>, Arc<Metadata>>,
     /// All grants, if one changed.
     pub grants: Option<Arc<Vec<Grant>>>,
     /// Queued messages as they are now; `None` has left the queue.
@@ -103,6 +108,8 @@ pub struct Changed {
     pub queue_length: Option<usize>,
     /// The counters, if one changed.
     pub counters: Option<Counters>,
+    /// Where the audit log ends, if something was added.
+    pub audit: Option<Tip>,
     /// New messages by hash.
     pub blobs: HashMap<[u8; 32], BlobId>,
     /// What is to be written.
@@ -116,10 +123,12 @@ impl Changed {
         self.names.extend(later.names);
         self.counts.extend(later.counts);
         self.subscriptions.extend(later.subscriptions);
+        self.metadata.extend(later.metadata);
         self.grants = later.grants.or(self.grants.take());
         self.queue.extend(later.queue);
         self.queue_length = later.queue_length.or(self.queue_length);
         self.counters = later.counters.or(self.counters);
+        self.audit = later.audit.or(self.audit);
         self.blobs.extend(later.blobs);
         self.rows.absorb(later.rows);
     }
@@ -129,14 +138,20 @@ impl Changed {
         self.mailboxes.is_empty()
             && self.names.is_empty()
             && self.subscriptions.is_empty()
+            && self.metadata.is_empty()
             && self.grants.is_none()
             && self.queue.is_empty()
             && self.counters.is_none()
+            && self.audit.is_none()
+            && self.rows.access_known.is_empty()
     }
 
-    /// Whether a mailbox came, went or was renamed, or a grant changed.
+    /// Whether a mailbox came, went or was renamed, or what is said about mailboxes changed.
     pub fn changes_tree(&self) -> bool {
-        !self.names.is_empty() || self.grants.is_some()
+        !self.names.is_empty()
+            || self.grants.is_some()
+            || !self.subscriptions.is_empty()
+            || !self.metadata.is_empty()
     }
 }
 
@@ -172,6 +187,16 @@ impl State {
         self.subscriptions.get(user)
     }
 
+    /// What somebody has noted.
+    pub fn metadata(&self, user: Option<&Login>) -> Option<&Arc<Metadata>> {
+        self.metadata.get(&user.cloned())
+    }
+
+    /// Who has noted anything.
+    pub fn noted_by(&self) -> impl Iterator<Item = &Option<Login>> {
+        self.metadata.keys()
+    }
+
     /// All grants.
     pub fn grants(&self) -> &Arc<Vec<Grant>> {
         &self.grants
@@ -185,6 +210,16 @@ impl State {
     /// The last numbers given.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Where the audit log ends.
+    pub fn audit(&self) -> Tip {
+        self.audit
+    }
+
+    /// Puts the end of the audit log in place that an engine has read.
+    pub fn load_audit(&mut self, tip: Tip) {
+        self.audit = tip;
     }
 
     /// Puts what an engine has read in place, when it opens.
@@ -204,6 +239,11 @@ impl State {
     /// Puts a user's choices in place that an engine has read.
     pub fn load_subscriptions(&mut self, user: Login, subscriptions: Subscriptions) {
         self.subscriptions.insert(user, Arc::new(subscriptions));
+    }
+
+    /// Puts somebody's notes in place that an engine has read.
+    pub fn load_metadata(&mut self, user: Option<Login>, metadata: Metadata) {
+        self.metadata.insert(user, Arc::new(metadata));
     }
 
     /// Puts a queued message in place that an engine has read.
@@ -252,6 +292,7 @@ impl State {
             }
         }
         self.subscriptions.extend(changed.subscriptions);
+        self.metadata.extend(changed.metadata);
         if let Some(grants) = changed.grants {
             self.grants = grants;
         }
@@ -262,6 +303,7 @@ impl State {
             }
         }
         self.counters = changed.counters.unwrap_or(self.counters);
+        self.audit = changed.audit.unwrap_or(self.audit);
     }
 
     /// The messages may have been loaded while the commit was under way: then what it delivered is

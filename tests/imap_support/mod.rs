@@ -11,11 +11,11 @@ use postfach::imap::Context;
 use postfach::imap::capability::{Capabilities, Passwords, StartTls};
 use postfach::imap::output::Output;
 use postfach::imap::session::{Attempt, Dialogue, Incoming, Next, Transport};
-use postfach::imap::wire::framing::{Event, Framer, Limits};
+use postfach::imap::wire::framing::{Event, Framer};
 use postfach::mail::account::{Account, Folder, FolderNames};
 use postfach::mail::flag::FlagList;
 use postfach::mail::id::{Login, Timestamp};
-use postfach::mail::message::parse;
+use postfach::mail::message::{as_lines, parse};
 use postfach::sasl::scram::{Keys, Proof};
 use postfach::sasl::{Answer, Question};
 use postfach::server::folders;
@@ -119,7 +119,10 @@ impl World {
             store: store.clone(),
             folder_names: Arc::new(names),
             message_bytes_max: MESSAGE_BYTES_MAX,
-            capabilities: Arc::new(Capabilities::without(disabled)),
+            capabilities: Arc::new(
+                Capabilities::without(disabled).with_append_limit(MESSAGE_BYTES_MAX),
+            ),
+            admin: Some("mailto:postmaster@example.org".into()),
             own_copies: Default::default(),
         });
         World { store, context, directory: Arc::new(declared.clone()), declared }
@@ -348,34 +351,46 @@ impl Client {
                 self.dialogue.tls_started();
                 Step::On(Next::Command)
             }
-            Next::Message(mut incoming) => match self.tail(&limits, &mut incoming) {
-                Some(tail) => {
-                    let message = new_message(&std::mem::take(&mut self.message));
-                    let arrived = (Ok(message), tail);
-                    Step::On(self.dialogue.message_arrived(*incoming, arrived, out).await)
-                }
-                None => Step::Wait(Next::Message(incoming)),
-            },
+            Next::Message(incoming) => self.message(incoming, out).await,
+            Next::LoggedOut | Next::Compress => Step::On(Next::Command),
             Next::Close => Step::End,
         }
     }
 
-    /// The end of an APPEND, once its message is here.
-    fn tail(&mut self, limits: &Limits, incoming: &mut Incoming) -> Option<Vec<u8>> {
+    /// What follows a message, once it is here.
+    async fn message(&mut self, mut incoming: Box<Incoming>, out: &mut Output<'_>) -> Step {
         while let Some(piece) = self.framer.message_piece() {
             if piece.is_empty() {
-                return None;
+                return Step::Wait(Next::Message(incoming));
             }
             incoming.received(&piece);
             self.message.extend_from_slice(&piece);
         }
-        match self.framer.next(limits)? {
-            Event::Command(tail) => Some(tail),
-            _ => {
-                self.framer.refuse();
-                Some(b"another literal".to_vec())
-            }
+        let Some(event) = self.framer.next(&self.dialogue.limits()) else {
+            return Step::Wait(Next::Message(incoming));
+        };
+        let mut bytes = std::mem::take(&mut self.message);
+        if incoming.must_become_lines() {
+            bytes = as_lines(&bytes, &parse(&bytes).structure);
         }
+        incoming.has_arrived(Ok(new_message(&bytes)));
+        Step::On(match event {
+            Event::Command(tail) => self.dialogue.messages_complete(*incoming, &tail, out).await,
+            Event::Message { head, announced } => {
+                let follows = (head.as_slice(), announced);
+                let next = self.dialogue.message_follows(*incoming, follows, out).await;
+                self.invite(next)
+            }
+            other => self.on_event(other, out).await,
+        })
+    }
+
+    fn invite(&mut self, next: Next) -> Next {
+        match next {
+            Next::Message(_) => self.framer.accept(),
+            _ => self.framer.refuse(),
+        }
+        next
     }
 
     async fn on_event(&mut self, event: Event, out: &mut Output<'_>) -> Next {
@@ -387,13 +402,9 @@ impl Client {
                 out.line(format_args!("+ Go on"));
                 Next::Command
             }
-            Event::Message { head, bytes, literal } => {
-                let next = self.dialogue.message_announced(&head, (bytes, literal), out).await;
-                match next {
-                    Next::Message(_) => self.framer.accept(),
-                    _ => self.framer.refuse(),
-                }
-                next
+            Event::Message { head, announced } => {
+                let next = self.dialogue.message_announced(&head, announced, out).await;
+                self.invite(next)
             }
         }
     }

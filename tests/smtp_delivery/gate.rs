@@ -1,5 +1,6 @@
 //! A store in memory whose commits a test can hold back or let fail.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -7,13 +8,15 @@ use postfach::mail::account::{Account, Folder};
 use postfach::mail::flag::SeenMode;
 use postfach::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid};
 use postfach::mail::uid_set::UidSet;
-use postfach::store::change::{Grant, Receipt, Transaction};
+use postfach::store::audit::{EntryId, Record, Tip};
+use postfach::store::change::{Grant, Receipt, Transaction, UsersRights};
 use postfach::store::memory::Memory;
 use postfach::store::overlay::Overlay;
 use postfach::store::queue::Queued;
 use postfach::store::snapshot::Snapshot;
 use postfach::store::{
-    Answer, Facts, FactsWanted, Instance, Mailbox, Status, Store, StoreError, Subscriptions,
+    Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, Store, StoreError,
+    Subscriptions,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -93,6 +96,9 @@ impl Store for Gate {
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.inner.subscriptions(user)
     }
+    fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {
+        self.inner.metadata(user)
+    }
     fn grants(&self) -> Arc<Vec<Grant>> {
         self.inner.grants()
     }
@@ -116,6 +122,18 @@ impl Store for Gate {
     }
     fn watch_queue(&self) -> watch::Receiver<QueueId> {
         self.inner.watch_queue()
+    }
+    fn audited(&self, first: EntryId, since: Timestamp, max: usize) -> Answer<'_, Vec<Record>> {
+        self.inner.audited(first, since, max)
+    }
+    fn audit_tip(&self) -> Tip {
+        self.inner.audit_tip()
+    }
+    fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>> {
+        self.inner.trashed(trash)
+    }
+    fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {
+        self.inner.access_known()
     }
     fn now(&self) -> Timestamp {
         self.inner.now()

@@ -152,6 +152,7 @@ impl World {
             clock: clock.clone(),
             counts: Connections::new(Limits::default()),
             desk: Arc::default(),
+            auditor: Arc::default(),
             upstreams: Upstreams::out_of_reach(clock.clone()),
         });
         World { store, clock, shutdown, shared, folder, directory: directory_sender }

@@ -1,6 +1,7 @@
 //! What becomes of a message that a user submits: who may send as what, the shared Sent, the marks
 //! on what it answers, the queue entry, and all of it in one transaction.
 
+mod audited;
 mod conversations;
 mod notes;
 mod random;

@@ -1,5 +1,5 @@
 //! Whatever is delivered, moved and answered by several users: nothing is lost, and each message of
-//! an inbox is in one folder of work.
+//! an inbox is in one folder of work, which is the one that the audit log tells of.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use postfach::store::Store;
 use postfach::store::change::{Actor, Transaction};
 use proptest::prelude::*;
 
+use crate::audited;
 use crate::conversations::done;
 use crate::world::{World, inbox, login, sent};
 
@@ -75,6 +76,7 @@ async fn holds(world: &World, came: usize, answered: usize) {
     }
     assert_eq!(places.len(), came, "nothing is lost");
     assert!(places.values().all(|count| *count == 1), "{places:?}");
+    audited::matches(world).await;
     assert_eq!(world.there(sent()).await.len(), answered);
     assert_eq!(world.queue().len(), answered);
 }

@@ -18,6 +18,7 @@ use postfach::server::folders;
 use postfach::smtp::parameters::{MailParameters, RcptParameters};
 use postfach::smtp::path::Path;
 use postfach::smtp::{Client, Recipient};
+use postfach::store::audit::Presence;
 use postfach::store::change::{Actor, Bytes, Change, Delivered, NewMessage, Transaction};
 use postfach::store::memory::Memory;
 use postfach::store::queue::Queued;
@@ -195,6 +196,7 @@ impl World {
             store: &self.store,
             directory: &self.directory,
             user: &user,
+            presence: &Arc::new(Presence::of(user.clone())),
             desk: &self.desk,
         };
         let message = new_message(text);

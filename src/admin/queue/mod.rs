@@ -1,22 +1,19 @@
 //! `postfach queue`: what waits to go out, and what is done about it. Asks the running daemon by
 //! its control socket; nobody else may change the queue.
 
-mod print;
+pub(in crate::admin) mod print;
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
+use super::daemon::{connect, unanswered};
 use super::{Outcome, to_stdout};
 use crate::config;
 use crate::server::control::FILE;
 use crate::server::control::words::{Done, Line, Message, Request};
 use crate::server::queue::Verb;
-
-/// How long the daemon may take for each line of its answer.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a list is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,27 +53,6 @@ pub fn report(
     converse(stream, (request, form), out)
 }
 
-fn connect(socket: &Path) -> io::Result<UnixStream> {
-    let stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    Ok(stream)
-}
-
-fn unanswered(socket: &Path, error: &io::Error) -> String {
-    let socket = socket.display();
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
-            "the daemon is not running: nobody answers at {socket}; start it, or name its config \
-             by --config"
-        ),
-        io::ErrorKind::PermissionDenied => {
-            format!("only the daemon's user and root may ask at {socket}; try sudo postfach queue")
-        }
-        _ => format!("the daemon cannot be asked at {socket}: {error}"),
-    }
-}
-
 fn converse(
     mut stream: UnixStream,
     (request, form): (&Request, Form),
@@ -96,6 +72,8 @@ fn converse(
                 }
                 return Ok(Outcome::Done);
             }
+            // what was not asked for
+            Line::Entry(_) | Line::End(_) => {}
             Line::Error(why) => {
                 writeln!(out, "{}", print::visible(&why))?;
                 return Ok(Outcome::Refused);
@@ -115,6 +93,7 @@ fn tell(
         Request::List => print::list(messages, done.now_secs, out),
         Request::Show(_) => messages.iter().try_for_each(|m| print::show(m, done.now_secs, out)),
         Request::One(verb, _) | Request::All(verb) => changed(*verb, done, out),
+        Request::Asked(_) => Ok(()),
     }
 }
 

@@ -77,7 +77,7 @@ fn state(recipient: &Recipient, now_secs: i64) -> String {
 }
 
 /// `1 message`, `2 messages`.
-pub(super) fn count(number: usize, what: &str) -> String {
+pub(in crate::admin) fn count(number: usize, what: &str) -> String {
     match number {
         1 => format!("1 {what}"),
         n => format!("{n} {what}s"),
@@ -104,6 +104,6 @@ fn bytes(bytes: u64) -> String {
 }
 
 /// What came from outside must not steer the terminal.
-pub(super) fn visible(text: &str) -> String {
+pub(in crate::admin) fn visible(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -93,7 +93,7 @@ pub async fn submit(
             duplicate_key: plan.duplicate_key,
         };
         changes.extend(receipt::changes(&local, envelope, content, &receipt).await?);
-        let transaction = Transaction { actor: Actor::User(by.user.clone()), changes };
+        let transaction = Transaction { actor: Actor::Session(by.presence.clone()), changes };
         match by.store.commit(transaction).await {
             Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
             Err(StoreError::Limit(_)) if is_ordered && placed == Placed::ByConversation => {

@@ -13,6 +13,8 @@ mod named;
 mod note;
 mod sender;
 
+use std::sync::Arc;
+
 use crate::conversation::collision::Desk;
 use crate::directory::Directory;
 use crate::mail::account::Account;
@@ -22,6 +24,7 @@ use crate::mail::message::Parsed;
 use crate::smtp::Reply;
 use crate::smtp::path::Path;
 use crate::store::Store;
+use crate::store::audit::Presence;
 use answer::Guard;
 pub use filing::{Outgoing, submit};
 
@@ -39,6 +42,8 @@ pub struct Submitter<'a> {
     pub directory: &'a Directory,
     /// Who has logged in.
     pub user: &'a Login,
+    /// In which session.
+    pub presence: &'a Arc<Presence>,
     /// Where colleagues who answer the same mail meet.
     pub desk: &'a Desk,
 }

@@ -4,6 +4,7 @@
 
 use super::Call;
 use crate::directory::{Directory, Rights, Role, rights};
+use crate::imap::output::Output;
 use crate::imap::wire::utf7::{self, quoted_unless_atom};
 use crate::imap::{Completion, Refusal};
 use crate::mail::account::Account;
@@ -36,9 +37,13 @@ pub async fn get_acl(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
 pub fn my_rights(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     let name = call.last_mailbox_name()?;
     let (found, _) = call.find(&name)?;
-    let held = with_virtual(found.rights);
-    call.out.line(format_args!("* MYRIGHTS {} {held}", utf7::written(&name)));
+    write_my_rights(call.out, &name, found.rights);
     Ok(Completion::ok("Rights listed"))
+}
+
+/// Writes the response of MYRIGHTS, which LIST has too. RFC 8440
+pub(super) fn write_my_rights(out: &mut Output<'_>, name: &str, held: Rights) {
+    out.line(format_args!("* MYRIGHTS {} {}", utf7::written(name), with_virtual(held)));
 }
 
 /// LISTRIGHTS: what a user has in any case, and what can be given to them. Each right is checked by

@@ -1,79 +1,134 @@
-//! APPEND, in two halves: what stands before the message decides whether it is invited.
-//! RFC 3501 §6.3.11
+//! APPEND, in two halves: what stands before a message decides whether it is invited; when all are
+//! here they are stored together or not at all. RFC 3501 §6.3.11, RFC 3502
 
 use super::{Call, append_sent};
 use crate::conversation::{Scope, moving, thread};
 use crate::directory::rights;
 use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
+use crate::imap::wire::lex::Cursor;
 use crate::imap::wire::utf7;
-use crate::imap::{Completion, Refusal, Selected, date};
+use crate::imap::{Completion, Refusal, date};
 use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
 use crate::mail::id::{MailboxId, Timestamp};
+use crate::mail::uid_set::UidSet;
 use crate::store::StoreError;
-use crate::store::change::{Actor, Change, Delivered, NewMessage, Outcome, Transaction};
+use crate::store::change::{Change, Delivered, NewMessage, Outcome, Transaction};
 
-/// An APPEND whose message is awaited.
+/// An APPEND or REPLACE whose messages are awaited.
 pub struct Pending {
     pub(super) target: Resolved,
     pub(super) to: MailboxId,
+    /// What a REPLACE removes.
+    pub(super) replaced: UidSet,
+}
+
+/// What stands in front of a message.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Settings {
     pub(super) flags: FlagList,
     internal_date: Option<Timestamp>,
 }
 
+/// A message that is here.
+pub struct Arrived {
+    /// What stood in front of it.
+    pub settings: Settings,
+    /// What it is.
+    pub message: NewMessage,
+}
+
 /// Mailbox, flags and date: `call.arguments` ends in front of the message's literal, its space
 /// included. RFC 3501 §6.3.11
-pub async fn begin(call: &mut Call<'_, '_>) -> Result<Pending, Refusal> {
-    let cursor = &mut call.arguments;
-    let name = utf7::mailbox(cursor)?;
-    cursor.space()?;
-    let mut flags = FlagList::default();
+pub async fn begin(call: &mut Call<'_, '_>) -> Result<(Pending, Settings), Refusal> {
+    let name = utf7::mailbox(&mut call.arguments)?;
+    call.arguments.space()?;
+    let settings = settings(&mut call.arguments)?;
+    Ok((target(call, &name)?, settings))
+}
+
+/// Flags and date of one message, up to its literal. RFC 4466 §3 `append-opts`
+pub fn settings(cursor: &mut Cursor<'_>) -> Result<Settings, Refusal> {
+    let mut settings = Settings::default();
     if cursor.peek() == Some(b'(') {
-        flags = flags::list(cursor)?;
+        settings.flags = flags::list(cursor)?;
         cursor.space()?;
     }
-    let mut internal_date = None;
     if cursor.peek() == Some(b'"') {
-        internal_date = Some(date::date_time(cursor)?);
+        settings.internal_date = Some(date::date_time(cursor)?);
         cursor.space()?;
     }
     cursor.end()?;
-    let target = resolve(call.context, call.session, &name).ok_or_else(Refusal::try_create)?;
+    Ok(settings)
+}
+
+/// The mailbox that messages go to, if the user may add some there.
+pub(super) fn target(call: &Call<'_, '_>, name: &str) -> Result<Pending, Refusal> {
+    let target = resolve(call.context, call.session, name).ok_or_else(Refusal::try_create)?;
     let to = target.mailbox.as_ref().map(|m| m.id).ok_or_else(Refusal::try_create)?;
     if !target.rights.has('i') {
         return Err(no_insert());
     }
-    Ok(Pending { target, to, flags, internal_date })
+    Ok(Pending { target, to, replaced: UidSet::new() })
 }
 
 fn no_insert() -> Refusal {
     Refusal::no_permission("You may not add messages to that mailbox")
 }
 
-/// Stores the message; it has arrived whole. `call.arguments` is empty. The new message is
+/// Stores the messages; they have arrived whole. `call.arguments` is empty. What is new is
 /// announced with the other updates, in front of the tagged answer.
 pub async fn finish(
     call: &mut Call<'_, '_>,
     pending: Pending,
-    message: NewMessage,
-    _selected: Option<&mut Selected>,
+    mut arrived: Vec<Arrived>,
 ) -> Result<Completion, Refusal> {
-    if message.bytes.is_empty() {
-        return Err(Refusal::no("CANNOT", "A message of no bytes is not stored"));
-    }
-    let user = &call.session.user;
-    // rights may have changed while the message came in
-    let now = rights(&call.session.directory, user, &pending.target.account);
-    if !now.has('l') {
-        return Err(Refusal::try_create());
-    }
-    if !now.has('i') {
-        return Err(no_insert());
-    }
-    if let Some(filed) = append_sent::filed(call, &pending, &message).await? {
+    check(call, &pending, &arrived)?;
+    // a mail program files one copy at a time
+    if let [one] = arrived.as_slice()
+        && let Some(filed) =
+            append_sent::filed(call, (&pending, &one.settings), &one.message).await?
+    {
         return Ok(filed);
     }
-    let mut flags = Changeable::by(now).among(&pending.flags);
+    let mut changes = Vec::with_capacity(arrived.len());
+    for one in arrived.drain(..) {
+        changes.push(delivery(call, &pending, one).await?);
+    }
+    Ok(match stored(call, changes).await? {
+        Some(code) => Completion::with_code(code, "Appended"),
+        None => Completion::ok("Appended"),
+    })
+}
+
+/// Rights may have changed while the messages came in.
+pub(super) fn check(
+    call: &Call<'_, '_>,
+    pending: &Pending,
+    arrived: &[Arrived],
+) -> Result<(), Refusal> {
+    // RFC 3502 §6.3.11
+    if arrived.iter().any(|one| one.message.bytes.is_empty()) {
+        return Err(Refusal::no("CANNOT", "A message of no bytes is not stored"));
+    }
+    let now = rights(&call.session.directory, &call.session.user, &pending.target.account);
+    match (now.has('l'), now.has('i')) {
+        (false, _) => Err(Refusal::try_create()),
+        (true, false) => Err(no_insert()),
+        (true, true) => Ok(()),
+    }
+}
+
+/// The change that stores one message.
+pub(super) async fn delivery(
+    call: &Call<'_, '_>,
+    pending: &Pending,
+    arrived: Arrived,
+) -> Result<Change, Refusal> {
+    let Arrived { settings, message } = arrived;
+    let user = &call.session.user;
+    let now = rights(&call.session.directory, user, &pending.target.account);
+    let mut flags = Changeable::by(now).among(&settings.flags);
     let (account, folder) = (&pending.target.account, &pending.target.folder);
     flags.keywords = moving::appended(account, folder, flags.keywords);
     let mut seen_by = Vec::new();
@@ -82,30 +137,38 @@ pub async fn finish(
         flags.system = flags.system & !SystemFlags::SEEN;
     }
     let store = &call.context.store;
-    let (directory, account) = (&call.session.directory, &pending.target.account);
-    let scope = Scope { store: &**store, directory, account };
+    let scope = Scope { store: &**store, directory: &call.session.directory, account };
     let thread = thread::id(&scope, &message.parsed.envelope).await?;
-    let change = Change::Delivered(Box::new(Delivered {
+    Ok(Change::Delivered(Box::new(Delivered {
         mailbox: pending.to,
         message,
         trace: Vec::new(),
         flags,
         seen_by,
-        internal_date: pending.internal_date.unwrap_or_else(|| store.now()),
+        internal_date: settings.internal_date.unwrap_or_else(|| store.now()),
         thread,
         duplicate_key: None,
-    }));
-    let transaction = Transaction { actor: Actor::User(user.clone()), changes: vec![change] };
-    let receipt = store.commit(transaction).await.map_err(|error| match error {
+    })))
+}
+
+/// Commits changes of which the first ones store messages; answers their APPENDUID. RFC 4315 §3
+pub(super) async fn stored(
+    call: &Call<'_, '_>,
+    changes: Vec<Change>,
+) -> Result<Option<String>, Refusal> {
+    let actor = call.session.actor();
+    let receipt = call.context.store.commit(Transaction { actor, changes }).await;
+    let receipt = receipt.map_err(|error| match error {
         // the mailbox was deleted while the message came in
         StoreError::Gone => Refusal::try_create(),
         other => other.into(),
     })?;
-    match receipt.outcomes.first() {
-        Some(Outcome::Stored { uid, uid_validity }) => {
-            let code = format!("APPENDUID {} {}", uid_validity.0, uid.0);
-            Ok(Completion::with_code(code, "Appended"))
+    let (mut epoch, mut uids) = (None, UidSet::new());
+    for outcome in receipt.outcomes {
+        if let Outcome::Stored { uid, uid_validity } = outcome {
+            epoch = Some(uid_validity);
+            uids.insert(uid);
         }
-        _ => Ok(Completion::ok("Appended")),
     }
+    Ok(epoch.map(|epoch| format!("APPENDUID {} {uids}", epoch.0)))
 }

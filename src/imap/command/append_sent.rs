@@ -2,7 +2,7 @@
 //! one already. What is there is not stored twice. Knows no submission: it compares what is stored.
 
 use super::Call;
-use super::append::Pending;
+use super::append::{Pending, Settings};
 use crate::conversation::{moving, note};
 use crate::directory::rights;
 use crate::imap::flags::Changeable;
@@ -18,7 +18,7 @@ use crate::store::{Instance, Mailbox, twin};
 /// `None`: it is new, or this is no Sent. Behind it nothing has to be stored any more.
 pub(super) async fn filed(
     call: &Call<'_, '_>,
-    pending: &Pending,
+    (pending, settings): (&Pending, &Settings),
     message: &NewMessage,
 ) -> Result<Option<Completion>, Refusal> {
     if !is_sent(&pending.target.folder) {
@@ -44,7 +44,7 @@ pub(super) async fn filed(
             Ok(Some(Completion::ok("It was filed in the inbox's Sent when it was sent")))
         }
         (Some((instance, account)), OwnCopies::Keep) => {
-            copied(call, (&instance, &account), pending).await
+            copied(call, (&instance, &account), (pending, settings)).await
         }
     }
 }
@@ -79,7 +79,7 @@ fn is_shared_sent(call: &Call<'_, '_>, mailbox: &Mailbox) -> bool {
 async fn copied(
     call: &Call<'_, '_>,
     (instance, account): (&Instance, &Account),
-    pending: &Pending,
+    (pending, settings): (&Pending, &Settings),
 ) -> Result<Option<Completion>, Refusal> {
     let transfer = Transfer {
         from: instance.mailbox,
@@ -94,15 +94,19 @@ async fn copied(
         return Ok(None);
     };
     let Some((_, uid)) = pairs.first() else { return Ok(None) };
-    call.commit(flagged(call, pending, *uid)).await?;
+    call.commit(flagged(call, (pending, settings), *uid)).await?;
     let code = format!("APPENDUID {} {}", uid_validity.0, uid.0);
     Ok(Some(Completion::with_code(code, "Appended")))
 }
 
 /// Sets the flags that the program gave its copy.
-fn flagged(call: &Call<'_, '_>, pending: &Pending, uid: Uid) -> Vec<Change> {
+fn flagged(
+    call: &Call<'_, '_>,
+    (pending, settings): (&Pending, &Settings),
+    uid: Uid,
+) -> Vec<Change> {
     let (mailbox, uids) = (pending.to, UidSet::from_iter([uid]));
-    let mut flags = Changeable::by(pending.target.rights).among(&pending.flags);
+    let mut flags = Changeable::by(pending.target.rights).among(&settings.flags);
     let (account, folder) = (&pending.target.account, &pending.target.folder);
     flags.keywords = moving::appended(account, folder, flags.keywords);
     let mut changes = Vec::new();

@@ -20,7 +20,7 @@ use crate::imap::{Completion, Refusal, Selected};
 use crate::mail::flag::FlagList;
 use crate::mail::id::{MailboxId, Uid};
 use crate::mail::uid_set::UidSet;
-use crate::store::change::{Actor, Change, FlagOperation, Outcome, Transaction};
+use crate::store::change::{Change, FlagOperation, Outcome, Transaction};
 
 /// COPY and UID COPY. RFC 3501 §6.4.7
 pub async fn copy(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
@@ -153,7 +153,7 @@ impl Request {
 
     /// Carries the changes out; answers COPYUID. RFC 4315 §3
     async fn commit(&self, call: &Call<'_, '_>, plan: Plan) -> Result<String, Refusal> {
-        let actor = Actor::User(call.session.user.clone());
+        let actor = call.session.actor();
         let transaction = Transaction { actor, changes: plan.changes };
         let receipt =
             call.context.store.commit(transaction).await.map_err(|error| match error {

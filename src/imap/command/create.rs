@@ -1,15 +1,20 @@
 //! CREATE: a mailbox, and those above it that are missing. RFC 3501 §6.3.3
 
 use super::Call;
+use crate::imap::annotation::{self, SPECIAL_USE};
 use crate::imap::names::{self, DELIMITER, Resolved};
 use crate::imap::{Completion, Refusal, object_id, wire::utf7};
 use crate::mail::account::{Folder, FolderRole};
-use crate::store::change::{Change, Outcome};
+use crate::store::change::{About, Change, Outcome};
+
+/// Most special uses in one command.
+pub(super) const USES_MAX: usize = 16;
 
 /// CREATE. Needs `k` on the parent; the rights of an account are those of all its folders.
 /// RFC 4314 §4
 pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     let name = utf7::mailbox(&mut call.arguments)?;
+    let uses = parameters(call)?;
     call.arguments.end()?;
     // a delimiter at the end only says that names will be made below. RFC 3501 §6.3.3
     let name = name.strip_suffix(DELIMITER).unwrap_or(&name);
@@ -18,8 +23,18 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
         return Err(Refusal::no("ALREADYEXISTS", "A mailbox of that name exists"));
     }
     check_may_stand(&target)?;
-    let receipt = call.commit(creations(call, &target)).await?;
-    Ok(created(call, receipt.outcomes.last()))
+    let mut changes = creations(call, &target);
+    if let Some(value) = special_use(&target, &uses)? {
+        changes.push(Change::MetadataSet {
+            user: Some(call.session.user.clone()),
+            about: About::Folder(target.account.clone(), target.folder.clone()),
+            entry: SPECIAL_USE.to_owned(),
+            value: Some(value.into_bytes().into()),
+        });
+    }
+    let receipt = call.commit(changes).await?;
+    let is_created = |outcome: &&Outcome| matches!(outcome, Outcome::Created(_));
+    Ok(created(call, receipt.outcomes.iter().rev().find(is_created)))
 }
 
 /// The last one that was made is the one that was asked for. RFC 8474 §4.1
@@ -30,6 +45,51 @@ fn created(call: &Call<'_, '_>, outcome: Option<&Outcome>) -> Completion {
             Completion::with_code(code, "Created")
         }
         _ => Completion::ok("Created"),
+    }
+}
+
+/// ` (USE (…))`: what the mailbox is to be used for. RFC 6154 §6
+fn parameters(call: &mut Call<'_, '_>) -> Result<Vec<String>, Refusal> {
+    let cursor = &mut call.arguments;
+    let is_on = call.context.capabilities.has("CREATE-SPECIAL-USE");
+    if !is_on || !cursor.rest().starts_with(b" (") {
+        return Ok(Vec::new());
+    }
+    cursor.space()?;
+    cursor.take(b'(');
+    if !cursor.take_word("USE (") {
+        return Err(cursor.expected("USE and a list of special uses"));
+    }
+    let mut uses = Vec::new();
+    while !cursor.take(b')') {
+        if !uses.is_empty() {
+            cursor.space()?;
+        }
+        if !cursor.take(b'\\') {
+            return Err(cursor.expected("a special use"));
+        }
+        uses.push(format!("\\{}", cursor.atom()?));
+        if uses.len() > USES_MAX {
+            return Err(cursor.expected("at most 16 special uses"));
+        }
+    }
+    match cursor.take(b')') {
+        true => Ok(uses),
+        false => Err(cursor.expected("a closing parenthesis")),
+    }
+}
+
+/// The uses as they are noted; `None`: there are none. A second mailbox of one use is possible, but
+/// the server goes on to file in its own. RFC 6154 §3
+fn special_use(target: &Resolved, uses: &[String]) -> Result<Option<String>, Refusal> {
+    if uses.is_empty() {
+        return Ok(None);
+    }
+    let known: Option<Vec<&str>> =
+        uses.iter().map(|name| annotation::special_use(name.as_bytes())).collect();
+    match known.filter(|_| annotation::may_have_use(&target.account, &target.folder)) {
+        Some(known) => Ok(Some(known.join(" "))),
+        None => Err(annotation::no_such_use()),
     }
 }
 

@@ -6,8 +6,9 @@ use std::io::Write;
 use super::{Call, resync};
 use crate::imap::date;
 use crate::imap::fetch::body::{Source, gone, is_from_fields, needs_structure};
-use crate::imap::fetch::item::{Item, Request};
+use crate::imap::fetch::item::{Item, Patience, Request};
 use crate::imap::fetch::modifiers::Modifiers;
+use crate::imap::fetch::preview;
 use crate::imap::fetch::read_ahead::ReadAhead;
 use crate::imap::fetch::write::{Extensions, envelope, structure};
 use crate::imap::object_id::{self, EmailId};
@@ -30,8 +31,12 @@ const SEEN_BATCH: usize = 50;
 pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
     let set = SequenceSet::parse(&mut call.arguments)?;
     call.arguments.space()?;
+    let start = call.arguments.clone();
     let mut request = Request::parse(&mut call.arguments)?;
     check_modifiers(call, &request)?;
+    if request.capabilities().any(|capability| !call.context.capabilities.has(capability)) {
+        return Err(start.expected("nothing of a capability that is switched off"));
+    }
     if request.items.contains(&Item::ModSeq) {
         super::enable_condstore(call, selected);
     }
@@ -91,8 +96,8 @@ fn facts_wanted(request: &Request) -> FactsWanted {
             _ => false,
         }),
         fields: any(|item| matches!(item, Item::Section(s) if is_from_fields(s))),
-        header_text: false,
-        body_text: false,
+        preview: any(|item| matches!(item, Item::Preview(_))),
+        ..FactsWanted::default()
     }
 }
 
@@ -167,15 +172,17 @@ impl Answer<'_> {
         }
         let store = &*call.context.store;
         let blobs: Vec<BlobId> = self.selected.view.messages(piece).map(|m| m.entry.blob).collect();
-        let facts = match wanted == FactsWanted::default() {
+        let mut facts = match wanted == FactsWanted::default() {
             true => vec![Facts::default(); blobs.len()],
             false => store.facts(&blobs, wanted).await?,
         };
+        self.complete_previews(call, &mut facts, &blobs).await;
         let entries = self.selected.view.messages(piece).map(|m| m.entry);
         let mut ahead = ReadAhead::new(store, self.request, entries);
         for (message, facts) in self.selected.view.messages(piece).zip(&facts) {
             let whole = ahead.next().await;
-            if is_gone(facts, wanted) {
+            let is_patient = self.request.items.contains(&Item::Preview(Patience::Patient));
+            if is_gone(facts, wanted) || is_patient && facts.preview.is_none() {
                 failure.get_or_insert_with(gone);
                 continue;
             }
@@ -189,6 +196,18 @@ impl Answer<'_> {
             call.out.flush_if_full().await?;
         }
         Ok(())
+    }
+
+    /// A message of which no preview can be read is as one that is gone, which is told below.
+    async fn complete_previews(&self, call: &Call<'_, '_>, facts: &mut [Facts], blobs: &[BlobId]) {
+        let patience = self.request.items.iter().find_map(|item| match item {
+            Item::Preview(patience) => Some(*patience),
+            _ => None,
+        });
+        let Some(patience) = patience else { return };
+        for (facts, blob) in facts.iter_mut().zip(blobs) {
+            let _ = preview::complete(&*call.context.store, (*blob, facts), patience).await;
+        }
     }
 
     fn has_sections(&self) -> bool {
@@ -271,6 +290,7 @@ impl Answer<'_> {
                     structure(out, part, extensions);
                 }
             }
+            Item::Preview(_) => preview::write(out, facts.preview.as_deref()),
             Item::Section(_) => (),
         }
     }

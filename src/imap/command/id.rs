@@ -11,18 +11,45 @@ pub const FIELD_BYTES_MAX: usize = 30;
 /// Longest value, in bytes. RFC 2971 §3.3
 pub const VALUE_BYTES_MAX: usize = 1024;
 
-/// ID: what the client says is checked and forgotten.
-pub fn run(arguments: &mut Cursor<'_>, out: &mut Output<'_>) -> Result<Completion, Refusal> {
-    if !arguments.take_word("NIL") {
-        fields(arguments)?;
-    }
+/// ID: what the client says is checked; what it calls itself goes into `client`, for the audit log.
+pub fn run(
+    arguments: &mut Cursor<'_>,
+    client: &mut Option<String>,
+    out: &mut Output<'_>,
+) -> Result<Completion, Refusal> {
+    let named = if arguments.take_word("NIL") { None } else { fields(arguments)?.words() };
     arguments.end()?;
+    *client = named.or(client.take());
     let version = env!("CARGO_PKG_VERSION");
     out.line(format_args!("* ID (\"name\" \"Postfach\" \"version\" \"{version}\")"));
     Ok(Completion::ok("Nice to meet you"))
 }
 
-fn fields(arguments: &mut Cursor<'_>) -> Result<(), Refusal> {
+/// What of a client's fields names it. RFC 2971 §3.3
+#[derive(Default)]
+struct Named {
+    name: Option<String>,
+    version: Option<String>,
+}
+
+impl Named {
+    fn take(&mut self, field: &[u8], value: &[u8]) {
+        let text = || Some(String::from_utf8_lossy(value).trim().to_owned());
+        if field.eq_ignore_ascii_case(b"name") {
+            self.name = text();
+        } else if field.eq_ignore_ascii_case(b"version") {
+            self.version = text();
+        }
+    }
+
+    fn words(self) -> Option<String> {
+        let words = [self.name?, self.version.unwrap_or_default()].join(" ");
+        Some(words.trim().to_owned())
+    }
+}
+
+fn fields(arguments: &mut Cursor<'_>) -> Result<Named, Refusal> {
+    let mut named = Named::default();
     if !arguments.take(b'(') {
         return Err(arguments.expected("NIL or a list"));
     }
@@ -36,12 +63,13 @@ fn fields(arguments: &mut Cursor<'_>) -> Result<(), Refusal> {
         arguments.space()?;
         let value = if arguments.take_word("NIL") { Vec::new() } else { arguments.string()? };
         count += 1;
+        named.take(&field, &value);
         let too_long = field.len() > FIELD_BYTES_MAX || value.len() > VALUE_BYTES_MAX;
         if count > FIELDS_MAX || too_long {
             return Err(start.expected("at most 30 fields of 30 bytes with values of 1024 bytes"));
         }
     }
-    Ok(())
+    Ok(named)
 }
 
 #[cfg(test)]
@@ -49,9 +77,24 @@ mod tests {
     use super::*;
 
     fn id(arguments: &str) -> Result<Completion, Refusal> {
+        named(arguments).1
+    }
+
+    fn named(arguments: &str) -> (Option<String>, Result<Completion, Refusal>) {
         let (mut buffer, mut sink) = (Vec::new(), Vec::new());
         let mut out = Output::new(&mut buffer, &mut sink);
-        run(&mut Cursor::new(arguments.as_bytes()), &mut out)
+        let mut client = None;
+        let answer = run(&mut Cursor::new(arguments.as_bytes()), &mut client, &mut out);
+        (client, answer)
+    }
+
+    #[test]
+    fn a_client_is_called_by_its_name_and_version() {
+        let client = |arguments: &str| named(arguments).0;
+        let told = client("(\"version\" \"2.4\" \"NAME\" \"mutt\" \"os\" \"Linux\")");
+        assert_eq!(told.as_deref(), Some("mutt 2.4"));
+        assert_eq!(client("(\"name\" \"mutt\")").as_deref(), Some("mutt"));
+        assert_eq!((client("NIL"), client("(\"os\" \"Linux\")")), (None, None));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! LIST: the names that a user sees, with what is below them. RFC 3501 §6.3.8, RFC 5258, RFC 5819,
-//! RFC 6154
+//! RFC 6154, RFC 8440
 
 use std::collections::HashSet;
 
 use super::list_options::{self, Options};
-use super::{Call, status};
+use super::{Call, acl, status};
 use crate::imap::hierarchy::{self, Kind, Node, parents};
 use crate::imap::names::{DELIMITER, OTHER_USERS, PRIVATE, SHARED};
 use crate::imap::wire::{pattern, utf7};
@@ -27,7 +27,11 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
             || child_info && below.hidden.contains(node.name.as_str());
         if is_shown {
             write_node(call, &options, node, child_info);
-            write_status(call, &options, node).await?;
+            // RFC 5819 §2, RFC 8440 §4: not of one that is shown for its children only
+            if is_selected(&options, node) {
+                write_my_rights(call, &options, node);
+                write_status(call, &options, node).await?;
+            }
             call.out.flush_if_full().await?;
         }
     }
@@ -77,7 +81,7 @@ fn is_asked_for(options: &Options, node: &Node) -> bool {
 /// Whether the selection options let a name pass; without any, all that is there.
 fn is_selected(options: &Options, node: &Node) -> bool {
     let subscribed = !options.select_subscribed || node.subscribed;
-    let special = !options.select_special_use || node.special_use().is_some();
+    let special = !options.select_special_use || !node.uses.is_empty();
     let is_there = options.select_subscribed || !matches!(node.kind, Kind::Gone);
     subscribed && special && is_there
 }
@@ -106,12 +110,19 @@ fn attributes(context: &Context, options: &Options, node: &Node) -> String {
         attributes.push(if node.has_children { "\\HasChildren" } else { "\\HasNoChildren" });
     }
     if context.capabilities.has("SPECIAL-USE") {
-        attributes.extend(node.special_use());
+        attributes.extend(&node.uses);
     }
     if node.subscribed && (options.select_subscribed || options.return_subscribed) {
         attributes.push("\\Subscribed");
     }
     attributes.join(" ")
+}
+
+/// RFC 8440 §3: nothing is said about names that are no mailboxes.
+fn write_my_rights(call: &mut Call<'_, '_>, options: &Options, node: &Node) {
+    if let (Kind::Mailbox(named), true) = (&node.kind, options.return_my_rights) {
+        acl::write_my_rights(call.out, &node.name, named.rights);
+    }
 }
 
 /// RFC 5819 §2: nothing is said about names that cannot be selected.
@@ -128,7 +139,7 @@ async fn write_status(
     let status = call.context.store.status(named.mailbox.id, &call.session.user, seen).await;
     // a mailbox deleted at this moment has no counts
     let Ok(status) = status else { return Ok(()) };
-    let counts = status::written(&options.return_status, (named.mailbox.id, &status));
+    let counts = status::written(call.context, &options.return_status, (named.mailbox.id, &status));
     call.out.line(format_args!("* STATUS {} ({counts})", utf7::written(&node.name)));
     Ok(())
 }

@@ -27,6 +27,8 @@ pub(super) struct Options {
     pub(super) patterns: Vec<String>,
     /// `RETURN (SUBSCRIBED)`
     pub(super) return_subscribed: bool,
+    /// `RETURN (MYRIGHTS)`. RFC 8440 §3
+    pub(super) return_my_rights: bool,
     /// `RETURN (STATUS …)`. RFC 5819 §2
     pub(super) return_status: Vec<status::Item>,
 }
@@ -117,9 +119,12 @@ fn return_option(
         options.return_status = status::items(context, arguments)?;
     } else if word.eq_ignore_ascii_case("SPECIAL-USE") {
         check_on(context, &start, "SPECIAL-USE")?;
+    } else if word.eq_ignore_ascii_case("MYRIGHTS") {
+        check_on(context, &start, "LIST-MYRIGHTS")?;
+        options.return_my_rights = true;
     } else if !word.eq_ignore_ascii_case("CHILDREN") {
         // what CHILDREN and SPECIAL-USE ask for is returned anyway
-        return Err(start.expected("SUBSCRIBED, CHILDREN, SPECIAL-USE or STATUS"));
+        return Err(start.expected("SUBSCRIBED, CHILDREN, SPECIAL-USE, MYRIGHTS or STATUS"));
     }
     Ok(())
 }
@@ -175,6 +180,7 @@ mod tests {
             folder_names: Arc::default(),
             message_bytes_max: 1,
             capabilities: Arc::default(),
+            admin: None,
             own_copies: Default::default(),
         };
         parse(&context, &mut Cursor::new(arguments.as_bytes()))

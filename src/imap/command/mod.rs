@@ -17,8 +17,10 @@ pub mod id;
 pub mod list;
 mod list_options;
 pub mod lsub;
+pub mod metadata;
 pub mod namespace;
 pub mod rename;
+pub mod replace;
 mod resync;
 pub mod search;
 pub mod select;
@@ -39,8 +41,10 @@ use super::output::Output;
 use super::wire::lex::Cursor;
 use super::wire::utf7;
 use super::{Context, Numbering, Refusal, Selected, Session};
+use crate::directory::rights::reads_by_role;
 use crate::store::Mailbox;
-use crate::store::change::{Actor, Change, Receipt, Transaction};
+use crate::store::audit::{Deed, Note};
+use crate::store::change::{Change, Receipt, Transaction};
 
 /// One command on its way: who calls, with which arguments, and where the answer goes.
 pub struct Call<'c, 'o> {
@@ -84,7 +88,22 @@ impl Call<'_, '_> {
 
     /// Makes `changes` on behalf of the user.
     async fn commit(&self, changes: Vec<Change>) -> Result<Receipt, Refusal> {
-        let actor = Actor::User(self.session.user.clone());
+        let actor = self.session.actor();
         Ok(self.context.store.commit(Transaction { actor, changes }).await?)
+    }
+
+    /// To be called before anything of a mailbox's messages is shown: where only the user's role
+    /// lets them read a private channel, the audit log says so first. Once for each session.
+    async fn tell_reading(&mut self, mailbox: &Mailbox) -> Result<(), Refusal> {
+        let account = &mailbox.account;
+        let is_told = reads_by_role(&self.session.directory, &self.session.user, account);
+        if !is_told || self.session.told.contains(&mailbox.id) {
+            return Ok(());
+        }
+        let folder = Some(mailbox.folder.path().to_owned());
+        let note = Note { account: Some(account.clone()), folder, ..Note::new(Deed::Read) };
+        self.commit(vec![Change::Noted(Box::new(note))]).await?;
+        self.session.told.insert(mailbox.id);
+        Ok(())
     }
 }

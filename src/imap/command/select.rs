@@ -28,6 +28,7 @@ async fn open(call: &mut Call<'_, '_>, claims: Claims) -> Result<(Selected, Comp
     if !found.rights.has('r') {
         return Err(Refusal::no_permission("You may see this mailbox, but not read it"));
     }
+    call.tell_reading(&mailbox).await?;
     let user = &call.session.user;
     let mut view = View::open(call.context, mailbox.id, user, (found.seen, claims)).await?;
     view.set_condstore(call.session.condstore());

@@ -29,10 +29,12 @@ pub enum Item {
     HighestModSeq,
     /// MAILBOXID. RFC 8474 §4.3
     MailboxId,
+    /// APPENDLIMIT. RFC 7889 §3.1
+    AppendLimit,
 }
 
 /// Each item with its name and the capability that it belongs to.
-const ITEMS: [(Item, &str, Option<&str>); 9] = [
+const ITEMS: [(Item, &str, Option<&str>); 10] = [
     (Item::Messages, "MESSAGES", None),
     (Item::Recent, "RECENT", None),
     (Item::UidNext, "UIDNEXT", None),
@@ -42,6 +44,7 @@ const ITEMS: [(Item, &str, Option<&str>); 9] = [
     (Item::Size, "SIZE", Some("STATUS=SIZE")),
     (Item::HighestModSeq, "HIGHESTMODSEQ", Some("CONDSTORE")),
     (Item::MailboxId, "MAILBOXID", Some("OBJECTID")),
+    (Item::AppendLimit, "APPENDLIMIT", Some("APPENDLIMIT")),
 ];
 
 /// STATUS. Needs `r`. RFC 4314 §4
@@ -56,11 +59,8 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     }
     note_condstore(call, &items);
     let status = call.context.store.status(mailbox.id, &call.session.user, found.seen).await?;
-    call.out.line(format_args!(
-        "* STATUS {} ({})",
-        utf7::written(&name),
-        written(&items, (mailbox.id, &status))
-    ));
+    let counts = written(call.context, &items, (mailbox.id, &status));
+    call.out.line(format_args!("* STATUS {} ({counts})", utf7::written(&name)));
     Ok(Completion::ok("Status told"))
 }
 
@@ -92,7 +92,11 @@ pub(super) fn items(context: &Context, arguments: &mut Cursor<'_>) -> Result<Vec
 }
 
 /// The counts as they stand in the response's parentheses.
-pub(super) fn written(items: &[Item], (id, status): (MailboxId, &Status)) -> String {
+pub(super) fn written(
+    context: &Context,
+    items: &[Item],
+    (id, status): (MailboxId, &Status),
+) -> String {
     let value = |item: Item| {
         match item {
             Item::MailboxId => return format!("({})", object_id::mailbox(id)),
@@ -104,6 +108,7 @@ pub(super) fn written(items: &[Item], (id, status): (MailboxId, &Status)) -> Str
             Item::Deleted => u64::from(status.deleted),
             Item::Size => status.size_bytes,
             Item::HighestModSeq => status.highest_modseq.0,
+            Item::AppendLimit => context.message_bytes_max,
         }
         .to_string()
     };

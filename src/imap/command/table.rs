@@ -28,6 +28,8 @@ pub enum Verb {
     StartTls,
     Authenticate,
     Login,
+    Unauthenticate,
+    Compress,
     Enable,
     Namespace,
     Idle,
@@ -44,7 +46,10 @@ pub enum Verb {
     ListRights,
     SetAcl,
     DeleteAcl,
+    GetMetadata,
+    SetMetadata,
     Append,
+    Replace,
     Select,
     Examine,
     Check,
@@ -107,7 +112,7 @@ impl Row {
 use Allowed::{Any, Authenticated, NotAuthenticated, Selected};
 
 /// All commands.
-pub const COMMANDS: [Row; 46] = [
+pub const COMMANDS: [Row; 52] = [
     row("CAPABILITY", Verb::Capability, Any, "RFC 3501 §6.1.1"),
     row("NOOP", Verb::Noop, Any, "RFC 3501 §6.1.2"),
     row("LOGOUT", Verb::Logout, Any, "RFC 3501 §6.1.3"),
@@ -115,6 +120,8 @@ pub const COMMANDS: [Row; 46] = [
     row("STARTTLS", Verb::StartTls, NotAuthenticated, "RFC 3501 §6.2.1"),
     row("AUTHENTICATE", Verb::Authenticate, NotAuthenticated, "RFC 3501 §6.2.2"),
     row("LOGIN", Verb::Login, NotAuthenticated, "RFC 3501 §6.2.3"),
+    row("UNAUTHENTICATE", Verb::Unauthenticate, Authenticated, "RFC 8437 §3").of("UNAUTHENTICATE"),
+    row("COMPRESS", Verb::Compress, Authenticated, "RFC 4978 §3").of("COMPRESS=DEFLATE"),
     row("ENABLE", Verb::Enable, Authenticated, "RFC 5161 §3.1").of("ENABLE"),
     row("NAMESPACE", Verb::Namespace, Authenticated, "RFC 2342 §5").of("NAMESPACE"),
     row("IDLE", Verb::Idle, Authenticated, "RFC 2177 §3").of("IDLE"),
@@ -131,6 +138,8 @@ pub const COMMANDS: [Row; 46] = [
     row("LISTRIGHTS", Verb::ListRights, Authenticated, "RFC 4314 §3.4").of("ACL"),
     row("SETACL", Verb::SetAcl, Authenticated, "RFC 4314 §3.1").of("ACL"),
     row("DELETEACL", Verb::DeleteAcl, Authenticated, "RFC 4314 §3.2").of("ACL"),
+    row("GETMETADATA", Verb::GetMetadata, Authenticated, "RFC 5464 §4.2").of("METADATA"),
+    row("SETMETADATA", Verb::SetMetadata, Authenticated, "RFC 5464 §4.3").of("METADATA"),
     row("APPEND", Verb::Append, Authenticated, "RFC 3501 §6.3.11"),
     row("SELECT", Verb::Select, Authenticated, "RFC 3501 §6.3.1"),
     row("EXAMINE", Verb::Examine, Authenticated, "RFC 3501 §6.3.2"),
@@ -154,6 +163,8 @@ pub const COMMANDS: [Row; 46] = [
     row("UID COPY", Verb::Copy, Selected, "RFC 3501 §6.4.8").by_uid(),
     row("MOVE", Verb::Move, Selected, "RFC 6851 §3.1").of("MOVE"),
     row("UID MOVE", Verb::Move, Selected, "RFC 6851 §3.2").by_uid().of("MOVE"),
+    row("REPLACE", Verb::Replace, Selected, "RFC 8508 §3.2").of("REPLACE"),
+    row("UID REPLACE", Verb::Replace, Selected, "RFC 8508 §3.3").by_uid().of("REPLACE"),
 ];
 
 /// The row of a command by its name, in any case.

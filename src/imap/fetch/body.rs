@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use super::item::{FieldsFrom, Section, Text};
+use super::binary::Binary;
+use super::item::{FieldsFrom, Section, Text, Transfer};
 use super::write::literal_head;
 use crate::imap::Refusal;
 use crate::imap::output::Output;
@@ -22,9 +23,9 @@ const FIELDS_BYTES_USUAL: usize = 1024;
 
 /// One message whose sections are written.
 pub struct Source<'a> {
-    store: &'a dyn Store,
-    entry: &'a Entry,
-    facts: &'a Facts,
+    pub(super) store: &'a dyn Store,
+    pub(super) entry: &'a Entry,
+    pub(super) facts: &'a Facts,
     /// Trace and message, if they have been read already.
     whole: Option<Vec<u8>>,
 }
@@ -85,6 +86,11 @@ impl<'a> Source<'a> {
     /// Writes `label value`. A section that does not exist is NIL. An error is the caller's to tell
     /// as long as nothing of the value has left; behind that, the connection cannot go on.
     pub async fn write(&self, wanted: &Section, out: &mut Output<'_>) -> Result<(), Refusal> {
+        if wanted.transfer != Transfer::Kept
+            && let Some(binary) = Binary::of(self, wanted)
+        {
+            return binary.write(out).await;
+        }
         let pieces = self.pieces(wanted).await;
         out.push(&wanted.label);
         if let Some((origin, _)) = wanted.partial {
@@ -233,7 +239,7 @@ impl<'a> Source<'a> {
 }
 
 /// A message that is gone is not a mailbox that is gone. RFC 5530 §3 `EXPUNGEISSUED`
-fn told(error: StoreError) -> Refusal {
+pub(super) fn told(error: StoreError) -> Refusal {
     match error {
         StoreError::Gone => gone(),
         other => other.into(),
@@ -246,7 +252,11 @@ pub fn gone() -> Refusal {
 }
 
 /// At most one piece of `range`, at least one byte.
-async fn read(store: &dyn Store, blob: BlobId, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+pub(super) async fn read(
+    store: &dyn Store,
+    blob: BlobId,
+    range: Range<u64>,
+) -> Result<Vec<u8>, StoreError> {
     let end = range.end.min(range.start.saturating_add(PIECE_BYTES_MAX));
     let mut bytes = store.body(blob, range.start..end).await?;
     if bytes.is_empty() {

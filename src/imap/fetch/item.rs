@@ -47,6 +47,8 @@ pub enum Item {
     ThreadId,
     /// SAVEDATE. RFC 8514 §4.2
     SaveDate,
+    /// PREVIEW. RFC 8970
+    Preview(Patience),
     /// BODY[…], RFC822 and the like.
     Section(Section),
 }
@@ -64,6 +66,28 @@ pub struct Section {
     pub partial: Option<(u64, u64)>,
     /// Whether reading it sets \Seen.
     pub reading: Reading,
+    /// What is done with its transfer encoding.
+    pub transfer: Transfer,
+}
+
+/// What is done with the transfer encoding of a section.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transfer {
+    /// It stays.
+    Kept,
+    /// BINARY: it is removed. RFC 3516 §4.2
+    Removed,
+    /// BINARY.SIZE: it is removed, and only the length of the outcome told.
+    Measured,
+}
+
+/// How long a client waits for a preview.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Patience {
+    /// Until it is there.
+    Patient,
+    /// No longer than for everything else. RFC 8970 §4.1
+    Lazy,
 }
 
 /// Which text of a message or part.
@@ -158,6 +182,17 @@ impl Request {
         }
     }
 
+    /// The capabilities without which this would not be understood.
+    pub fn capabilities(&self) -> impl Iterator<Item = &'static str> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Preview(_) => Some("PREVIEW"),
+            Item::EmailId | Item::ThreadId => Some("OBJECTID"),
+            Item::SaveDate => Some("SAVEDATE"),
+            Item::Section(section) if section.transfer != Transfer::Kept => Some("BINARY"),
+            _ => None,
+        })
+    }
+
     /// Whether any item sets \Seen.
     pub fn marks_seen(&self) -> bool {
         let marks = |i: &Item| matches!(i, Item::Section(s) if s.reading == Reading::MarksSeen);
@@ -201,6 +236,10 @@ fn item(cursor: &mut Cursor<'_>) -> Result<Item, Refusal> {
         b"BODY" if cursor.peek() != Some(b'[') => Item::Body,
         b"BODY" => Item::Section(section(cursor, Reading::MarksSeen)?),
         b"BODY.PEEK" => Item::Section(section(cursor, Reading::Peeks)?),
+        b"BINARY" => binary(cursor, Reading::MarksSeen, Transfer::Removed)?,
+        b"BINARY.PEEK" => binary(cursor, Reading::Peeks, Transfer::Removed)?,
+        b"BINARY.SIZE" => binary(cursor, Reading::Peeks, Transfer::Measured)?,
+        b"PREVIEW" => Item::Preview(patience(cursor)?),
         _ => return Err(start.expected("a data item")),
     };
     Ok(simple)
@@ -211,8 +250,37 @@ fn is_item_char(byte: u8) -> bool {
 }
 
 fn whole(label: &[u8], text: Text, reading: Reading) -> Item {
-    let label = label.to_vec();
-    Item::Section(Section { label, path: Vec::new(), text, partial: None, reading })
+    let (label, path, transfer) = (label.to_vec(), Vec::new(), Transfer::Kept);
+    Item::Section(Section { label, path, text, partial: None, reading, transfer })
+}
+
+/// `section-binary` and its partial. RFC 3516 §7
+fn binary(cursor: &mut Cursor<'_>, reading: Reading, transfer: Transfer) -> Result<Item, Refusal> {
+    let start = cursor.clone();
+    let mut section = section(cursor, reading)?;
+    if section.text != Text::Whole {
+        return Err(start.expected("the number of a part in brackets"));
+    }
+    if transfer == Transfer::Measured && section.partial.is_some() {
+        return Err(start.expected("a part, not a piece of one"));
+    }
+    let name: &[u8] = if transfer == Transfer::Measured { b"BINARY.SIZE" } else { b"BINARY" };
+    section.label.splice(..b"BODY".len(), name.iter().copied());
+    Ok(Item::Section(Section { transfer, ..section }))
+}
+
+/// ` (LAZY)`. A list behind PREVIEW that is not in parentheses itself belongs to FETCH.
+fn patience(cursor: &mut Cursor<'_>) -> Result<Patience, Refusal> {
+    let mut ahead = cursor.clone();
+    if !(ahead.take(b' ') && ahead.take(b'(') && ahead.take_word("LAZY")) {
+        return Ok(Patience::Patient);
+    }
+    while ahead.take_word(" LAZY") {}
+    if !ahead.take(b')') {
+        return Err(ahead.expected("a closing parenthesis"));
+    }
+    *cursor = ahead;
+    Ok(Patience::Lazy)
 }
 
 /// `section` and its partial. RFC 3501 §9
@@ -241,7 +309,7 @@ fn section(cursor: &mut Cursor<'_>, reading: Reading) -> Result<Section, Refusal
     let mut label = b"BODY".to_vec();
     label.extend_from_slice(&open[..open.len() - cursor.rest().len()]);
     let partial = partial(cursor)?;
-    Ok(Section { label, path, text, partial, reading })
+    Ok(Section { label, path, text, partial, reading, transfer: Transfer::Kept })
 }
 
 fn section_text(cursor: &mut Cursor<'_>, path: &[u32]) -> Result<Text, Refusal> {
@@ -337,6 +405,37 @@ mod tests {
         assert_eq!(one_section("BODY[3.MIME]").text, Text::Mime);
         assert_eq!(one_section("RFC822.HEADER").reading, Reading::Peeks);
         assert_eq!(one_section("BODY[TEXT]").reading, Reading::MarksSeen);
+    }
+
+    #[test]
+    fn decoded_parts_are_sections_with_a_label_of_their_own() {
+        let section = one_section("(BINARY.PEEK[1.2]<3.4> UID)");
+        assert_eq!(
+            (section.label.as_slice(), section.reading),
+            (&b"BINARY[1.2]"[..], Reading::Peeks)
+        );
+        assert_eq!((section.transfer, section.partial), (Transfer::Removed, Some((3, 4))));
+        assert_eq!(one_section("binary[]").reading, Reading::MarksSeen);
+        let measured = one_section("BINARY.SIZE[1]");
+        assert_eq!(measured.label, b"BINARY.SIZE[1]");
+        assert_eq!((measured.transfer, measured.reading), (Transfer::Measured, Reading::Peeks));
+        for wrong in ["BINARY", "BINARY[TEXT]", "BINARY[1.MIME]", "BINARY.SIZE[1]<0.5>"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_preview_may_be_lazy() {
+        for text in ["(PREVIEW (LAZY) UID)", "(PREVIEW (lazy LAZY) UID)"] {
+            let items = parsed(text).expect(text).items;
+            assert_eq!(items, [Item::Preview(Patience::Lazy), Item::Uid]);
+        }
+        let request = parsed("PREVIEW (CHANGEDSINCE 5)").expect("a request");
+        assert_eq!(request.items[0], Item::Preview(Patience::Patient));
+        assert_eq!(request.modifiers.changed_since, Some(ModSeq(5)));
+        for wrong in ["PREVIEW (EAGER)", "PREVIEW ()", "PREVIEW (LAZY", "(PREVIEW (LAZY EAGER))"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

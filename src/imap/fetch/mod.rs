@@ -1,7 +1,10 @@
-//! FETCH: what is asked for (`item`), and how it is answered (`write`, `body`).
+//! FETCH: what is asked for (`item`), and how it is answered (`write`, `body`, `binary`,
+//! `preview`).
 
+mod binary;
 pub mod body;
 pub mod item;
 pub mod modifiers;
+pub mod preview;
 pub mod read_ahead;
 pub mod write;

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::item::{Item, Request, Section, Text};
+use super::item::{Item, Request, Section, Text, Transfer};
 use crate::mail::id::{BlobId, TraceId};
 use crate::store::Store;
 use crate::store::snapshot::Entry;
@@ -61,8 +61,8 @@ impl<'a> ReadAhead<'a> {
 
 /// BODY[], BODY.PEEK[] or RFC822, and not a part of it.
 fn is_whole(item: &Item) -> bool {
-    matches!(item, Item::Section(Section { path, text: Text::Whole, partial: None, .. })
-        if path.is_empty())
+    matches!(item, Item::Section(Section { path, text: Text::Whole, partial: None, transfer, .. })
+        if path.is_empty() && *transfer != Transfer::Measured)
 }
 
 #[cfg(test)]

@@ -58,6 +58,19 @@ fn nstring(out: &mut Vec<u8>, text: Option<&Vec<u8>>) {
     }
 }
 
+/// `nstring`, or `literal8` where there is a NUL in it. RFC 4466 §4
+pub fn nstring8(out: &mut Vec<u8>, value: Option<&[u8]>) {
+    match value {
+        Some(value) if value.contains(&0) => {
+            out.push(b'~');
+            literal_head(out, value.len() as u64);
+            out.extend_from_slice(value);
+        }
+        Some(value) => string(out, value),
+        None => out.extend_from_slice(b"NIL"),
+    }
+}
+
 /// The value of ENVELOPE.
 pub fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
     out.push(b'(');

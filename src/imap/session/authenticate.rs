@@ -138,7 +138,7 @@ impl Dialogue {
     ) -> Next {
         let tag = exchange.tag.clone();
         if let Step::Done(user) = step {
-            self.state = State::Authenticated(Session::new(user, directory));
+            self.state = State::Authenticated(Session::of(self.presence(&user), directory));
             let capabilities = self.capabilities();
             out.line(format_args!("{tag} OK [CAPABILITY {capabilities}] Logged in"));
             return Next::Command;

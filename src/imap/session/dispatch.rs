@@ -1,6 +1,6 @@
 //! From a row of the command table to the command's file.
 
-use super::{Command, Dialogue, Done, Idle, Lost, Next, State};
+use super::{Command, Dialogue, Done, Idle, Layer, Lost, Next, State};
 use crate::imap::command::table::{Allowed, Verb};
 use crate::imap::command::{self as commands, Call};
 use crate::imap::output::Output;
@@ -18,6 +18,8 @@ impl Dialogue {
             (Allowed::NotAuthenticated, _) => self.before_login(command, out),
             (_, Verb::Select | Verb::Examine) => self.select(command, out).await,
             (_, Verb::Idle) => self.idle(command, out).await,
+            (_, Verb::Unauthenticate) => self.unauthenticate(command, out),
+            (_, Verb::Compress) => self.compress(command, out),
             (_, Verb::Close | Verb::Unselect) => self.close(command, out).await,
             _ => self.after_login(command, out).await.map(Done::Completed),
         }
@@ -30,7 +32,9 @@ impl Dialogue {
     ) -> Result<Completion, Refusal> {
         let mut arguments = command.arguments.clone();
         if command.row.verb == Verb::Id {
-            return commands::id::run(&mut arguments, out);
+            let completion = commands::id::run(&mut arguments, &mut self.client, out)?;
+            self.name_client();
+            return Ok(completion);
         }
         arguments.end()?;
         match command.row.verb {
@@ -105,6 +109,37 @@ impl Dialogue {
         Ok(Done::Completed(completion))
     }
 
+    /// Everything but TLS is as it was before login. RFC 8437 §3
+    fn unauthenticate(
+        &mut self,
+        command: &Command<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<Done, Refusal> {
+        command.arguments.clone().end()?;
+        if self.layer == Layer::Deflate {
+            return Err(Refusal::Bad("not while compression is active".to_owned()));
+        }
+        (self.state, self.lost) = (State::NotAuthenticated, Lost::Nothing);
+        let (tag, capabilities) = (&command.tag, self.capabilities());
+        out.line(format_args!("{tag} OK [CAPABILITY {capabilities}] Nobody is logged in"));
+        Ok(Done::Proposed(Next::LoggedOut))
+    }
+
+    /// RFC 4978 §3
+    fn compress(&mut self, command: &Command<'_>, out: &mut Output<'_>) -> Result<Done, Refusal> {
+        let mut arguments = command.arguments.clone();
+        if !arguments.take_word("DEFLATE") {
+            return Err(arguments.expected("DEFLATE"));
+        }
+        arguments.end()?;
+        if self.layer == Layer::Deflate {
+            return Err(Refusal::Bad("compression is active already".to_owned()));
+        }
+        self.layer = Layer::Deflate;
+        out.line(format_args!("{} OK What follows is deflated", command.tag));
+        Ok(Done::Proposed(Next::Compress))
+    }
+
     /// What is new is told before the `+`: a client that has just seen it may not look at once.
     async fn idle(&mut self, command: &Command<'_>, out: &mut Output<'_>) -> Result<Done, Refusal> {
         command.arguments.clone().end()?;
@@ -168,6 +203,8 @@ async fn authenticated(verb: Verb, call: &mut Call<'_, '_>) -> Result<Completion
         Verb::MyRights => commands::acl::my_rights(call),
         Verb::ListRights => commands::acl::list_rights(call),
         Verb::SetAcl => commands::set_acl::set_acl(call).await,
+        Verb::GetMetadata => commands::metadata::get_metadata(call).await,
+        Verb::SetMetadata => commands::metadata::set_metadata(call).await,
         Verb::DeleteAcl => commands::set_acl::delete_acl(call).await,
         // the framing announces a message apart; this APPEND has none
         Verb::Append => Err(call.arguments.expected("a mailbox and a message as a literal")),
@@ -192,6 +229,9 @@ async fn with_selected(
         Verb::Store => commands::store::run(call, selected).await,
         Verb::Copy => commands::copy::copy(call, selected).await,
         Verb::Move => commands::copy::r#move(call, selected).await,
+        Verb::Replace => {
+            Err(call.arguments.expected("a message, a mailbox and a message as a literal"))
+        }
         _ => Err(Refusal::Bad("not possible now".to_owned())),
     }
 }

@@ -1,30 +1,104 @@
-//! The message of an APPEND on its way in: announced, invited, arrived. RFC 3501 §6.3.11
+//! The messages of an APPEND or REPLACE on their way in: announced, invited, arrived.
+//! RFC 3501 §6.3.11, RFC 3502, RFC 8508
 
 use super::{Command, Dialogue, Done, Next, State};
-use crate::imap::command::append::{self, Pending};
+use crate::imap::command::append::{self, Arrived, Pending, Settings};
+use crate::imap::command::replace;
 use crate::imap::command::table::{Row, Verb};
-use crate::imap::command::{self as commands};
 use crate::imap::output::Output;
-use crate::imap::wire::framing::Literal;
+use crate::imap::wire::framing::{Announced, Literal, Octets};
 use crate::imap::wire::lex::Cursor;
 use crate::imap::{Completion, Refusal};
 use crate::store::change::NewMessage;
 
-/// A message that has been invited.
+/// Most messages in one APPEND.
+const MESSAGES_MAX: usize = 100;
+/// Most bytes in one APPEND of several messages: what was computed of them is in memory until the
+/// last one is here.
+const SEVERAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// A message that has been invited, and those of the same command that have arrived.
 pub struct Incoming {
     tag: String,
     row: &'static Row,
     pending: Pending,
-    /// Its length.
-    pub bytes: u64,
-    /// No literal may hold a NUL, so the message could never be sent back. RFC 3501 §4.3.1
-    has_nul: bool,
+    settings: Settings,
+    arrived: Vec<Arrived>,
+    announced: Announced,
+    /// Bytes of the messages that have arrived.
+    bytes_before: u64,
+    nuls: Nuls,
+    refusal: Option<Refusal>,
+}
+
+/// Where a message holds NUL: in a literal without `~` it could never be sent back, and in a header
+/// there is no encoding for it. RFC 3501 §4.3.1
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Nuls {
+    in_header: bool,
+    anywhere: bool,
+    /// Line ends in a row at the end of what has been read of the header; the start counts as one.
+    line_ends: u8,
+}
+
+impl Nuls {
+    const NONE: Nuls = Nuls { in_header: false, anywhere: false, line_ends: 1 };
+
+    fn look(&mut self, piece: &[u8]) {
+        self.anywhere |= memchr::memchr(0, piece).is_some();
+        for byte in piece {
+            match byte {
+                _ if self.line_ends == 2 => return,
+                b'\n' => self.line_ends += 1,
+                b'\r' => {}
+                byte => {
+                    self.in_header |= *byte == 0;
+                    self.line_ends = 0;
+                }
+            }
+        }
+    }
 }
 
 impl Incoming {
+    /// Its length.
+    pub fn bytes(&self) -> u64 {
+        self.announced.bytes
+    }
+
+    /// Bytes of the messages of the same command that have arrived before.
+    pub fn bytes_before(&self) -> u64 {
+        self.bytes_before
+    }
+
     /// To be called with each piece of it.
     pub fn received(&mut self, piece: &[u8]) {
-        self.has_nul |= memchr::memchr(0, piece).is_some();
+        self.nuls.look(piece);
+    }
+
+    /// Whether it has to be brought into lines before it is stored. The transfer encoding of a
+    /// part changes where it must, and nothing is lost. RFC 3516 §4.4
+    pub fn must_become_lines(&self) -> bool {
+        self.nuls.anywhere && self.announced.octets == Octets::Any
+    }
+
+    /// It is here; `Err`: it could not be kept.
+    pub fn has_arrived(&mut self, message: Result<NewMessage, Refusal>) {
+        let settings = std::mem::take(&mut self.settings);
+        self.bytes_before += self.announced.bytes;
+        if self.nuls.anywhere && self.announced.octets == Octets::Text {
+            self.refuse(Refusal::no("CANNOT", "The message holds a NUL"));
+        } else if self.nuls.in_header {
+            self.refuse(Refusal::no("UNKNOWN-CTE", "The header of the message holds a NUL"));
+        }
+        match message {
+            Ok(message) => self.arrived.push(Arrived { settings, message }),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.refusal.get_or_insert(refusal);
     }
 }
 
@@ -34,7 +108,7 @@ impl Dialogue {
     pub async fn message_announced(
         &mut self,
         head: &[u8],
-        (bytes, literal): (u64, Literal),
+        announced: Announced,
         out: &mut Output<'_>,
     ) -> Next {
         let command = match self.take_apart(head) {
@@ -42,13 +116,25 @@ impl Dialogue {
             Err((tag, why)) => return self.bad(&tag, &why, out),
         };
         self.check_selected(out);
-        match self.begin(&command, bytes, out).await {
-            Ok(pending) => {
-                if literal == Literal::Synchronizing {
-                    out.line(format_args!("+ Send the message"));
-                }
+        match self.begin(&command, announced, out).await {
+            Ok((pending, settings)) => {
                 let Command { tag, row, .. } = command;
-                Next::Message(Box::new(Incoming { tag, row, pending, bytes, has_nul: false }))
+                let (arrived, refusal) = (Vec::new(), None);
+                let (bytes_before, nuls) = (0, Nuls::NONE);
+                invited(
+                    Incoming {
+                        tag,
+                        row,
+                        pending,
+                        settings,
+                        arrived,
+                        announced,
+                        bytes_before,
+                        nuls,
+                        refusal,
+                    },
+                    out,
+                )
             }
             Err(refusal) => self.answer(&command.tag, command.row, Err(refusal), out).await,
         }
@@ -57,38 +143,89 @@ impl Dialogue {
     async fn begin(
         &mut self,
         command: &Command<'_>,
-        bytes: u64,
+        announced: Announced,
         out: &mut Output<'_>,
-    ) -> Result<Pending, Refusal> {
-        let (State::Authenticated(session) | State::Selected(session, _)) = &mut self.state else {
-            return Err(Refusal::Bad("log in first".to_owned()));
+    ) -> Result<(Pending, Settings), Refusal> {
+        let (session, selected) = match &mut self.state {
+            State::Authenticated(session) => (session, None),
+            State::Selected(session, selected) => (session, Some(&**selected)),
+            State::NotAuthenticated | State::Logout => {
+                return Err(Refusal::Bad("log in first".to_owned()));
+            }
         };
-        if command.row.verb != Verb::Append {
-            return Err(Refusal::Bad("expected APPEND".to_owned()));
-        }
         let mut call = super::dispatch::call(&self.context, (command, session), out);
-        let pending = append::begin(&mut call).await?;
-        // RFC 4469 §4.2; before the `+`, so that nothing is sent in vain
-        if bytes > self.context.message_bytes_max {
-            return Err(Refusal::no("TOOBIG", "The message is too large for this server"));
-        }
-        Ok(pending)
+        let begun = match (command.row.verb, selected) {
+            (Verb::Append, _) => append::begin(&mut call).await?,
+            (Verb::Replace, Some(selected)) => replace::begin(&mut call, selected).await?,
+            (Verb::Replace, None) => return Err(Refusal::no_such_mailbox()),
+            _ => return Err(Refusal::Bad("expected APPEND or REPLACE".to_owned())),
+        };
+        self.check_announced(announced)?;
+        Ok(begun)
     }
 
-    /// The message is here, and so is the end of its command; `Err`: it could not be kept.
-    pub async fn message_arrived(
+    /// RFC 4469 §4.2; before the `+`, so that nothing is sent in vain.
+    fn check_announced(&self, announced: Announced) -> Result<(), Refusal> {
+        if announced.octets == Octets::Any && !self.context.capabilities.has("BINARY") {
+            return Err(Refusal::Bad("expected a literal without ~".to_owned()));
+        }
+        if announced.bytes > self.context.message_bytes_max {
+            return Err(Refusal::no("TOOBIG", "The message is too large for this server"));
+        }
+        Ok(())
+    }
+
+    /// Another message is announced behind one that has arrived; as `message_announced`. RFC 3502
+    pub async fn message_follows(
         &mut self,
-        incoming: Incoming,
-        (message, tail): (Result<NewMessage, Refusal>, Vec<u8>),
+        mut incoming: Incoming,
+        (head, announced): (&[u8], Announced),
         out: &mut Output<'_>,
     ) -> Next {
-        let Incoming { tag, row, pending, has_nul, .. } = incoming;
-        let command = Command { tag, row, arguments: Cursor::new(&tail) };
-        let result = match command.arguments.clone().end() {
-            Ok(()) if has_nul => Err(Refusal::no("CANNOT", "The message holds a NUL")),
-            Ok(()) => self.finish(&command, (pending, message), out).await,
-            // another message would be MULTIAPPEND, which is not offered
-            Err(_) => Err(Refusal::Bad("expected the end of the command".to_owned())),
+        match self.follow(&mut incoming, head, announced) {
+            Ok(()) => invited(incoming, out),
+            Err(refusal) => self.answer(&incoming.tag, incoming.row, Err(refusal), out).await,
+        }
+    }
+
+    fn follow(
+        &self,
+        incoming: &mut Incoming,
+        head: &[u8],
+        announced: Announced,
+    ) -> Result<(), Refusal> {
+        let may_follow = self.context.capabilities.has("MULTIAPPEND");
+        if !may_follow || incoming.row.verb != Verb::Append {
+            return Err(Refusal::Bad("expected the end of the command".to_owned()));
+        }
+        if let Some(refusal) = incoming.refusal.take() {
+            return Err(refusal);
+        }
+        let mut cursor = Cursor::new(head);
+        cursor.space()?;
+        incoming.settings = append::settings(&mut cursor)?;
+        self.check_announced(announced)?;
+        let bytes = incoming.bytes_before.saturating_add(announced.bytes);
+        if incoming.arrived.len() >= MESSAGES_MAX || bytes > SEVERAL_BYTES_MAX {
+            return Err(Refusal::no("LIMIT", "Send fewer messages in one command"));
+        }
+        (incoming.announced, incoming.nuls) = (announced, Nuls::NONE);
+        Ok(())
+    }
+
+    /// The end of the command is here, behind its last message.
+    pub async fn messages_complete(
+        &mut self,
+        incoming: Incoming,
+        tail: &[u8],
+        out: &mut Output<'_>,
+    ) -> Next {
+        let Incoming { tag, row, pending, arrived, refusal, .. } = incoming;
+        let command = Command { tag, row, arguments: Cursor::new(tail) };
+        let result = match (command.arguments.clone().end(), refusal) {
+            (Err(_), _) => Err(Refusal::Bad("expected the end of the command".to_owned())),
+            (Ok(()), Some(refusal)) => Err(refusal),
+            (Ok(()), None) => self.finish(&command, (pending, arrived), out).await,
         };
         self.answer(&command.tag, command.row, result.map(Done::Completed), out).await
     }
@@ -96,17 +233,29 @@ impl Dialogue {
     async fn finish(
         &mut self,
         command: &Command<'_>,
-        (pending, message): (Pending, Result<NewMessage, Refusal>),
+        (pending, arrived): (Pending, Vec<Arrived>),
         out: &mut Output<'_>,
     ) -> Result<Completion, Refusal> {
         let (session, selected) = match &mut self.state {
             State::Authenticated(session) => (session, None),
-            State::Selected(session, selected) => (session, Some(&mut **selected)),
+            State::Selected(session, selected) => (session, Some(&**selected)),
             State::NotAuthenticated | State::Logout => {
                 return Err(Refusal::Bad("log in first".to_owned()));
             }
         };
         let mut call = super::dispatch::call(&self.context, (command, session), out);
-        commands::append::finish(&mut call, pending, message?, selected).await
+        match (command.row.verb, selected) {
+            (Verb::Append, _) => append::finish(&mut call, pending, arrived).await,
+            (_, Some(selected)) => replace::finish(&mut call, (pending, arrived), selected).await,
+            // it was taken away meanwhile
+            (_, None) => Err(Refusal::no_such_mailbox()),
+        }
     }
+}
+
+fn invited(incoming: Incoming, out: &mut Output<'_>) -> Next {
+    if incoming.announced.literal == Literal::Synchronizing {
+        out.line(format_args!("+ Send the message"));
+    }
+    Next::Message(Box::new(incoming))
 }

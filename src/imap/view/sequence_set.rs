@@ -109,6 +109,11 @@ impl SequenceSet {
         is_known.then(|| self.uids(0))
     }
 
+    /// Whether it names one message by one number.
+    pub fn is_single(&self) -> bool {
+        matches!(self.ranges.as_slice(), [(first, last)] if first == last)
+    }
+
     pub(super) fn ranges(&self) -> &[(Bound, Bound)] {
         &self.ranges
     }

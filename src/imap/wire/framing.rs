@@ -1,10 +1,10 @@
 //! Bytes to commands: lines that end in CRLF, and the literals announced at their ends, within
 //! limits.
 //!
-//! The message of an APPEND never enters a command: it is announced, and taken in pieces by whoever
-//! stores it. What is refused is swallowed without being kept, its literals included, so that a
-//! message can never be read as a command. Any split of the input gives the same events. Knows no
-//! command but the word APPEND, and no state but its limits.
+//! The messages of an APPEND or REPLACE never enter a command: each is announced, and taken in
+//! pieces by whoever stores it. What is refused is swallowed without being kept, its literals
+//! included, so that a message can never be read as a command. Any split of the input gives the
+//! same events. Knows no command but these two words, and no state but its limits.
 
 /// Longest line before login, in bytes, without its CRLF: AUTHENTICATE with the longest response.
 pub const LINE_BYTES_MAX_BEFORE_LOGIN: usize = crate::sasl::bearer::LINE_BYTES_MAX + 1024;
@@ -20,9 +20,11 @@ pub const COMMAND_BYTES_MAX_BEFORE_LOGIN: usize = 16 * 1024;
 pub const COMMAND_BYTES_MAX: usize = 192 * 1024;
 /// What is swallowed of one refused command before the connection is closed.
 pub const SKIPPED_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Longest literal that may come uninvited where LITERAL- holds. RFC 7888 §5
+pub const NON_SYNCHRONIZING_BYTES_MAX: u64 = 4096;
 /// Longest tag that is repeated in an answer.
 pub const TAG_BYTES_MAX: usize = 64;
-/// `{`, 20 digits, `+}`: what must be kept of a swallowed line to see a literal at its end.
+/// `~{`, 20 digits, `+}`: what must be kept of a swallowed line to see a literal at its end.
 const LITERAL_MARK_BYTES_MAX: usize = 32;
 
 /// What is taken, by state.
@@ -34,6 +36,8 @@ pub struct Limits {
     pub literal_bytes_max: u64,
     /// Longest command.
     pub command_bytes_max: usize,
+    /// Longest literal that may come uninvited.
+    pub non_synchronizing_bytes_max: u64,
 }
 
 impl Limits {
@@ -42,13 +46,20 @@ impl Limits {
         line_bytes_max: LINE_BYTES_MAX_BEFORE_LOGIN,
         literal_bytes_max: LITERAL_BYTES_MAX_BEFORE_LOGIN,
         command_bytes_max: COMMAND_BYTES_MAX_BEFORE_LOGIN,
+        non_synchronizing_bytes_max: u64::MAX,
     };
     /// For a user.
     pub const AFTER_LOGIN: Limits = Limits {
         line_bytes_max: LINE_BYTES_MAX,
         literal_bytes_max: LITERAL_BYTES_MAX,
         command_bytes_max: COMMAND_BYTES_MAX,
+        non_synchronizing_bytes_max: u64::MAX,
     };
+
+    /// The same, where LITERAL- holds. RFC 7888 §5
+    pub fn inviting_literals(self) -> Limits {
+        Limits { non_synchronizing_bytes_max: NON_SYNCHRONIZING_BYTES_MAX, ..self }
+    }
 }
 
 /// How a literal is sent. RFC 7888
@@ -60,6 +71,26 @@ pub enum Literal {
     NonSynchronizing,
 }
 
+/// What a literal may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Octets {
+    /// Anything but NUL. RFC 3501 §4.3
+    Text,
+    /// `~{n}`: NUL as well. RFC 3516 §4.4
+    Any,
+}
+
+/// A literal that follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Announced {
+    /// Its length.
+    pub bytes: u64,
+    /// How it is sent.
+    pub literal: Literal,
+    /// What it may hold.
+    pub octets: Octets,
+}
+
 /// What the input amounts to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -69,12 +100,10 @@ pub enum Event {
     Invite,
     /// A message was announced. Call `accept` or `refuse`.
     Message {
-        /// The command up to the literal.
+        /// The command up to the literal; from the end of the message before, if there was one.
         head: Vec<u8>,
-        /// Its length.
-        bytes: u64,
-        /// How it is sent.
-        literal: Literal,
+        /// The message.
+        announced: Announced,
     },
     /// The command breaks a limit and is dropped: answer BAD.
     Refused {
@@ -115,12 +144,15 @@ pub struct Framer {
     searched: usize,
     /// The command so far, or the end of a line that is swallowed.
     command: Vec<u8>,
+    /// The tag of the command of which `command` is what follows a message.
+    appending: Option<String>,
     state: State,
 }
 
 impl Default for Framer {
     fn default() -> Framer {
-        Framer { input: Vec::new(), searched: 0, command: Vec::new(), state: State::Line }
+        let (input, command) = (Vec::new(), Vec::new());
+        Framer { input, searched: 0, command, appending: None, state: State::Line }
     }
 }
 
@@ -138,6 +170,12 @@ impl Framer {
     /// Throws away what came before TLS. RFC 3501 §6.2.1
     pub fn clear(&mut self) {
         *self = Framer::default();
+    }
+
+    /// Gives up what was received and not used: it is to be read otherwise.
+    pub fn take_received(&mut self) -> Vec<u8> {
+        self.searched = 0;
+        std::mem::take(&mut self.input)
     }
 
     /// Gives memory back that an idle connection does not need.
@@ -202,6 +240,7 @@ impl Framer {
             _ => self.state = State::Line,
         }
         self.command.clear();
+        self.appending = None;
     }
 
     /// The next piece of an accepted message; empty: more input is needed. `None`: it is complete.
@@ -234,18 +273,33 @@ impl Framer {
             return Progress::Event(self.refuse_command("The command is too long"));
         }
         match announced(&self.command) {
-            None => Progress::Event(Event::Command(std::mem::take(&mut self.command))),
-            Some((bytes, literal)) => self.on_literal(bytes, literal, limits),
+            None => {
+                self.appending = None;
+                Progress::Event(Event::Command(std::mem::take(&mut self.command)))
+            }
+            Some(announced) => self.on_literal(announced, limits),
         }
     }
 
-    fn on_literal(&mut self, bytes: u64, literal: Literal, limits: &Limits) -> Progress {
+    fn on_literal(&mut self, announced: Announced, limits: &Limits) -> Progress {
+        let Announced { bytes, literal, .. } = announced;
         let head = without_mark(&self.command);
-        if is_before_message(head) {
+        let is_message = self.appending.is_some() || is_before_message(head);
+        let is_invited = literal == Literal::Synchronizing;
+        if !is_invited && bytes > limits.non_synchronizing_bytes_max {
+            // RFC 7888 §5
+            let why = match is_message {
+                true => "[TOOBIG] A literal of more than 4096 bytes must wait for its invitation",
+                false => "A literal of more than 4096 bytes must wait for its invitation",
+            };
+            return Progress::Event(self.refuse_command(why));
+        }
+        if is_message {
             let head = head.to_vec();
+            self.appending.get_or_insert_with(|| tag_of(&head));
             self.command.clear();
             self.state = State::Announced(bytes, literal);
-            return Progress::Event(Event::Message { head, bytes, literal });
+            return Progress::Event(Event::Message { head, announced });
         }
         if bytes > limits.literal_bytes_max {
             return Progress::Event(self.refuse_command("The literal is too long"));
@@ -272,10 +326,10 @@ impl Framer {
 
     /// Refuses a command whose present line is complete and stands in `command`.
     fn refuse_command(&mut self, why: &'static str) -> Event {
-        let tag = tag_of(&self.command);
-        self.state = match announced(&self.command) {
-            Some((bytes, Literal::NonSynchronizing)) => State::SkipLiteral(bytes, 0),
-            _ => State::Line,
+        let tag = self.appending.take().unwrap_or_else(|| tag_of(&self.command));
+        self.state = match uninvited(&self.command) {
+            Some(bytes) => State::SkipLiteral(bytes, 0),
+            None => State::Line,
         };
         self.command.clear();
         match self.state {
@@ -288,7 +342,8 @@ impl Framer {
     fn drop_command(&mut self, line_bytes_max: usize) -> Event {
         let start = if self.command.is_empty() { &self.input } else { &self.command };
         // no further than the limit, so that it does not matter how much has arrived
-        let tag = tag_of(&start[..start.len().min(line_bytes_max)]);
+        let start = &start[..start.len().min(line_bytes_max)];
+        let tag = self.appending.take().unwrap_or_else(|| tag_of(start));
         self.start_skipping();
         Event::Refused { tag, why: "The line is too long" }
     }
@@ -323,9 +378,9 @@ impl Framer {
             return Progress::Stuck;
         }
         self.consume(2);
-        self.state = match announced(&self.command) {
-            Some((bytes, Literal::NonSynchronizing)) => State::SkipLiteral(bytes, skipped),
-            _ => State::Line,
+        self.state = match uninvited(&self.command) {
+            Some(bytes) => State::SkipLiteral(bytes, skipped),
+            None => State::Line,
         };
         self.command.clear();
         Progress::On
@@ -383,7 +438,7 @@ enum Line {
 }
 
 /// The literal announced at the end of a line. A length beyond 64 bits is as good as the largest.
-fn announced(line: &[u8]) -> Option<(u64, Literal)> {
+fn announced(line: &[u8]) -> Option<Announced> {
     let inner = line.strip_suffix(b"}")?;
     let (inner, literal) = match inner.strip_suffix(b"+") {
         Some(inner) => (inner, Literal::NonSynchronizing),
@@ -392,21 +447,33 @@ fn announced(line: &[u8]) -> Option<(u64, Literal)> {
     let open = inner.iter().rposition(|b| *b == b'{')?;
     let digits = std::str::from_utf8(&inner[open + 1..]).ok()?;
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    is_number.then(|| (digits.parse().unwrap_or(u64::MAX), literal))
+    let octets = if inner[..open].ends_with(b"~") { Octets::Any } else { Octets::Text };
+    let bytes = digits.parse().unwrap_or(u64::MAX);
+    is_number.then_some(Announced { bytes, literal, octets })
+}
+
+/// The length of a literal that follows without an invitation.
+fn uninvited(line: &[u8]) -> Option<u64> {
+    announced(line).filter(|a| a.literal == Literal::NonSynchronizing).map(|a| a.bytes)
 }
 
 /// The line without the literal's mark at its end.
 fn without_mark(line: &[u8]) -> &[u8] {
     let open = line.iter().rposition(|b| *b == b'{').unwrap_or(line.len());
-    &line[..open]
+    line[..open].strip_suffix(b"~").unwrap_or(&line[..open])
 }
 
-/// Whether the literal behind `head` is the message of an APPEND, not its mailbox name.
+/// Whether the literal behind `head` is the message of an APPEND or REPLACE, not its mailbox name.
 fn is_before_message(head: &[u8]) -> bool {
-    let mut words = head.splitn(3, |b| *b == b' ');
-    let (_tag, verb, rest) = (words.next(), words.next(), words.next());
-    verb.is_some_and(|verb| verb.eq_ignore_ascii_case(b"APPEND"))
-        && rest.is_some_and(|rest| !rest.is_empty())
+    let mut words = head.split(|b| *b == b' ').skip(1);
+    let mut verb = words.next().unwrap_or_default();
+    if verb.eq_ignore_ascii_case(b"UID") {
+        verb = words.next().unwrap_or_default();
+    } else if verb.eq_ignore_ascii_case(b"APPEND") {
+        return words.next().is_some_and(|mailbox| !mailbox.is_empty());
+    }
+    let mailbox = words.nth(1);
+    verb.eq_ignore_ascii_case(b"REPLACE") && mailbox.is_some_and(|mailbox| !mailbox.is_empty())
 }
 
 /// The tag at the start of a command, or `*` where there is none that could be repeated.

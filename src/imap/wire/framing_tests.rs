@@ -118,9 +118,73 @@ fn what_cannot_be_swallowed_ends_the_connection() {
 fn the_message_of_an_append_is_announced_and_its_mailbox_name_is_not() {
     let input = b"a append {5}\r\nINBOX (\\Seen) {4}\r\n\r\nx\n\r\nb noop\r\n";
     let head = b"a append {5}\r\nINBOX (\\Seen) ".to_vec();
-    let message = Event::Message { head, bytes: 4, literal: Literal::Synchronizing };
+    let message = Event::Message { head, announced: synchronizing(4) };
     let expected = [Event::Invite, message, command("\r\nx\n"), command(""), command("b noop")];
     assert_eq!(events(input), expected);
+}
+
+fn synchronizing(bytes: u64) -> Announced {
+    Announced { bytes, literal: Literal::Synchronizing, octets: Octets::Text }
+}
+
+#[test]
+fn messages_that_follow_one_another_are_each_announced() {
+    let input = b"a append x {2}\r\nhi (\\Seen) {1}\r\n! {0}\r\n\r\nb append y {1}\r\n?\r\n";
+    let message = |head: &[u8], bytes| Event::Message {
+        head: head.to_vec(),
+        announced: synchronizing(bytes),
+    };
+    let expected = [
+        message(b"a append x ", 2),
+        command("hi"),
+        message(b" (\\Seen) ", 1),
+        command("!"),
+        message(b" ", 0),
+        command(""),
+        message(b"b append y ", 1),
+        command("?"),
+        command(""),
+    ];
+    assert_eq!(events(input), expected);
+}
+
+#[test]
+fn what_breaks_a_limit_behind_a_message_is_refused_by_the_tag_of_its_command() {
+    let long = "x".repeat(LINE_BYTES_MAX_BEFORE_LOGIN + 1);
+    let expected = [refused("a", "The line is too long"), command("b noop")];
+    let input = format!("a append x {{1}}\r\n!{long}\r\nb noop\r\n");
+    assert_eq!(events(input.as_bytes())[2..], expected);
+}
+
+#[test]
+fn the_message_of_a_replace_is_announced_and_its_mailbox_name_is_not() {
+    for input in ["a replace 4 x ", "a uid replace 4 x ", "a uid replace 4 {1+}\r\nx "] {
+        let literal8 = format!("{input}~{{3}}\r\n\0\0\0\r\n");
+        let announced = Announced { octets: Octets::Any, ..synchronizing(3) };
+        let head = input.as_bytes().to_vec();
+        assert_eq!(events(literal8.as_bytes())[0], Event::Message { head, announced });
+    }
+    for input in ["a replace 4 {3+}\r\nabc x\r\n", "a uid fetch {3+}\r\nabc x\r\n"] {
+        assert_eq!(events(input.as_bytes()), [command(&input[..input.len() - 2])]);
+    }
+}
+
+#[test]
+fn an_uninvited_literal_is_taken_up_to_its_limit() {
+    let limits = Limits::AFTER_LOGIN.inviting_literals();
+    let n = NON_SYNCHRONIZING_BYTES_MAX as usize;
+    let sent = |head: &str, bytes: usize| {
+        let input = format!("a {head} {{{bytes}+}}\r\n{}\r\nb noop\r\n", "x".repeat(bytes));
+        events_of(&[input.as_bytes()], &limits)
+    };
+    assert!(matches!(sent("x", n)[0], Event::Command(_)));
+    assert!(matches!(sent("append x", n)[0], Event::Message { .. }));
+    let why = "A literal of more than 4096 bytes must wait for its invitation";
+    assert_eq!(sent("x", n + 1), [refused("a", why), command("b noop")]);
+    let too_big = "[TOOBIG] A literal of more than 4096 bytes must wait for its invitation";
+    assert_eq!(sent("append x", n + 1), [refused("a", too_big), command("b noop")]);
+    let invited = events_of(&[b"a append x {4097}\r\n"], &limits);
+    assert!(matches!(invited[..], [Event::Message { .. }]));
 }
 
 #[test]
@@ -129,7 +193,8 @@ fn a_refused_message_is_swallowed_only_if_the_client_did_not_wait() {
         let mut framer = Framer::default();
         framer.receive(format!("a append x {mark}\r\n{rest}").as_bytes());
         let limits = Limits::AFTER_LOGIN;
-        assert!(matches!(framer.next(&limits), Some(Event::Message { bytes: 6, .. })));
+        let announced = framer.next(&limits);
+        assert!(matches!(announced, Some(Event::Message { announced: a, .. }) if a.bytes == 6));
         framer.refuse();
         assert_eq!(framer.next(&limits), Some(command("b noop")), "{mark}");
     }
@@ -163,6 +228,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
         Just(b"\r".to_vec()),
         Just(b"a append x {7}\r\n".to_vec()),
         Just(b"a append x {9+}\r\n".to_vec()),
+        Just(b"a uid replace 7 x ~{9}\r\n".to_vec()),
         Just(b"b login {3}\r\n".to_vec()),
         Just(b"b login {40+}\r\n".to_vec()),
         Just(b"c noop".to_vec()),
@@ -179,8 +245,12 @@ proptest! {
         input in input(),
         cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12),
     ) {
-        let limits =
-            Limits { line_bytes_max: 40, literal_bytes_max: 20, command_bytes_max: 90 };
+        let limits = Limits {
+            line_bytes_max: 40,
+            literal_bytes_max: 20,
+            command_bytes_max: 90,
+            non_synchronizing_bytes_max: 50,
+        };
         let mut cuts: Vec<usize> = cuts.iter().map(|c| c.index(input.len() + 1)).collect();
         cuts.extend([0, input.len()]);
         cuts.sort_unstable();

@@ -121,6 +121,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// `string` or `literal8`, as bytes. RFC 4466 §4
+    pub fn string8(&mut self) -> Result<Vec<u8>, Refusal> {
+        self.take(b'~');
+        self.string()
+    }
+
     /// `quoted`; 8-bit bytes are let through, since clients send them.
     pub fn quoted(&mut self) -> Result<Vec<u8>, Refusal> {
         if !self.take(b'"') {

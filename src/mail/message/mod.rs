@@ -13,17 +13,21 @@ mod fields;
 mod mime;
 mod parameters;
 mod parse;
+mod preview;
 mod section;
 mod structure;
 mod text;
+mod transfer;
 
 pub use binary::as_lines;
 pub use encoded_word::decode as decoded;
 pub use envelope::{REFERRED_MAX, message_ids};
 pub use fields::{CACHED_FIELDS, are_cached, field_values, select_fields, select_fields_not};
 pub use parse::parse;
+pub use preview::{PREVIEW_CHARS_MAX, PREVIEW_SOURCE_BYTES_MAX, preview_of, preview_parts};
 pub use section::{SectionText, part_at, section};
 pub use text::SEARCH_TEXT_BYTES_MAX;
+pub use transfer::{Decoder, Encoding};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +45,8 @@ pub struct Parsed {
     pub fields: Vec<u8>,
     /// Decoded text of the header and of the text parts, folded for SEARCH; see `fold`.
     pub text: SearchText,
+    /// The first words of its text; empty where there are none. RFC 8970
+    pub preview: String,
 }
 
 /// Folded text, apart so that SEARCH BODY does not match in the header. RFC 3501 §6.4.4

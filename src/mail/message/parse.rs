@@ -1,6 +1,6 @@
 //! From the bytes of a message to everything that is kept of it. Knows no store.
 
-use super::{Parsed, envelope, fields, structure, text};
+use super::{Parsed, envelope, fields, preview, structure, text};
 
 /// How much one message may make us allocate beyond its own bytes, over all of its parts.
 pub(super) struct Budget {
@@ -32,6 +32,7 @@ pub fn parse(bytes: &[u8]) -> Parsed {
         envelope: envelope::read(header, &mut budget),
         fields: fields::cached(header),
         text: text::extract(bytes, &structure),
+        preview: preview::of_message(bytes, &structure),
         structure,
     }
 }

@@ -1,7 +1,8 @@
 //! Answers a request, some lines at a time, so that a long queue is never whole in memory twice.
 
 use super::Desk;
-use super::words::{Done, Line, Message, Request};
+use super::audit::Reading;
+use super::words::{Asked, Done, Line, Message, Request};
 use crate::mail::id::QueueId;
 use crate::server::queue::{Done as QueueDone, Verb, Which};
 
@@ -16,6 +17,8 @@ pub(super) enum Answer {
     Last(Vec<Line>),
     /// This is to be done.
     Do(Verb, Which),
+    /// The audit log.
+    Audit(Reading),
     /// All is said.
     End,
 }
@@ -42,6 +45,9 @@ impl Answer {
                 Some(id) => Answer::Do(verb, Which::One(id)),
                 None => no_such(&name),
             },
+            Request::Asked(asked) => match *asked {
+                Asked::Audit(filter) => Answer::Audit(Reading::new(filter)),
+            },
         }
     }
 
@@ -56,6 +62,11 @@ impl Answer {
             Answer::Last(lines) => Some(lines),
             Answer::List(first, told) => Some(self.list(desk, (first, told))),
             Answer::Do(verb, which) => Some(vec![perform(desk, verb, which).await]),
+            Answer::Audit(mut reading) => {
+                let lines = reading.next(&*desk.store, desk.subjects).await?;
+                *self = Answer::Audit(reading);
+                Some(lines)
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! and ends with one that says `done` or `error`: an answer without that was cut off.
 
 mod answer;
+pub mod audit;
 pub mod words;
 
 use std::io;
@@ -19,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::queue::Handle;
+use crate::config::Subjects;
 use crate::store::Store;
 use words::{Line, REQUEST_BYTES_MAX, Request};
 
@@ -41,6 +43,8 @@ pub struct Desk {
     pub store: Arc<dyn Store>,
     /// Who changes it.
     pub queue: Handle,
+    /// Whether the audit log is shown with what messages are about.
+    pub subjects: Subjects,
 }
 
 /// The open socket; its file goes with it.

@@ -34,7 +34,8 @@ async fn ask(folder: &Folder, request: &[u8]) -> Vec<Line> {
 /// The world's desk answers in this folder; the sender ends it.
 fn open(folder: &Folder, world: &World) -> watch::Sender<bool> {
     let (stop, shutdown) = watch::channel(false);
-    let desk = Desk { store: world.store.clone(), queue: world.handle.clone() };
+    let desk =
+        Desk { store: world.store.clone(), queue: world.handle.clone(), subjects: Subjects::Shown };
     let socket = Socket::open(&folder.0).expect("opened");
     tokio::spawn(socket.serve(desk, shutdown));
     stop
@@ -54,7 +55,7 @@ async fn the_queue_is_listed_shown_and_changed() {
         panic!("{listed:?}")
     };
     assert_eq!((first.id, first.sender.as_str()), (id, "anna@example.org"));
-    assert_eq!(first.account.as_deref(), Some("user anna"));
+    assert_eq!(first.account.as_deref(), Some("mailbox anna"));
     let bob = &first.recipients[0];
     assert_eq!((bob.address.as_str(), bob.attempts), ("bob@example.net", 1));
     assert_eq!(bob.last_reply.as_deref(), Some("mx.example.net: 450 4.2.0 later"));

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::mail::account::Account;
 use crate::mail::id::Timestamp;
 use crate::server::queue::{Done as QueueDone, Verb};
+use crate::store::audit::Filter;
 use crate::store::queue::{Queued, QueuedRecipient};
 
 /// Longest request.
-pub const REQUEST_BYTES_MAX: usize = 256;
+pub const REQUEST_BYTES_MAX: usize = 4096;
 
 /// What can be asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +21,16 @@ pub enum Request {
     One(Verb, String),
     /// A change of all messages.
     All(Verb),
+    /// Something that takes more than a word: said in JSON.
+    Asked(Box<Asked>),
+}
+
+/// What is asked in JSON.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Asked {
+    /// What the audit log has of this.
+    Audit(Filter),
 }
 
 /// The verbs, and whether they may be said of all.
@@ -43,6 +53,9 @@ enum Scope {
 impl Request {
     /// Reads a line.
     pub fn parse(line: &str) -> Option<Request> {
+        if line.starts_with('{') {
+            return serde_json::from_str(line).ok().map(Request::Asked);
+        }
         let mut words = line.split_ascii_whitespace();
         let (verb, which, end) = (words.next()?, words.next(), words.next());
         let (None, which) = (end, which.map(str::to_owned)) else { return None };
@@ -69,6 +82,8 @@ impl Request {
             Request::Show(id) => format!("show {id}\n"),
             Request::One(verb, id) => format!("{} {id}\n", word(verb)),
             Request::All(verb) => format!("{} all\n", word(verb)),
+            // strings and numbers are always JSON
+            Request::Asked(asked) => serde_json::to_string(asked).unwrap_or_default() + "\n",
         }
     }
 }
@@ -79,6 +94,10 @@ impl Request {
 pub enum Line {
     /// A message.
     Message(Message),
+    /// An entry of the audit log.
+    Entry(Entry),
+    /// The last line behind entries: where the log ends.
+    End(End),
     /// The last line: all is said and done.
     Done(Done),
     /// The last line: why not.
@@ -93,6 +112,49 @@ impl Line {
         bytes.push(b'\n');
         bytes
     }
+}
+
+/// An entry of the audit log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its number.
+    pub id: i64,
+    /// When it happened, in microseconds since 1970.
+    pub at: i64,
+    /// The SHA-256 of the hash before it, as bytes, and its text.
+    pub hash: String,
+    /// Its text, which is JSON.
+    pub text: String,
+    /// What its messages are about, where that is to be shown; those that are gone are missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<Subject>,
+}
+
+/// What a message is about.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Subject {
+    /// The message's number.
+    pub message: i64,
+    /// Its subject.
+    pub subject: String,
+    /// Who wrote it.
+    pub from: String,
+    /// Its Message-ID, without brackets.
+    pub message_id: String,
+}
+
+/// Where the audit log ends.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct End {
+    /// The number of the last entry.
+    pub id: i64,
+    /// Its hash.
+    pub hash: String,
+}
+
+/// A hash as it is shown.
+pub fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A queued message.
@@ -161,7 +223,7 @@ impl From<&Queued> for Message {
             id: queued.id.0,
             name: envelope.id.clone(),
             sender: envelope.reverse_path.as_ref().map(ToString::to_string).unwrap_or_default(),
-            account: envelope.sender.as_ref().map(account),
+            account: envelope.sender.as_ref().map(ToString::to_string),
             size_bytes: queued.size_bytes,
             queued_at_secs: envelope.queued_at.seconds(),
             expires_at_secs: envelope.expires_at.seconds(),
@@ -184,14 +246,6 @@ impl From<&QueuedRecipient> for Recipient {
     }
 }
 
-fn account(account: &Account) -> String {
-    match account {
-        Account::User(login) => format!("user {login}"),
-        Account::Inbox(name) => format!("inbox {name}"),
-        Account::Channel(name) => format!("channel {name}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,11 +261,27 @@ mod tests {
             Request::One(Verb::Release, id()),
             Request::One(Verb::Drop, id()),
             Request::All(Verb::Retry),
+            Request::Asked(Box::new(Asked::Audit(Filter::default()))),
+            Request::Asked(Box::new(Asked::Audit(Filter {
+                account: Some(crate::mail::account::Account::Inbox("Info Süd".into())),
+                since: Some(Timestamp(7)),
+                ..Filter::default()
+            }))),
         ];
         for request in requests {
             assert_eq!(Request::parse(request.line().trim_end()), Some(request));
         }
-        for odd in ["", "list all", "show", "show 1 2", "retry", "drop all", "burn 1"] {
+        for odd in [
+            "",
+            "list all",
+            "show",
+            "show 1 2",
+            "retry",
+            "drop all",
+            "burn 1",
+            "{}",
+            "{\"audit\":{\"x\":1}}",
+        ] {
             assert_eq!(Request::parse(odd), None, "{odd}");
         }
     }

@@ -1,6 +1,7 @@
 //! A world for the runner's tests: servers that answer as they are told, a store that can be full,
 //! and a clock that follows tokio's paused one.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,14 +23,16 @@ use crate::mail::uid_set::UidSet;
 use crate::outbound::Security;
 use crate::server::relay::Reach as HopReach;
 use crate::smtp::client::Told;
+use crate::store::audit::{EntryId, Record, Tip};
 use crate::store::change::Transaction;
+use crate::store::change::UsersRights;
 use crate::store::change::{Actor, Bytes, Change, Grant, NewMessage, Outcome, Receipt};
 use crate::store::memory::Memory;
 use crate::store::overlay::Overlay;
 use crate::store::queue::{NewQueued, Progress, QueuedEnvelope, QueuedRecipient, RecipientUpdate};
 use crate::store::snapshot::Snapshot;
 use crate::store::{
-    Answer, Facts, FactsWanted, Instance, Mailbox, Status, StoreError, Subscriptions,
+    Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, StoreError, Subscriptions,
 };
 
 pub(in crate::server) const MESSAGE: &[u8] =
@@ -451,6 +454,10 @@ impl Store for FullableStore {
         self.inner.subscriptions(user)
     }
 
+    fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {
+        self.inner.metadata(user)
+    }
+
     fn grants(&self) -> Arc<Vec<Grant>> {
         self.inner.grants()
     }
@@ -473,6 +480,22 @@ impl Store for FullableStore {
 
     fn watch_queue(&self) -> watch::Receiver<QueueId> {
         self.inner.watch_queue()
+    }
+
+    fn audited(&self, first: EntryId, since: Timestamp, max: usize) -> Answer<'_, Vec<Record>> {
+        self.inner.audited(first, since, max)
+    }
+
+    fn audit_tip(&self) -> Tip {
+        self.inner.audit_tip()
+    }
+
+    fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>> {
+        self.inner.trashed(trash)
+    }
+
+    fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {
+        self.inner.access_known()
     }
 
     fn now(&self) -> Timestamp {

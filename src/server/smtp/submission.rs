@@ -2,7 +2,9 @@
 //! RFC 6409, RFC 4954
 
 use std::io;
+use std::sync::Arc;
 
+use super::super::auditor::session_id;
 use super::super::spool::{self, SpoolError, Spooled};
 use super::super::{Peer, Shared};
 use super::{Driver, Failed, content};
@@ -15,6 +17,7 @@ use crate::outbound::dkim;
 use crate::sasl::{Answer, Mechanism, Question};
 use crate::smtp::path::Path;
 use crate::smtp::{InClear, LoginOffer, Refusal, Reply};
+use crate::store::audit::Presence;
 
 /// How users log in on this connection.
 pub(super) fn offer(peer: &Peer, shared: &Shared) -> LoginOffer {
@@ -39,8 +42,17 @@ impl Driver {
         if let Answer::Accepted(user) = &answer {
             self.peer.logged_in();
             tracing::info!(%user, "submission login");
+            self.enter(user);
         }
         self.session.authenticated(answer, self.shared.clock.now());
+    }
+
+    /// The audit log tells of a login, and of what is done in its session.
+    fn enter(&mut self, user: &Login) {
+        let now = self.shared.clock.now();
+        let presence = Presence::new(user.clone(), session_id(now), self.peer.address.ip());
+        self.shared.auditor.login(&presence, "submission", now);
+        self.presence = Some(Arc::new(presence));
     }
 
     pub(super) fn sender(&mut self, path: &Path) {
@@ -73,10 +85,12 @@ impl Driver {
         spooled: Spooled,
     ) -> Result<Accepted, Failed> {
         let directory = self.shared.directory.borrow().clone();
+        let unknown = || Arc::new(Presence::of(user.clone()));
         let by = Submitter {
             store: &*self.shared.store,
             directory: &directory,
             user,
+            presence: &self.presence.clone().unwrap_or_else(unknown),
             desk: &self.shared.desk,
         };
         let folder = spool::folder(&self.shared.config.load().data_dir);

@@ -10,7 +10,7 @@ use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::{Login, Uid};
 use crate::mail::uid_set::UidSet;
-use crate::store::change::{Grant, Transfer};
+use crate::store::change::{AccessKnown, Grant, Transfer};
 use crate::store::state::Held;
 
 impl Draft<'_> {
@@ -45,12 +45,14 @@ impl Draft<'_> {
         let mut uids = UidSet::new();
         uids.insert_range(Uid(1), Uid(u32::MAX));
         self.moved(&Transfer { from, from_seen: seen, uids, to, to_seen: seen, user })?;
+        self.copy_metadata(from, to);
         Ok(Outcome::Created(to))
     }
 
     pub(super) fn renamed(&mut self, id: MailboxId, to: Folder) -> Result<Outcome, StoreError> {
         let old = self.held(id)?.mailbox.clone();
         self.check_free(&old.account, &to)?;
+        self.tell_renamed(&old, &to);
         self.own.names.insert((old.account.clone(), old.folder.clone()), None);
         self.own.names.insert((old.account.clone(), to.clone()), Some(id));
         self.held_mut(id)?.mailbox = Arc::new(Mailbox { folder: to, ..(*old).clone() });
@@ -60,7 +62,9 @@ impl Draft<'_> {
     pub(super) fn deleted(&mut self, id: MailboxId) -> Result<Outcome, StoreError> {
         let held = self.held(id)?;
         let (mailbox, loaded) = (held.mailbox.clone(), held.loaded()?.clone());
+        self.tell_deleted(&mailbox, &loaded.snapshot);
         loaded.snapshot.iter().for_each(|entry| self.own.rows.count(entry, -1));
+        self.forget_metadata(id);
         self.own.rows.deleted.push(id);
         *self.count(&mailbox.account) -= 1;
         self.own.names.insert((mailbox.account.clone(), mailbox.folder.clone()), None);
@@ -88,6 +92,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn granted(&mut self, grant: Grant) -> Result<Outcome, StoreError> {
+        self.tell_granted(&grant);
         let group = self.group.grants.as_ref();
         let now = self.own.grants.as_ref().or(group).unwrap_or(self.base.state.grants());
         let same = |g: &Grant| g.account == grant.account && g.user == grant.user;
@@ -102,14 +107,24 @@ impl Draft<'_> {
         Ok(Outcome::Done)
     }
 
+    pub(super) fn access_known(&mut self, known: AccessKnown) -> Result<Outcome, StoreError> {
+        self.tell_access(&known);
+        self.own.rows.access_known.insert(known.account, known.rights);
+        Ok(Outcome::Done)
+    }
+
     fn check_free(&self, account: &Account, folder: &Folder) -> Result<(), StoreError> {
         check_path(folder)?;
+        if self.named(account, folder).is_some() { Err(StoreError::Exists) } else { Ok(()) }
+    }
+
+    /// The mailbox of that name, now.
+    pub(super) fn named(&self, account: &Account, folder: &Folder) -> Option<MailboxId> {
         let name = (account.clone(), folder.clone());
-        let taken = match self.own.names.get(&name).or(self.group.names.get(&name)) {
-            Some(id) => id.is_some(),
-            None => self.base.state.find(account, folder).is_some(),
-        };
-        if taken { Err(StoreError::Exists) } else { Ok(()) }
+        match self.own.names.get(&name).or(self.group.names.get(&name)) {
+            Some(id) => *id,
+            None => self.base.state.find(account, folder),
+        }
     }
 
     /// How many mailboxes `account` has now, to be changed.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::audit::Arrival;
 use super::{DUPLICATE_KEY_SECS, Draft, KEYWORD_BYTES_MAX, MailboxId, ModSeq, Outcome, StoreError};
 use crate::mail::flag::{FlagList, KEYWORDS_MAX, KeywordSet, SystemFlags};
 use crate::mail::id::{BlobId, Login, TraceId, Uid};
@@ -28,6 +29,7 @@ impl Condition {
 impl Draft<'_> {
     pub(super) fn delivered(&mut self, delivered: Delivered) -> Result<Outcome, StoreError> {
         let mailbox = delivered.mailbox;
+        let arrival = Arrival::of(&delivered);
         let uid_validity = self.held(mailbox)?.mailbox.uid_validity;
         if self.is_duplicate(delivered.duplicate_key) {
             return Ok(Outcome::Duplicate);
@@ -59,6 +61,7 @@ impl Draft<'_> {
             self.see(mailbox, user, (&[uid], true, modseq))?;
         }
         self.use_duplicate_key(delivered.duplicate_key);
+        self.tell_arrival(mailbox, (blob, arrival))?;
         Ok(Outcome::Stored { uid, uid_validity })
     }
 
@@ -132,11 +135,23 @@ impl Draft<'_> {
         mailbox: MailboxId,
         uids: &UidSet,
     ) -> Result<Outcome, StoreError> {
+        let (uids, blobs) = self.taken_out(mailbox, uids)?;
+        self.tell_expunged(mailbox, &blobs)?;
+        Ok(Outcome::Expunged { uids })
+    }
+
+    /// Removes instances; names those that were there, and their messages.
+    pub(super) fn taken_out(
+        &mut self,
+        mailbox: MailboxId,
+        uids: &UidSet,
+    ) -> Result<(UidSet, Vec<BlobId>), StoreError> {
         let snapshot = self.loaded(mailbox)?.snapshot.clone();
         let gone: Vec<&Entry> = snapshot.entries_in(uids).collect();
         let uids: UidSet = gone.iter().map(|entry| entry.uid).collect();
+        let blobs = gone.iter().map(|entry| entry.blob).collect();
         if uids.is_empty() {
-            return Ok(Outcome::Expunged { uids });
+            return Ok((uids, blobs));
         }
         let modseq = self.raise(mailbox)?;
         for entry in gone {
@@ -149,7 +164,8 @@ impl Draft<'_> {
         }
         Arc::make_mut(&mut self.held_mut(mailbox)?.loaded_mut()?.snapshot).remove(&uids);
         self.forget(mailbox, &uids)?;
-        Ok(Outcome::Expunged { uids })
+        self.forget_deletion(mailbox, &uids)?;
+        Ok((uids, blobs))
     }
 
     /// Adds an instance, with its rows.

@@ -2,14 +2,21 @@
 //! and the rows to persist. Pure: engines load what `needs` names, call `apply`, write the rows and
 //! then publish. Written once, so that all engines answer alike.
 
+mod audit;
 mod folders;
 mod messages;
+mod metadata;
 mod queue;
 mod transfer;
 
 use std::collections::HashMap;
 
-use super::change::{Change, Outcome, Receipt, Transaction};
+pub use metadata::{
+    METADATA_ENTRY_BYTES_MAX, METADATA_PER_MAILBOX_MAX, METADATA_PER_USER_MAX,
+    METADATA_VALUE_BYTES_MAX, TOO_MANY_ENTRIES,
+};
+
+use super::change::{Actor, Change, Outcome, Receipt, Transaction};
 use super::state::{Changed, Counters, Held, Loaded, State};
 use super::{Mailbox, StoreError};
 use crate::mail::flag::SeenMode;
@@ -53,7 +60,8 @@ pub fn apply(
     group: &Changed,
     transaction: Transaction,
 ) -> Result<(Receipt, Changed), StoreError> {
-    let mut draft = Draft { base, group, own: Changed::default() };
+    let actor = &transaction.actor;
+    let mut draft = Draft { base, group, actor, own: Changed::default(), sent: Vec::new() };
     let changes = transaction.changes.into_iter();
     let outcomes = changes.map(|change| draft.change(change)).collect::<Result<_, _>>()?;
     let mut own = draft.own;
@@ -83,14 +91,17 @@ pub fn needs(change: &Change) -> Vec<MailboxId> {
 struct Draft<'a> {
     base: &'a Base<'a>,
     group: &'a Changed,
+    actor: &'a Actor,
     own: Changed,
+    /// What the audit log says that this transaction has sent.
+    sent: Vec<BlobId>,
 }
 
 impl<'a> Draft<'a> {
     fn change(&mut self, change: Change) -> Result<Outcome, StoreError> {
         match change {
             Change::Delivered(delivered) => self.delivered(*delivered),
-            Change::Copied(transfer) => self.copied(&transfer).map(|(outcome, _)| outcome),
+            Change::Copied(transfer) => self.copied(&transfer),
             Change::Moved(transfer) => self.moved(&transfer),
             Change::FlagsSet { .. } => self.flags_set(&change),
             Change::ArrivalsFlagged { mailbox, operation, flags } => {
@@ -99,6 +110,7 @@ impl<'a> Draft<'a> {
             Change::SeenSet { .. } => self.seen_set(&change),
             Change::Expunged { mailbox, uids } => self.expunged(mailbox, &uids),
             Change::MailboxCreated { account, folder } => {
+                self.tell_created(&account, &folder);
                 self.created(account, folder).map(Outcome::Created)
             }
             Change::MailboxRenamed { mailbox, folder } => self.renamed(mailbox, folder),
@@ -109,7 +121,13 @@ impl<'a> Draft<'a> {
             Change::Subscribed { user, account, folder, subscribed } => {
                 self.subscribed(user, (account, folder), subscribed)
             }
+            Change::MetadataSet { user, about, entry, value } => {
+                let mailbox = self.noted(about)?;
+                self.metadata_set(user, (mailbox, entry), value)
+            }
             Change::Granted(grant) => self.granted(grant),
+            Change::AccessKnown(known) => self.access_known(known),
+            Change::Noted(note) => self.told(*note),
             Change::Queued(new) => self.queued(*new),
             Change::QueueUpdated { id, recipients } => Ok(self.queue_updated(id, recipients)),
         }

@@ -35,6 +35,7 @@ impl Draft<'_> {
         let envelope = Arc::new(new.envelope);
         let queued = Arc::new(Queued { id, blob, trace, size_bytes, envelope, recipients });
         self.own.rows.refer((blob, trace), 1);
+        self.tell_queued(&queued);
         self.own.rows.queued.insert(id, Some(queued.clone()));
         self.own.queue.insert(id, Some(queued));
         Ok(Outcome::Queued(id))

@@ -2,22 +2,48 @@
 
 use super::{Draft, MailboxId, ModSeq, Outcome, StoreError};
 use crate::mail::flag::{KeywordSet, SeenMode, SystemFlags};
-use crate::mail::id::Uid;
-use crate::mail::uid_set::UidSet;
+use crate::mail::id::{BlobId, Uid, UidValidity};
 use crate::store::change::Transfer;
 use crate::store::overlay::Overlay;
 use crate::store::snapshot::Entry;
 use crate::store::state::Loaded;
 
+/// What was copied.
+pub(super) struct Copies {
+    uid_validity: UidValidity,
+    /// Old and new UID of each.
+    pub(super) pairs: Vec<(Uid, Uid)>,
+    /// The message of each.
+    pub(super) blobs: Vec<BlobId>,
+}
+
+/// Whether the instances that were copied stay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    /// They do.
+    Copied,
+    /// They do not.
+    Moved,
+}
+
 impl Draft<'_> {
     pub(super) fn moved(&mut self, transfer: &Transfer) -> Result<Outcome, StoreError> {
-        let (outcome, sources) = self.copied(transfer)?;
-        self.expunged(transfer.from, &sources)?;
-        Ok(outcome)
+        let copies = self.copies(transfer)?;
+        let sources = copies.pairs.iter().map(|(old, _)| *old).collect();
+        self.taken_out(transfer.from, &sources)?;
+        self.tell_transfer(transfer, (Way::Moved, &copies))?;
+        let Copies { uid_validity, pairs, .. } = copies;
+        Ok(Outcome::Copied { uid_validity, pairs })
     }
 
-    /// Copies; also names the UIDs that were there to be copied.
-    pub(super) fn copied(&mut self, transfer: &Transfer) -> Result<(Outcome, UidSet), StoreError> {
+    pub(super) fn copied(&mut self, transfer: &Transfer) -> Result<Outcome, StoreError> {
+        let copies = self.copies(transfer)?;
+        self.tell_transfer(transfer, (Way::Copied, &copies))?;
+        let Copies { uid_validity, pairs, .. } = copies;
+        Ok(Outcome::Copied { uid_validity, pairs })
+    }
+
+    fn copies(&mut self, transfer: &Transfer) -> Result<Copies, StoreError> {
         let source = self.loaded(transfer.from)?.clone();
         let uid_validity = self.held(transfer.to)?.mailbox.uid_validity;
         let entries: Vec<&Entry> = source.snapshot.entries_in(&transfer.uids).collect();
@@ -37,8 +63,8 @@ impl Draft<'_> {
             }
             self.carry_seen(transfer, &source, (&pairs, modseq))?;
         }
-        let sources = pairs.iter().map(|(old, _)| *old).collect();
-        Ok((Outcome::Copied { uid_validity, pairs }, sources))
+        let blobs = entries.iter().map(|entry| entry.blob).collect();
+        Ok(Copies { uid_validity, pairs, blobs })
     }
 
     /// The target's number for each of the source's keywords that is in use.

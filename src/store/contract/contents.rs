@@ -107,6 +107,7 @@ pub(super) async fn facts_come_in_the_order_asked_for(bench: &Bench) {
         fields: true,
         header_text: true,
         body_text: true,
+        preview: true,
     };
     let facts = bench.store.facts(&asked, wanted).await.expect("answers");
     assert_eq!(facts.len(), 42);
@@ -118,6 +119,7 @@ pub(super) async fn facts_come_in_the_order_asked_for(bench: &Bench) {
     assert_eq!(facts[2].header_text.as_deref(), Some("subject: message 39\r\n"));
     assert_eq!(facts[2].body_text.as_deref(), Some("message 39"));
     assert!(facts[2].structure.is_some());
+    assert_eq!(facts[2].preview.as_deref(), Some("Message 39, in short"));
     let wanted = FactsWanted { header_text: true, ..FactsWanted::default() };
     let facts = bench.store.facts(&asked, wanted).await.expect("answers");
     assert_eq!((facts[0].header_text.is_some(), facts[0].body_text.is_some()), (true, false));

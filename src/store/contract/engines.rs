@@ -92,6 +92,17 @@ macro_rules! contract {
 }
 
 contract! {
+    audit:
+        what_is_done_in_an_inbox_is_told
+        what_is_sent_is_told_once
+        personal_mail_is_told_only_where_somebody_else_is_at_work
+        who_is_given_what_is_told
+        folders_that_users_make_and_remove_are_told
+        a_note_says_who_did_it_and_when
+        what_is_not_committed_is_not_told
+        an_entry_names_a_thousand_messages_and_no_more
+        a_trash_knows_by_which_entry_each_message_came
+        the_log_is_read_in_pieces;
     contents:
         a_transaction_is_applied_whole_or_not_at_all
         a_later_change_sees_what_an_earlier_one_did
@@ -128,6 +139,10 @@ contract! {
         an_account_has_a_limit_of_mailboxes_and_names_of_length
         subscriptions_are_each_users_own_and_outlive_the_mailbox
         grants_replace_each_other_and_are_watched;
+    metadata:
+        notes_are_each_owners_own_and_follow_their_mailbox
+        a_mailbox_can_be_made_with_a_note
+        notes_have_limits;
     lookup:
         instances_are_found_by_message_id_wherever_they_are
         messages_are_found_by_what_they_follow

@@ -3,12 +3,14 @@
 
 #![allow(clippy::expect_used)]
 
+mod audit;
 mod contents;
 pub(super) mod engines;
 mod flags;
 mod folders;
 mod history;
 pub(super) mod lookup;
+mod metadata;
 mod model;
 pub(super) mod queue;
 mod random;
@@ -153,6 +155,7 @@ pub(super) fn message(text: &str) -> NewMessage {
             envelope: Envelope { subject, ..Envelope::default() },
             fields: fields.into_bytes(),
             text: search,
+            preview: format!("{}, in short", text.replace("message", "Message")),
             ..Parsed::default()
         }),
     }

@@ -244,6 +244,7 @@ impl Beside {
         assert_eq!(distinct.len(), blobs.len(), "another text, another blob");
         self.compare_texts(&blobs).await;
         self.compare_choices();
+        self.bench.verify().await;
         if self.modseqs.len() <= self.model.number {
             self.modseqs.push(modseqs);
         }

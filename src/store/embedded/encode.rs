@@ -21,6 +21,7 @@ pub(super) struct Encoded {
     pub(super) structure: Vec<u8>,
     pub(super) fields: Vec<u8>,
     pub(super) text: Packed,
+    pub(super) preview: Vec<u8>,
     /// What the message is found by.
     pub(super) digests: BTreeSet<i64>,
 }
@@ -32,6 +33,7 @@ impl Encoded {
             structure: to_bytes(&parsed.structure)?,
             fields: parsed.fields.clone(),
             text: Packed::of(&parsed.text)?,
+            preview: parsed.preview.clone().into_bytes(),
             digests: digests(&parsed.envelope),
         })
     }

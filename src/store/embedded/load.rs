@@ -10,12 +10,13 @@ use super::encode;
 use super::failure;
 use crate::mail::account::Folder;
 use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, TraceId, Uid, UidValidity};
+use crate::store::audit::{EntryId, Tip};
 use crate::store::change::Grant;
 use crate::store::overlay::{Block, Overlay};
 use crate::store::queue::Queued;
 use crate::store::snapshot::Snapshot;
 use crate::store::state::{Contents, Counters, Held, Loaded, State};
-use crate::store::{Mailbox, StoreError, Subscriptions, sql};
+use crate::store::{Mailbox, Metadata, StoreError, Subscriptions, sql};
 
 /// A pack as the database knows it.
 pub(super) struct PackRow {
@@ -36,6 +37,7 @@ pub(super) fn state(connection: &Connection) -> Result<State, StoreError> {
 fn tree(connection: &Connection) -> rusqlite::Result<State> {
     let mut state = State::default();
     state.load(counters(connection)?, grants(connection)?);
+    state.load_audit(audit_tip(connection)?);
     let mut keywords = keywords(connection)?;
     let mut statement = connection.prepare(sql::MAILBOXES)?;
     let mut rows = statement.query([])?;
@@ -60,6 +62,9 @@ fn tree(connection: &Connection) -> rusqlite::Result<State> {
     }
     for (user, choices) in subscriptions(connection)? {
         state.load_subscriptions(user, choices);
+    }
+    for (user, notes) in metadata(connection)? {
+        state.load_metadata(user, notes);
     }
     Ok(state)
 }
@@ -147,6 +152,13 @@ fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
     Ok(counters)
 }
 
+fn audit_tip(connection: &Connection) -> rusqlite::Result<Tip> {
+    let found = connection.query_row(sql::AUDIT_TIP, [], |row| {
+        Ok(Tip { id: EntryId(row.get(0)?), hash: row.get(1)? })
+    });
+    Ok(found.optional()?.unwrap_or_default())
+}
+
 fn keywords(connection: &Connection) -> rusqlite::Result<HashMap<MailboxId, Vec<Arc<str>>>> {
     let mut keywords: HashMap<MailboxId, Vec<Arc<str>>> = HashMap::new();
     let mut statement = connection.prepare(sql::KEYWORDS)?;
@@ -199,6 +211,21 @@ fn grants(connection: &Connection) -> rusqlite::Result<Vec<Grant>> {
     let mut grants = rows.collect::<Result<Vec<_>, _>>()?;
     grants.sort_by(|a, b| (&a.account, &a.user).cmp(&(&b.account, &b.user)));
     Ok(grants)
+}
+
+fn metadata(connection: &Connection) -> rusqlite::Result<HashMap<Option<Login>, Metadata>> {
+    let mut all: HashMap<Option<Login>, Metadata> = HashMap::new();
+    let mut statement = connection.prepare(sql::METADATA)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let login = encode::text(row, 0)?;
+        let user = (!login.is_empty()).then(|| Login::new(login));
+        let mailbox = row.get::<_, i64>(1)?;
+        let about = (mailbox != 0).then_some(MailboxId(mailbox));
+        let (entry, value) = (encode::text(row, 2)?.to_owned(), row.get_ref(3)?.as_blob()?.into());
+        all.entry(user).or_default().insert((about, entry), value);
+    }
+    Ok(all)
 }
 
 fn subscriptions(connection: &Connection) -> rusqlite::Result<HashMap<Login, Subscriptions>> {

@@ -6,6 +6,7 @@
 //! acknowledged is durable, and what is in a pack beyond its recorded end never was. Knows no
 //! protocol.
 
+mod audit;
 mod encode;
 mod load;
 mod lookup;
@@ -19,8 +20,8 @@ mod texts;
 mod upgrade;
 mod writer;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -35,14 +36,16 @@ use self::encode::Encoded;
 use self::pack::{PackReader, PackWriter};
 use self::readers::{Reader, Readers};
 use self::writer::{Commit, Job};
+use super::audit::{EntryId, Record, Tip};
 use super::board::Board;
-use super::change::{Grant, Receipt, Transaction};
+use super::change::{Grant, Receipt, Transaction, UsersRights};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::snapshot::Snapshot;
 use super::state::{Contents, Loaded};
 use super::{
-    Answer, Facts, FactsWanted, Instance, Mailbox, Status, Store, StoreError, Subscriptions,
+    Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, Store, StoreError,
+    Subscriptions,
 };
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
@@ -321,6 +324,10 @@ impl Store for Embedded {
         self.0.shared.board().subscriptions(user)
     }
 
+    fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {
+        self.0.shared.board().metadata(user)
+    }
+
     fn grants(&self) -> Arc<Vec<Grant>> {
         self.0.shared.board().state.grants().clone()
     }
@@ -343,6 +350,22 @@ impl Store for Embedded {
 
     fn watch_queue(&self) -> watch::Receiver<QueueId> {
         self.0.shared.board().watch_queue()
+    }
+
+    fn audited(&self, first: EntryId, since: Timestamp, max: usize) -> Answer<'_, Vec<Record>> {
+        Box::pin(self.0.readers.ask(move |reader| reader.audited((first, since), max)))
+    }
+
+    fn audit_tip(&self) -> Tip {
+        self.0.shared.board().state.audit()
+    }
+
+    fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>> {
+        Box::pin(self.0.readers.ask(move |reader| reader.trashed(trash)))
+    }
+
+    fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {
+        Box::pin(self.0.readers.ask(|reader| reader.access_known()))
     }
 
     fn now(&self) -> Timestamp {

@@ -31,7 +31,37 @@ pub(super) fn write(connection: &Connection, group: &Group<'_>) -> rusqlite::Res
     overlays(connection, rows)?;
     mailboxes(connection, group.changed)?;
     queue(connection, rows)?;
-    choices(connection, rows)
+    choices(connection, rows)?;
+    audit(connection, group.changed)
+}
+
+/// The log's new end in the same transaction: a crash leaves both or neither.
+fn audit(connection: &Connection, changed: &Changed) -> rusqlite::Result<()> {
+    let Some(tip) = changed.audit else { return access_known(connection, &changed.rows) };
+    let mut put = connection.prepare_cached(sql::PUT_AUDIT)?;
+    for record in &changed.rows.audit {
+        put.execute(params![record.id.0, record.at.0, record.text, record.hash.as_slice()])?;
+    }
+    let mut put = connection.prepare_cached(sql::PUT_AUDIT_TIP)?;
+    put.execute(params![tip.id.0, tip.hash.as_slice()])?;
+    let mut put = connection.prepare_cached(sql::PUT_TRASHED)?;
+    let mut delete = connection.prepare_cached(sql::DELETE_TRASHED)?;
+    for ((mailbox, uid), entry) in &changed.rows.trashed {
+        match entry {
+            Some(entry) => put.execute(params![mailbox.0, uid.0, entry.0])?,
+            None => delete.execute(params![mailbox.0, uid.0])?,
+        };
+    }
+    access_known(connection, &changed.rows)
+}
+
+fn access_known(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached(sql::PUT_ACCESS_KNOWN)?;
+    for (account, rights) in &rows.access_known {
+        let (kind, account) = encode::account_columns(account);
+        put.execute(params![kind, account, bytes(rights)?])?;
+    }
+    Ok(())
 }
 
 fn messages(connection: &Connection, group: &Group<'_>) -> rusqlite::Result<()> {
@@ -75,6 +105,7 @@ fn put_facts(connection: &Connection, id: BlobId, encoded: &Encoded) -> rusqlite
         (sql::PUT_FIELDS, &encoded.fields),
         (sql::PUT_HEADER_TEXT, &encoded.text.header),
         (sql::PUT_BODY_TEXT, &encoded.text.body),
+        (sql::PUT_PREVIEW, &encoded.preview),
     ];
     for (query, data) in tables {
         connection.prepare_cached(query)?.execute(params![id.0, data])?;
@@ -238,12 +269,35 @@ fn choices(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
         let subscribed = i64::from(*subscribed);
         put.execute(params![login.as_str(), kind, account, folder.path(), subscribed])?;
     }
+    for ((user, mailbox, entry), value) in &rows.metadata {
+        let login = user.as_ref().map_or("", Login::as_str);
+        let key = (login, mailbox.map_or(0, |id| id.0), entry.as_str());
+        put_metadata(connection, key, value.as_deref())?;
+    }
     for (of, rights) in &rows.grants {
         put_grant(connection, of, rights.as_deref())?;
     }
     let mut put = connection.prepare_cached(sql::PUT_DUPLICATE_KEY)?;
     for (key, used) in &rows.duplicate_keys {
         put.execute(params![key.as_slice(), used.0])?;
+    }
+    Ok(())
+}
+
+fn put_metadata(
+    connection: &Connection,
+    (login, mailbox, entry): (&str, i64, &str),
+    value: Option<&[u8]>,
+) -> rusqlite::Result<()> {
+    match value {
+        Some(value) => {
+            let mut put = connection.prepare_cached(sql::PUT_METADATA)?;
+            put.execute(params![login, mailbox, entry, value])?;
+        }
+        None => {
+            let mut delete = connection.prepare_cached(sql::DELETE_METADATA)?;
+            delete.execute(params![login, mailbox, entry])?;
+        }
     }
     Ok(())
 }

@@ -119,6 +119,12 @@ impl Reader {
                 Ok(())
             })?;
         }
+        if wanted.preview {
+            self.scan(sql::PREVIEWS, &order, |_, at, data| {
+                facts[at].preview = Some(String::from_utf8_lossy(data).into_owned());
+                Ok(())
+            })?;
+        }
         Ok(facts)
     }
 

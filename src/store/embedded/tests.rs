@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use super::pack::{Faults, HEADER_BYTES, PACK_BYTES_MAX};
 use super::*;
-use crate::store::change::{Bytes, Change};
+use crate::store::change::{About, Bytes, Change};
 use crate::store::contract::engines::{Folder as Place, Running, clock};
 use crate::store::contract::{self, Bench, delivered, delivery, keywords};
 use crate::sys::ManualClock;
@@ -79,6 +79,12 @@ async fn everything_is_there_after_a_restart() {
     running.0.flag(mailbox, "7", keywords(&["a", "b"])).await;
     running.0.see(mailbox, "anna", "1:200").await;
     running.0.expunge(mailbox, "3,290:300").await;
+    for (user, about) in
+        [(None, About::Server), (Some(Login::new("anna")), About::Mailbox(mailbox))]
+    {
+        let (entry, value) = ("/x".to_owned(), Some(Arc::from(&b"noted\0"[..])));
+        running.0.one(Change::MetadataSet { user, about, entry, value }).await;
+    }
     let before = running.0.snapshot(mailbox).await;
     let overlay = running.0.overlay(mailbox, "anna").await;
     assert_eq!(close(running), Ok(()));
@@ -93,6 +99,9 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!(running.0.unseen(mailbox, "anna").await, 288 - 199);
     let recent = running.0.store.status(mailbox, &Login::new("anna"), SeenMode::PerUser).await;
     assert_eq!(recent.expect("exists").recent, 0, "what is older than the start is not recent");
+    let noted = |user: Option<&Login>| running.0.store.metadata(user).keys().next().cloned();
+    assert_eq!(noted(None), Some((None, "/x".to_owned())));
+    assert_eq!(noted(Some(&Login::new("anna"))), Some((Some(mailbox), "/x".to_owned())));
     assert_eq!(running.0.deliver(mailbox, "next").await, Uid(301));
     assert_eq!(running.0.store.claim_recent(mailbox, &Login::new("anna")), Uid(301));
     assert_eq!(close(running), Ok(()));

@@ -76,8 +76,10 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 /// The queue: `instances` of a message and of trace fields count its entries, too. Messages by
 /// Message-ID, and by the Message-IDs that they follow: `digest` is of the bare identifier and of
 /// which of the two it is, and different identifiers may share one. The header's folded text apart
-/// from the body's: `search_text` is emptied into these two and dropped. A message that was there
-/// before is a thread of its own.
+/// from the body's: `search_text` is emptied into these two and dropped. A message of layout 1 is a
+/// thread of its own, and has no preview. Metadata: no login is everybody's, mailbox 0 is the
+/// server. The audit log, by which of its entries instances came into a Trash, and each user's
+/// rights as they were told there last.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
   id {id} PRIMARY KEY, blob BIGINT NOT NULL, trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
@@ -90,6 +92,19 @@ CREATE TABLE message_id (
 CREATE INDEX instance_blob ON instance (blob, mailbox, uid);
 CREATE TABLE header_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE body_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
+CREATE TABLE audit (
+  id {id} PRIMARY KEY, at BIGINT NOT NULL, entry TEXT NOT NULL, hash {bytes} NOT NULL);
+CREATE TABLE audit_tip (one BIGINT PRIMARY KEY, id BIGINT NOT NULL, hash {bytes} NOT NULL);
+CREATE TABLE trashed (
+  mailbox BIGINT NOT NULL, uid BIGINT NOT NULL, entry BIGINT NOT NULL,
+  PRIMARY KEY (mailbox, uid)){clustered};
+CREATE TABLE access_known (
+  kind BIGINT NOT NULL, account TEXT NOT NULL, rights {bytes} NOT NULL,
+  PRIMARY KEY (kind, account)){clustered};
 ALTER TABLE instance ADD COLUMN thread BIGINT NOT NULL DEFAULT 0;
 UPDATE instance SET thread = -blob;
+CREATE TABLE preview (id {id} PRIMARY KEY, data {bytes} NOT NULL);
+CREATE TABLE metadata (
+  login TEXT NOT NULL, mailbox BIGINT NOT NULL, entry TEXT NOT NULL, value {bytes} NOT NULL,
+  PRIMARY KEY (login, mailbox, entry)){clustered};
 ";

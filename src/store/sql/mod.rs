@@ -13,6 +13,8 @@ pub(super) const SUBSCRIPTIONS: &str =
     "SELECT login, kind, account, folder, subscribed FROM subscription ORDER BY login";
 pub(super) const GRANTS: &str =
     "SELECT kind, account, login, rights FROM access ORDER BY kind, account, login";
+pub(super) const METADATA: &str =
+    "SELECT login, mailbox, entry, value FROM metadata ORDER BY login";
 pub(super) const PACKS: &str = "SELECT number, committed_end, dead FROM pack ORDER BY number";
 pub(super) const MAILBOX: &str =
     "SELECT uid_validity, uid_next, highest_modseq FROM mailbox WHERE id = $1";
@@ -24,6 +26,8 @@ pub(super) const OVERLAYS: &str =
 pub(super) const QUEUE: &str = "SELECT id, blob, trace, size_bytes, envelope FROM queue";
 pub(super) const QUEUED_RECIPIENTS: &str =
     "SELECT queue, data FROM queue_recipient ORDER BY queue, number";
+
+pub(super) const AUDIT_TIP: &str = "SELECT id, hash FROM audit_tip WHERE one = 1";
 
 // Looking up before a group is applied.
 pub(super) const MESSAGE_BY_HASH: &str = "SELECT id FROM message WHERE hash = $1";
@@ -58,6 +62,7 @@ pub(super) const PUT_STRUCTURE: &str = "INSERT INTO structure (id, data) VALUES 
 pub(super) const PUT_FIELDS: &str = "INSERT INTO fields (id, data) VALUES ($1, $2)";
 pub(super) const PUT_HEADER_TEXT: &str = "INSERT INTO header_text (id, data) VALUES ($1, $2)";
 pub(super) const PUT_BODY_TEXT: &str = "INSERT INTO body_text (id, data) VALUES ($1, $2)";
+pub(super) const PUT_PREVIEW: &str = "INSERT INTO preview (id, data) VALUES ($1, $2)";
 pub(super) const PUT_MESSAGE_ID: &str = "INSERT INTO message_id (digest, message) VALUES ($1, $2)";
 pub(super) const PUT_TRACE: &str =
     "INSERT INTO trace (id, data, instances, freed) VALUES ($1, $2, $3, $4)";
@@ -66,6 +71,11 @@ pub(super) const COUNT_TRACE: &str = "UPDATE trace SET instances = instances + $
 pub(super) const PUT_SUBSCRIPTION: &str = "INSERT INTO subscription
   (login, kind, account, folder, subscribed) VALUES ($1, $2, $3, $4, $5)
   ON CONFLICT (login, kind, account, folder) DO UPDATE SET subscribed = excluded.subscribed";
+pub(super) const PUT_METADATA: &str =
+    "INSERT INTO metadata (login, mailbox, entry, value) VALUES ($1, $2, $3, $4)
+  ON CONFLICT (login, mailbox, entry) DO UPDATE SET value = excluded.value";
+pub(super) const DELETE_METADATA: &str =
+    "DELETE FROM metadata WHERE login = $1 AND mailbox = $2 AND entry = $3";
 pub(super) const PUT_GRANT: &str =
     "INSERT INTO access (kind, account, login, rights) VALUES ($1, $2, $3, $4)
   ON CONFLICT (kind, account, login) DO UPDATE SET rights = excluded.rights";
@@ -86,13 +96,24 @@ pub(super) const DELETE_QUEUED_RECIPIENT: &str =
 pub(super) const DELETE_QUEUED: [&str; 2] =
     ["DELETE FROM queue WHERE id = $1", "DELETE FROM queue_recipient WHERE queue = $1"];
 
+pub(super) const PUT_AUDIT: &str =
+    "INSERT INTO audit (id, at, entry, hash) VALUES ($1, $2, $3, $4)";
+pub(super) const PUT_AUDIT_TIP: &str = "INSERT INTO audit_tip (one, id, hash) VALUES (1, $1, $2)
+  ON CONFLICT (one) DO UPDATE SET id = excluded.id, hash = excluded.hash";
+pub(super) const PUT_TRASHED: &str = "INSERT INTO trashed (mailbox, uid, entry)
+  VALUES ($1, $2, $3) ON CONFLICT (mailbox, uid) DO UPDATE SET entry = excluded.entry";
+pub(super) const DELETE_TRASHED: &str = "DELETE FROM trashed WHERE mailbox = $1 AND uid = $2";
+pub(super) const PUT_ACCESS_KNOWN: &str = "INSERT INTO access_known (kind, account, rights)
+  VALUES ($1, $2, $3) ON CONFLICT (kind, account) DO UPDATE SET rights = excluded.rights";
+
 /// What goes with a mailbox that is deleted.
-pub(super) const DELETE_MAILBOX: [&str; 5] = [
+pub(super) const DELETE_MAILBOX: [&str; 6] = [
     "DELETE FROM mailbox WHERE id = $1",
     "DELETE FROM keyword WHERE mailbox = $1",
     "DELETE FROM instance WHERE mailbox = $1",
     "DELETE FROM tombstone WHERE mailbox = $1",
     "DELETE FROM overlay WHERE mailbox = $1",
+    "DELETE FROM trashed WHERE mailbox = $1",
 ];
 
 // Reading.
@@ -110,12 +131,19 @@ pub(super) const HEADER_TEXTS: &str =
     "SELECT id, data FROM header_text WHERE id BETWEEN $1 AND $2 ORDER BY id";
 pub(super) const BODY_TEXTS: &str =
     "SELECT id, data FROM body_text WHERE id BETWEEN $1 AND $2 ORDER BY id";
+pub(super) const PREVIEWS: &str =
+    "SELECT id, data FROM preview WHERE id BETWEEN $1 AND $2 ORDER BY id";
 pub(super) const MESSAGES_BY_ID: &str =
     "SELECT message FROM message_id WHERE digest = $1 ORDER BY message DESC LIMIT $2";
 pub(super) const ENVELOPE: &str = "SELECT data FROM envelope WHERE id = $1";
 pub(super) const INSTANCES_BY_BLOB: &str =
     "SELECT mailbox, uid, thread FROM instance WHERE blob = $1
   ORDER BY mailbox DESC, uid DESC LIMIT $2";
+
+pub(super) const AUDITED: &str = "SELECT id, at, entry, hash FROM audit
+  WHERE id >= $1 AND at >= $2 ORDER BY id LIMIT $3";
+pub(super) const TRASHED: &str = "SELECT uid, entry FROM trashed WHERE mailbox = $1";
+pub(super) const ACCESS_KNOWN: &str = "SELECT kind, account, rights FROM access_known";
 
 // Upgrading.
 pub(super) const ALL_ENVELOPES: &str = "SELECT id, data FROM envelope ORDER BY id";
@@ -129,13 +157,14 @@ pub(super) const FREED_MESSAGES: &str =
 pub(super) const DELETE_MESSAGE_ID: &str =
     "DELETE FROM message_id WHERE digest = $1 AND message = $2";
 /// What goes with a message that nothing refers to any more.
-pub(super) const DELETE_MESSAGE: [&str; 6] = [
+pub(super) const DELETE_MESSAGE: [&str; 7] = [
     "DELETE FROM message WHERE id = $1",
     "DELETE FROM envelope WHERE id = $1",
     "DELETE FROM structure WHERE id = $1",
     "DELETE FROM fields WHERE id = $1",
     "DELETE FROM header_text WHERE id = $1",
     "DELETE FROM body_text WHERE id = $1",
+    "DELETE FROM preview WHERE id = $1",
 ];
 pub(super) const DELETE_FREED_TRACES: &str = "DELETE FROM trace WHERE id IN
   (SELECT id FROM trace WHERE freed <= $1 ORDER BY freed LIMIT $2)";

@@ -96,10 +96,16 @@ async fn a_store_of_version_1_is_brought_to_the_present_layout() {
         assert!(bench.snapshot(mailbox).await.iter().cloned().eq(before.iter().map(then)));
         assert_eq!(bench.overlay(mailbox, "anna").await.seen_count(), 20);
         let blobs: Vec<BlobId> = before.iter().map(|entry| entry.blob).collect();
-        let wanted = FactsWanted { header_text: true, body_text: true, ..FactsWanted::default() };
+        let wanted = FactsWanted {
+            header_text: true,
+            body_text: true,
+            preview: true,
+            ..FactsWanted::default()
+        };
         for (n, facts) in (1..).zip(bench.store.facts(&blobs, wanted).await.expect("answers")) {
             assert_eq!(facts.header_text, Some(format!("subject: message {n}\r\n")));
             assert_eq!(facts.body_text, Some(format!("message {n}")));
+            assert_eq!(facts.preview, None, "it is made when it is asked for");
             bench.store.body(blobs[n - 1], 0..u64::MAX).await.expect("matches its hash");
         }
         for n in [3, 75, 150] {
