@@ -25,6 +25,7 @@ use postfach::store::queue::{
     NewQueued, Progress, Queued, QueuedEnvelope, QueuedRecipient, RecipientUpdate,
 };
 use postfach::store::snapshot::Snapshot;
+use postfach::store::text::{Needle, TextPlace, Verdict};
 use postfach::store::{FactsWanted, Store, StoreError};
 use postfach::sys::SystemClock;
 
@@ -32,6 +33,8 @@ use postfach::sys::SystemClock;
 const CHILD: &str = "POSTFACH_CRASH_CHILD";
 const ROUNDS: u64 = 24;
 const COMMITTERS: u64 = 8;
+/// So many messages are indexed at once.
+const INDEXED_TOGETHER: usize = 1024;
 
 fn account() -> Account {
     Account::Inbox("Support".into())
@@ -275,6 +278,7 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
         assert!(busy || lifetime < Duration::from_millis(100), "nothing in {lifetime:?}");
         runtime.block_on(check(&path, &acknowledged));
     }
+    runtime.block_on(is_indexed(&path));
     std::fs::remove_dir_all(&path).expect("was there");
 }
 
@@ -334,6 +338,41 @@ async fn check(path: &Path, acknowledged: &Acknowledged) {
     }
     check_audit(store).await;
     check_queue(store, &snapshot, acknowledged).await;
+    check_index(store, &snapshot).await;
+    close(running);
+}
+
+/// What the index says of messages is so, whenever it was interrupted; of how many it knows.
+async fn check_index(store: &Embedded, snapshot: &Snapshot) -> usize {
+    let blobs: Vec<BlobId> = snapshot.iter().map(|entry| entry.blob).collect();
+    let needles =
+        ["-", "1", "-3-", "17"].map(|text| Needle { place: TextPlace::Body, text: text.into() });
+    let verdicts = store.text_verdicts(&blobs, &needles).await.expect("answers");
+    let mut facts = Vec::new();
+    for some in blobs.chunks(256) {
+        let wanted = FactsWanted { body_text: true, ..FactsWanted::default() };
+        facts.extend(store.facts(some, wanted).await.expect("answers"));
+    }
+    for (needle, verdicts) in needles.iter().zip(&verdicts) {
+        for (verdict, facts) in verdicts.iter().zip(&facts) {
+            let text = facts.body_text.as_deref().expect("is there");
+            let is_there = text.contains(&needle.text);
+            assert!(*verdict != Verdict::Present || is_there, "{needle:?} in {text}");
+            assert!(*verdict != Verdict::Absent || !is_there, "{needle:?} in {text}");
+        }
+    }
+    verdicts[1].iter().filter(|verdict| **verdict != Verdict::Unknown).count()
+}
+
+/// Indexing goes on after the last kill, and comes to its end.
+async fn is_indexed(path: &Path) {
+    let running = open(path);
+    let mailbox = running.0.find(&account(), &Folder::root()).expect("there").id;
+    let snapshot = running.0.snapshot(mailbox).await.expect("there");
+    let since = Instant::now();
+    while snapshot.len() >= INDEXED_TOGETHER && check_index(&running.0, &snapshot).await == 0 {
+        assert!(since.elapsed() < Duration::from_secs(60), "not indexed");
+    }
     close(running);
 }
 

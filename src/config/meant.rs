@@ -17,6 +17,7 @@ use crate::imap::capability::Capabilities;
 use crate::imap::names::{INBOX, OTHER_USERS, PRIVATE, SHARED};
 use crate::mail::account::FolderNames;
 use crate::server::connections::{CONNECTIONS_MAX, SMTP_PER_ADDRESS_MAX, WAITING_PER_ADDRESS_MAX};
+use crate::store::embedded::TextIndexing;
 
 /// Smallest `limits.message_bytes_max`. RFC 5321 §4.5.3.1.7
 const MESSAGE_BYTES_LEAST: i64 = 64 * 1024;
@@ -224,5 +225,9 @@ fn store(found: &mut Findings, written: Store) -> StoreEngine {
             "write engine = \"embedded\"",
         ),
     }
-    StoreEngine::Embedded
+    let text_index = match written.text_index {
+        Some(false) => TextIndexing::Off,
+        Some(true) | None => TextIndexing::On,
+    };
+    StoreEngine::Embedded { text_index }
 }

@@ -21,6 +21,7 @@ use crate::mail::account::FolderNames;
 use crate::outbound::agenda;
 use crate::outbound::routes::Routes;
 use crate::outbound::schedule::Policy;
+use crate::store::embedded::TextIndexing;
 
 /// The file that commands read without `--config`.
 pub const DEFAULT_PATH: &str = "/etc/postfach/postfach.toml";
@@ -155,7 +156,10 @@ pub enum Subjects {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StoreEngine {
     /// Files in `data_dir`.
-    Embedded,
+    Embedded {
+        /// `store.text_index`
+        text_index: TextIndexing,
+    },
 }
 
 /// `[outbound]`

@@ -59,6 +59,7 @@ plaintext_without_tls = "loopback"
 message_bytes_max = 1000000
 [store]
 engine = "embedded"
+text_index = false
 [outbound]
 via = "smtp://user@smarthost:587"
 password = "file:secret"
@@ -86,6 +87,7 @@ fn all_keys_of_the_contract_are_accepted() {
     assert_eq!(config.folder_names.trash, "Papierkorb");
     assert_eq!(config.folder_names.sent, "Sent");
     assert_eq!(config.imap_disable, ["CONDSTORE"]);
+    assert_eq!(config.store, StoreEngine::Embedded { text_index: TextIndexing::Off });
     assert_eq!(config.imap_admin.as_deref(), Some("mailto:postmaster@example.org"));
 }
 

@@ -94,6 +94,7 @@ pub(super) struct Store {
     pub(super) engine: Option<Text>,
     pub(super) url: Option<Text>,
     pub(super) blobs: Option<Text>,
+    pub(super) text_index: Option<bool>,
 }
 
 /// `[outbound]`

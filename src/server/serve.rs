@@ -36,7 +36,7 @@ use super::spool;
 use super::store_thread::StoreThread;
 use super::tls::{Certificates, Source, TlsFault};
 use super::upstream::Upstreams;
-use crate::config::{self, Config, Fault, Tls};
+use crate::config::{self, Config, Fault, StoreEngine, Tls};
 use crate::directory::file;
 use crate::store::{Store, StoreError, embedded};
 use crate::sys::{Clock, SystemClock};
@@ -341,8 +341,9 @@ async fn open_store(
     clock: Arc<dyn Clock>,
 ) -> Result<(Arc<dyn Store>, StoreThread), Failure> {
     let data_dir = config.data_dir.clone();
-    let open =
-        move |folder: &Path| embedded::open(folder, embedded::Options::default(), clock.clone());
+    let StoreEngine::Embedded { text_index } = config.store;
+    let options = embedded::Options { text_index, ..embedded::Options::default() };
+    let open = move |folder: &Path| embedded::open(folder, options, clock.clone());
     let opening = move || reserve::opening(&data_dir, || open(&data_dir));
     let opened = tokio::task::spawn_blocking(opening).await;
     let (store, writer) =

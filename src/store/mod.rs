@@ -18,6 +18,7 @@ pub mod rows;
 pub mod snapshot;
 mod sql;
 pub mod state;
+pub mod text;
 pub mod twin;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ use change::{Grant, Receipt, Transaction, UsersRights};
 use overlay::Overlay;
 use queue::Queued;
 use snapshot::Snapshot;
+use text::{Needle, Verdict};
 
 /// What a store's method answers, later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -207,6 +209,18 @@ pub trait Store: Send + Sync {
     /// Facts of messages, in the order asked for; ask for some hundreds at a time. A message that
     /// is gone gives empty facts.
     fn facts<'a>(&'a self, blobs: &'a [BlobId], wanted: FactsWanted) -> Answer<'a, Vec<Facts>>;
+
+    /// What is known of each needle in each message without reading its text: by needle, then by
+    /// message. Where a list is empty or missing, nothing is known, as in an engine without an
+    /// index. Ask about many messages at a time, at most 65,536; needles beyond `NEEDLES_MAX` are
+    /// not looked at.
+    fn text_verdicts<'a>(
+        &'a self,
+        _blobs: &'a [BlobId],
+        _needles: &'a [Needle],
+    ) -> Answer<'a, Vec<Vec<Verdict>>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 
     /// The trace header fields of an instance: whole lines with CRLF.
     fn trace(&self, id: TraceId) -> Answer<'_, Vec<u8>>;

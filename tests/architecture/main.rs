@@ -76,7 +76,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("flate2", &["src/server/deflate.rs"]),
     ("zstd", &["src/store/embedded/"]),
-    ("memchr", &["src/mail/", "src/imap/", "src/smtp/", "src/outbound/report/"]),
+    (
+        "memchr",
+        &["src/mail/", "src/imap/", "src/smtp/", "src/outbound/report/", "src/store/embedded/"],
+    ),
     ("unicode-normalization", &["src/mail/fold.rs", "src/mail/collation.rs"]),
     ("encoding_rs", &["src/mail/fold.rs"]),
     (

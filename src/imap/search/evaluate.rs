@@ -1,9 +1,11 @@
-//! Tests of messages: first on what the snapshot says, then, for those that are left, on stored
-//! facts in batches. Knows no wire form.
+//! Tests of messages: first on what the snapshot says, then on what the store knows of their texts
+//! without reading them (`narrow`), then, for those that are left, on stored facts in batches.
+//! Knows no wire form.
 
 use memchr::memmem;
 
 use super::key::Key;
+use super::narrow::Narrowed;
 use crate::imap::date::Day;
 use crate::imap::flags::Recent;
 use crate::imap::object_id::EmailId;
@@ -12,6 +14,8 @@ use crate::mail::id::{BlobId, ModSeq};
 use crate::mail::message;
 use crate::store::{Facts, FactsWanted, Store, StoreError};
 
+/// So many messages are narrowed down at once.
+const CHUNK: usize = 32_768;
 /// So many messages' facts are asked for at once; the text of one body can be a mebibyte.
 const BODIES_BATCH: usize = 64;
 /// The same where no body is read; the text of one header can be a quarter of that.
@@ -19,6 +23,11 @@ const HEADERS_BATCH: usize = 256;
 
 /// The fields that our trace consists of.
 const TRACE_FIELDS: [&str; 3] = ["RETURN-PATH", "DELIVERED-TO", "RECEIVED"];
+
+/// Whether fields of this folded name may stand in the trace.
+pub(super) fn is_trace_field(name: &str) -> bool {
+    TRACE_FIELDS.contains(&name)
+}
 
 /// A message that was found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,17 +52,15 @@ pub async fn find_among(
     key: &Key,
     among: &Selection,
 ) -> Result<Vec<Hit>, StoreError> {
-    let wanted = wanted(key);
-    let batch = if wanted.body_text { BODIES_BATCH } else { HEADERS_BATCH };
-    let (mut hits, mut open) = (Vec::new(), Vec::with_capacity(batch));
+    let (mut hits, mut open) = (Vec::new(), Vec::new());
     let mut messages = view.messages(among);
     loop {
         let next = messages.next();
-        if open.len() == batch || (next.is_none() && !open.is_empty()) {
-            test_open(store, &mut open, (key, wanted, &mut hits)).await?;
+        if open.len() == CHUNK || (next.is_none() && !open.is_empty()) {
+            decide(store, key, (std::mem::take(&mut open), &mut hits)).await?;
         }
         let Some(message) = next else { break };
-        match quick(key, &message) {
+        match quick(key, &message, &|_| None) {
             Some(true) => hits.push(Hit::of(&message)),
             Some(false) => (),
             None => open.push(message),
@@ -61,6 +68,32 @@ pub async fn find_among(
     }
     hits.sort_unstable_by_key(|hit| hit.number);
     Ok(hits)
+}
+
+/// Decides on the messages that the snapshot could not decide.
+async fn decide(
+    store: &dyn Store,
+    key: &Key,
+    (open, hits): (Vec<Message<'_>>, &mut Vec<Hit>),
+) -> Result<(), StoreError> {
+    let narrowed = Narrowed::ask(store, key, &open).await?;
+    let wanted = wanted(key);
+    let size = if wanted.body_text { BODIES_BATCH } else { HEADERS_BATCH };
+    let mut batch = Vec::with_capacity(size);
+    for (at, message) in open.into_iter().enumerate() {
+        match quick(key, &message, &|key| narrowed.says(key, at)) {
+            Some(true) => hits.push(Hit::of(&message)),
+            Some(false) => (),
+            None => batch.push(message),
+        }
+        if batch.len() == size {
+            test_open(store, &mut batch, (key, wanted, hits)).await?;
+        }
+    }
+    match batch.is_empty() {
+        true => Ok(()),
+        false => test_open(store, &mut batch, (key, wanted, hits)).await,
+    }
 }
 
 impl Hit {
@@ -83,6 +116,7 @@ fn base(key: &Key, view: &View) -> Selection {
     found.unwrap_or_else(|| Selection::all(view.exists()))
 }
 
+/// The facts that decide on `key`.
 fn wanted(key: &Key) -> FactsWanted {
     FactsWanted {
         envelope: key.any(&|k| matches!(k, Key::Sent(..))),
@@ -98,9 +132,8 @@ async fn test_open(
     open: &mut Vec<Message<'_>>,
     (key, wanted, hits): (&Key, FactsWanted, &mut Vec<Hit>),
 ) -> Result<(), StoreError> {
-    let is_trace =
-        |k: &Key| matches!(k, Key::Header { name, .. } if TRACE_FIELDS.contains(&name.as_str()));
-    let reads_trace = key.any(&is_trace);
+    let reads_trace =
+        key.any(&|key| matches!(key, Key::Header { name, .. } if is_trace_field(name)));
     let blobs: Vec<BlobId> = open.iter().map(|message| message.entry.blob).collect();
     let facts = store.facts(&blobs, wanted).await?;
     for (message, facts) in open.drain(..).zip(&facts) {
@@ -120,8 +153,8 @@ fn trace_text(trace: &[u8]) -> String {
     message::parse(trace).text.header
 }
 
-/// What the snapshot says; `None` where it does not know.
-fn quick(key: &Key, m: &Message<'_>) -> Option<bool> {
+/// What the snapshot says and, of the keys that are about text, `known`; `None` where neither does.
+fn quick(key: &Key, m: &Message<'_>, known: &impl Fn(&Key) -> Option<bool>) -> Option<bool> {
     match key {
         Key::All => Some(true),
         Key::Messages(selection) => Some(selection.contains(m.number)),
@@ -138,9 +171,10 @@ fn quick(key: &Key, m: &Message<'_>) -> Option<bool> {
         Key::Larger(bytes) => Some(u64::from(m.entry.size_bytes) > *bytes),
         Key::Smaller(bytes) => Some(u64::from(m.entry.size_bytes) < *bytes),
         Key::ModSeq(since) => Some(m.modseq >= *since),
-        Key::Sent(..) | Key::Header { .. } | Key::Body(_) | Key::Text(_) => None,
-        Key::Not(key) => quick(key, m).map(|is| !is),
-        Key::Or(keys) => match (quick(&keys.0, m), quick(&keys.1, m)) {
+        Key::Sent(..) => None,
+        Key::Header { .. } | Key::Body(_) | Key::Text(_) => known(key),
+        Key::Not(key) => quick(key, m, known).map(|is| !is),
+        Key::Or(keys) => match (quick(&keys.0, m, known), quick(&keys.1, m, known)) {
             (Some(true), _) | (_, Some(true)) => Some(true),
             (Some(false), Some(false)) => Some(false),
             _ => None,
@@ -148,7 +182,7 @@ fn quick(key: &Key, m: &Message<'_>) -> Option<bool> {
         Key::And(keys) => {
             let mut all = Some(true);
             for key in keys {
-                match quick(key, m) {
+                match quick(key, m, known) {
                     Some(false) => return Some(false),
                     Some(true) => (),
                     None => all = None,
@@ -176,7 +210,7 @@ fn full(key: &Key, m: &Message<'_>, facts: (&Facts, &str)) -> bool {
         Key::Not(key) => !full(key, m, facts),
         Key::Or(keys) => full(&keys.0, m, facts) || full(&keys.1, m, facts),
         Key::And(keys) => keys.iter().all(|key| full(key, m, facts)),
-        other => quick(other, m).unwrap_or(false),
+        other => quick(other, m, &|_| None).unwrap_or(false),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod answer;
 pub mod contexts;
 pub mod evaluate;
 pub mod key;
+mod narrow;
 pub mod parse;
 pub mod returns;
 pub mod sort;

@@ -50,7 +50,14 @@ pub(in crate::store) struct Running {
 
 impl Running {
     pub(in crate::store) fn open(path: &Path, clock: &Arc<ManualClock>) -> Running {
-        let options = Options { readers: 2, ..Options::default() };
+        Running::open_with(path, clock, Options { readers: 2, ..Options::default() })
+    }
+
+    pub(in crate::store) fn open_with(
+        path: &Path,
+        clock: &Arc<ManualClock>,
+        options: Options,
+    ) -> Running {
         let (store, writer) = embedded::open(path, options, clock.clone()).expect("opens");
         Running { store, writer: std::thread::spawn(|| writer.run()) }
     }

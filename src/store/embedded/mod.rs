@@ -16,6 +16,7 @@ mod readers;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod text_index;
 mod texts;
 mod upgrade;
 mod writer;
@@ -35,6 +36,7 @@ use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 use self::encode::Encoded;
 use self::pack::{PackReader, PackWriter};
 use self::readers::{Reader, Readers};
+use self::text_index::{Indexer, TextIndex, Work};
 use self::writer::{Commit, Job};
 use super::audit::{EntryId, Record, Tip};
 use super::board::Board;
@@ -43,6 +45,7 @@ use super::overlay::Overlay;
 use super::queue::Queued;
 use super::snapshot::Snapshot;
 use super::state::{Contents, Loaded};
+use super::text::{Needle, Verdict};
 use super::{
     Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, Store, StoreError,
     Subscriptions,
@@ -73,11 +76,22 @@ pub struct Options {
     pub readers: usize,
     /// Messages in mailboxes held in memory that nobody has open; 100 bytes each.
     pub cached_messages_max: usize,
+    /// Whether a search may ask an index before it reads.
+    pub text_index: TextIndexing,
+}
+
+/// Whether there is an index of the folded text. What is found is the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TextIndexing {
+    /// It is made in the background.
+    On,
+    /// There is none; one that was made before is removed.
+    Off,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { readers: 3, cached_messages_max: 1_000_000 }
+        Options { readers: 3, cached_messages_max: 1_000_000, text_index: TextIndexing::On }
     }
 }
 
@@ -101,6 +115,7 @@ struct Shared {
     /// Counts what is asked for, so that the mailbox unused for longest is known.
     uses: AtomicU64,
     options: Options,
+    text_index: Option<Arc<TextIndex>>,
     /// Held as long as the store is open.
     _lock: File,
 }
@@ -122,12 +137,28 @@ pub fn open(
     let packs = Arc::new(PackReader::new(&pack_dir));
     let reader = || Reader::new(open_read_only(&database)?, packs.clone());
     let readers = (0..options.readers.max(1)).map(|_| reader()).collect::<Result<_, _>>()?;
+    let last_message = state.counters().blob;
+    let text_index = match options.text_index {
+        TextIndexing::On => Some(Arc::new(TextIndex::new(data_dir))),
+        TextIndexing::Off => None,
+    };
+    let indexer = match &text_index {
+        Some(index) => {
+            let indexed = (clock.clone(), last_message);
+            Some(Indexer::start(Work::new(index.clone(), open_read_only(&database)?, indexed)?)?)
+        }
+        None => {
+            TextIndex::remove(data_dir).map_err(disk)?;
+            None
+        }
+    };
     let shared = Arc::new(Shared {
         board: RwLock::new(Board::new(state)),
         clock,
         packs: packs.clone(),
         uses: AtomicU64::new(0),
         options,
+        text_index,
         _lock: lock,
     });
     let (jobs, waiting) = mpsc::channel();
@@ -139,7 +170,7 @@ pub fn open(
         loading: std::array::from_fn(|_| Mutex::new(())),
     };
     let last_sweep = Instant::now();
-    let writer = Writer { jobs: waiting, connection, pack, shared, last_sweep };
+    let writer = Writer { jobs: waiting, connection, pack, indexer, shared, last_sweep };
     Ok((Embedded(Arc::new(handle)), writer))
 }
 
@@ -287,8 +318,19 @@ impl Store for Embedded {
     }
 
     fn facts<'a>(&'a self, blobs: &'a [BlobId], wanted: FactsWanted) -> Answer<'a, Vec<Facts>> {
-        let blobs = blobs.to_vec();
-        Box::pin(self.0.readers.ask(move |reader| reader.facts(&blobs, wanted)))
+        Box::pin(self.0.readers.facts(blobs, wanted))
+    }
+
+    fn text_verdicts<'a>(
+        &'a self,
+        blobs: &'a [BlobId],
+        needles: &'a [Needle],
+    ) -> Answer<'a, Vec<Vec<Verdict>>> {
+        let Some(index) = self.0.shared.text_index.clone() else {
+            return Box::pin(std::future::ready(Ok(Vec::new())));
+        };
+        let (blobs, needles) = (blobs.to_vec(), needles.to_vec());
+        Box::pin(self.0.readers.ask(move |_| Ok(index.verdicts(&blobs, &needles))))
     }
 
     fn trace(&self, id: TraceId) -> Answer<'_, Vec<u8>> {

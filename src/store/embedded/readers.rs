@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use rusqlite::{Connection, OptionalExtension, params};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use super::encode;
 use super::failure;
@@ -19,6 +19,8 @@ use crate::store::{Facts, FactsWanted, StoreError, sql};
 const QUESTIONS_MAX: usize = 1024;
 /// Missing ids that a scan steps over before a new one is cheaper.
 const SPAN_GAP_MAX: i64 = 16;
+/// So many messages are read by two threads.
+const HALVED_MIN: usize = 32;
 
 type Question = Box<dyn FnOnce(&mut Reader) + Send>;
 
@@ -58,8 +60,35 @@ impl Readers {
         &self,
         question: impl FnOnce(&mut Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let stopped = || StoreError::Unavailable("the store's readers have stopped".into());
-        let _permit = self.permits.acquire().await.map_err(|_| stopped())?;
+        self.hand_in(question).await?.answer().await
+    }
+
+    /// Facts of messages; of many, two threads read a half each.
+    pub(super) async fn facts(
+        &self,
+        blobs: &[BlobId],
+        wanted: FactsWanted,
+    ) -> Result<Vec<Facts>, StoreError> {
+        let of = |blobs: &[BlobId]| {
+            let blobs = blobs.to_vec();
+            self.hand_in(move |reader| reader.facts(&blobs, wanted))
+        };
+        if blobs.len() < HALVED_MIN {
+            return of(blobs).await?.answer().await;
+        }
+        let (first, second) = blobs.split_at(blobs.len() / 2);
+        let (first, second) = (of(first).await?, of(second).await?);
+        let mut facts = first.answer().await?;
+        facts.append(&mut second.answer().await?);
+        Ok(facts)
+    }
+
+    /// Gives a question to the threads.
+    async fn hand_in<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Waiting<'_, T>, StoreError> {
+        let permit = self.permits.acquire().await.map_err(|_| stopped())?;
         let (answer, wait) = oneshot::channel();
         let question: Question = Box::new(move |reader| {
             // Who asked may have gone away meanwhile.
@@ -68,8 +97,24 @@ impl Readers {
             }
         });
         self.questions.send(question).map_err(|_| stopped())?;
-        wait.await.map_err(|_| stopped())?
+        Ok(Waiting { wait, _permit: permit })
     }
+}
+
+/// A question that was handed in.
+struct Waiting<'a, T> {
+    wait: oneshot::Receiver<Result<T, StoreError>>,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl<T> Waiting<'_, T> {
+    async fn answer(self) -> Result<T, StoreError> {
+        self.wait.await.map_err(|_| stopped())?
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unavailable("the store's readers have stopped".into())
 }
 
 impl Reader {

@@ -309,7 +309,8 @@ async fn delivery_does_not_load_the_mailbox() {
 #[tokio::test]
 async fn mailboxes_that_nobody_holds_leave_memory() {
     let (place, clock) = (Place::new(), clock());
-    let limit = Options { readers: 1, cached_messages_max: 10 + 3 * MAILBOX_COST };
+    let limit =
+        Options { readers: 1, cached_messages_max: 10 + 3 * MAILBOX_COST, ..Options::default() };
     let running = start(idle(&place, &clock, limit));
     let mut mailboxes = Vec::new();
     for name in ["a", "b", "c", "d"] {
@@ -341,7 +342,7 @@ async fn mailboxes_that_nobody_holds_leave_memory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_and_committers_do_not_confuse_each_other() {
     let (place, clock) = (Place::new(), clock());
-    let options = Options { readers: 2, cached_messages_max: 0 };
+    let options = Options { readers: 2, cached_messages_max: 0, ..Options::default() };
     let (bench, store, thread) = start(idle(&place, &clock, options));
     let mailbox = bench.inbox().await;
     let committer = |user: &'static str| {

@@ -14,6 +14,7 @@ use super::encode::Encoded;
 use super::load;
 use super::pack::{PackWriter, Place};
 use super::persist::{self, Group};
+use super::text_index::Indexer;
 use super::{Shared, failure};
 use crate::mail::id::{BlobId, MailboxId, Timestamp};
 use crate::store::apply::{self, Base, Known};
@@ -56,6 +57,8 @@ pub struct Writer {
     pub(super) jobs: mpsc::Receiver<Job>,
     pub(super) connection: Connection,
     pub(super) pack: PackWriter,
+    /// Ends with the writer, and before the store's lock is free.
+    pub(super) indexer: Option<Indexer>,
     pub(super) shared: Arc<Shared>,
     pub(super) last_sweep: Instant,
 }
@@ -159,7 +162,12 @@ impl Writer {
         let mut answers = Vec::with_capacity(commits.len());
         let done = self.apply(commits, now, &mut answers).and_then(|(changed, places, encoded)| {
             let group = Group { changed: &changed, places: &places, encoded: &encoded, now };
-            self.persist(&group).map(|()| changed)
+            self.persist(&group)?;
+            if let Some(indexer) = &mut self.indexer {
+                let text = encoded.values().map(|message| message.text.body.len()).sum();
+                indexer.committed(changed.rows.blobs.len(), text);
+            }
+            Ok(changed)
         });
         let failed = match done {
             Ok(mut changed) => {

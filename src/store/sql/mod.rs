@@ -139,11 +139,20 @@ pub(super) const ENVELOPE: &str = "SELECT data FROM envelope WHERE id = $1";
 pub(super) const INSTANCES_BY_BLOB: &str =
     "SELECT mailbox, uid, thread FROM instance WHERE blob = $1
   ORDER BY mailbox DESC, uid DESC LIMIT $2";
-
 pub(super) const AUDITED: &str = "SELECT id, at, entry, hash FROM audit
   WHERE id >= $1 AND at >= $2 ORDER BY id LIMIT $3";
 pub(super) const TRASHED: &str = "SELECT uid, entry FROM trashed WHERE mailbox = $1";
 pub(super) const ACCESS_KNOWN: &str = "SELECT kind, account, rights FROM access_known";
+
+// Indexing text.
+pub(super) const TEXTS_FROM: &str = "SELECT message.id, hash, header_text.data, body_text.data
+  FROM message LEFT JOIN header_text ON header_text.id = message.id
+  LEFT JOIN body_text ON body_text.id = message.id
+  WHERE message.id BETWEEN $1 AND $2 ORDER BY message.id LIMIT $3";
+pub(super) const TEXTS_WAITING: &str =
+    "SELECT count(*), coalesce(sum(length(data)), 0) FROM body_text WHERE id >= $1";
+pub(super) const MESSAGE_HASHES: &str =
+    "SELECT id, hash FROM message WHERE id BETWEEN $1 AND $2 ORDER BY id";
 
 // Upgrading.
 pub(super) const ALL_ENVELOPES: &str = "SELECT id, data FROM envelope ORDER BY id";

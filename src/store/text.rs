@@ -1,0 +1,34 @@
+//! What a search asks an engine about folded text, before it reads any, and what the engine says.
+//! Knows no index.
+
+/// Which text of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TextPlace {
+    /// The folded header fields.
+    Header,
+    /// The folded text of the body.
+    Body,
+}
+
+/// Folded text that is looked for in one of a message's texts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Needle {
+    /// Where.
+    pub place: TextPlace,
+    /// What, folded as the stored text is.
+    pub text: String,
+}
+
+/// What is known of a needle in a message without reading its text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It is not there.
+    Absent,
+    /// It is there.
+    Present,
+    /// Only the text can tell.
+    Unknown,
+}
+
+/// Most needles of one question; an engine says nothing about those beyond.
+pub const NEEDLES_MAX: usize = 16;
