@@ -69,7 +69,7 @@ const COMPRESS: &str = "COMPRESS=DEFLATE";
 const APPEND_LIMIT: &str = "APPENDLIMIT";
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 49] = [
+const TABLE: [(&str, When, Option<&str>); 50] = [
     ("IMAP4rev1", When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
     ("LOGINDISABLED", When::LoginRefused, None),
@@ -99,6 +99,7 @@ const TABLE: [(&str, When, Option<&str>); 49] = [
     ("SEARCHRES", When::Always, Some("ESEARCH")),
     ("PARTIAL", When::Always, Some("ESEARCH")),
     ("CONTEXT=SEARCH", When::Always, Some("ESEARCH")),
+    ("MULTISEARCH", When::Always, Some("ESEARCH")),
     ("SORT", When::Always, None),
     ("SORT=DISPLAY", When::Always, Some("SORT")),
     ("ESORT", When::Always, Some("SORT")),
@@ -253,9 +254,9 @@ mod tests {
             line,
             "IMAP4rev1 LITERAL+ ID NAMESPACE ENABLE IDLE UIDPLUS MOVE UNSELECT CHILDREN \
              LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CONDSTORE QRESYNC ESEARCH \
-             SEARCHRES PARTIAL CONTEXT=SEARCH SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT \
-             THREAD=REFERENCES WITHIN SAVEDATE OBJECTID ACL RIGHTS=texk STATUS=SIZE \
-             LIST-MYRIGHTS APPENDLIMIT=0 MULTIAPPEND REPLACE BINARY PREVIEW METADATA \
+             SEARCHRES PARTIAL CONTEXT=SEARCH MULTISEARCH SORT SORT=DISPLAY ESORT \
+             THREAD=ORDEREDSUBJECT THREAD=REFERENCES WITHIN SAVEDATE OBJECTID ACL RIGHTS=texk \
+             STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 MULTIAPPEND REPLACE BINARY PREVIEW METADATA \
              UNAUTHENTICATE COMPRESS=DEFLATE"
         );
         let compressed = Capabilities::default().line(Stage::Compressed);

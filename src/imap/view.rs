@@ -5,6 +5,8 @@
 //! share the snapshots.
 
 mod advance;
+#[cfg(test)]
+mod oracle;
 mod resync;
 mod selection;
 mod sequence_set;
@@ -24,7 +26,7 @@ use super::Numbering;
 use super::flags::Recent;
 use super::search::contexts::Context;
 use crate::mail::flag::{SeenMode, SystemFlags};
-use crate::mail::id::{Login, MailboxId, ModSeq, Uid};
+use crate::mail::id::{Login, MailboxId, ModSeq, Uid, UidValidity};
 use crate::mail::uid_set::UidSet;
 use crate::store::overlay::Overlay;
 use crate::store::snapshot::{Entry, Snapshot};
@@ -144,6 +146,22 @@ impl View {
         Ok(view)
     }
 
+    /// A view on nothing, to read a command against that is about no mailbox.
+    pub fn of_nothing() -> View {
+        let nothing = Arc::new(Snapshot::empty(MailboxId(0), UidValidity(1)));
+        View {
+            believed: nothing.clone(),
+            told: nothing,
+            overlay: Arc::default(),
+            seen: SeenMode::Shared,
+            recent: UidSet::new(),
+            claims: Claims::Nothing,
+            condstore: Condstore::Off,
+            user: Login::new(""),
+            searched: None,
+        }
+    }
+
     /// EXISTS: how many messages the client believes in.
     pub fn exists(&self) -> usize {
         self.believed.len()
@@ -200,6 +218,12 @@ impl View {
             Numbering::Sequence => Selection::by_number(set, self.believed.len()),
             Numbering::Uid => Ok(Selection::by_uid(set, &self.believed)),
         }
+    }
+
+    /// The sequence numbers that `set` names for SEARCH: those beyond the last message find nothing.
+    /// RFC 7377 §2
+    pub fn searched_numbers(&self, set: &SequenceSet) -> Selection {
+        Selection::by_number_clipped(set, self.believed.len())
     }
 
     /// The UIDs that `set` names for SEARCH, those of later messages included. RFC 3501 §6.4.4

@@ -4,7 +4,7 @@
 use super::Call;
 use crate::imap::output::Output;
 use crate::imap::search::answer::{WithModSeq, write_esearch, write_numbers};
-use crate::imap::search::contexts::{CONTEXTS_MAX, Context};
+use crate::imap::search::contexts::{CONTEXTS_MAX, Context, tag_correlator};
 use crate::imap::search::evaluate::{Hit, find};
 use crate::imap::search::key::Key;
 use crate::imap::search::parse::Program;
@@ -39,7 +39,8 @@ async fn search(
         Some(returns) => {
             answer(call, selected, (&hits, returns), form);
             if returns.update {
-                watch(call, selected, (&hits, &program));
+                let correlator = tag_correlator(call.tag);
+                watch(call, selected, (&hits, &program, correlator, call.numbering));
             }
         }
         None => write_numbers("SEARCH", &hits, form, call.out).await?,
@@ -136,8 +137,7 @@ pub fn cancel_update(
     Ok(Completion::ok("No further updates"))
 }
 
-/// The RETURN options. A tag that still has a search to its name cannot have another.
-/// RFC 5267 §4.3
+/// The RETURN options.
 fn returns(
     call: &mut Call<'_, '_>,
     selected: &Selected,
@@ -145,11 +145,25 @@ fn returns(
 ) -> Result<Option<Returns>, Refusal> {
     let capabilities = &call.context.capabilities;
     let returns = Returns::parse(&mut call.arguments, (searching, capabilities))?;
-    let is_taken = selected.view.contexts().iter().any(|context| context.tag == call.tag);
-    if is_taken && returns.is_some_and(|returns| returns.update) {
-        return Err(Refusal::Bad("this tag has a search that is kept up to date already".into()));
-    }
+    check_tag(call, Some(selected), returns.unwrap_or_default())?;
     Ok(returns)
+}
+
+/// UPDATE is about the selected mailbox, and told by its tag. RFC 5267 §4.3, RFC 7377 §2.2
+pub(super) fn check_tag(
+    call: &Call<'_, '_>,
+    selected: Option<&Selected>,
+    returns: Returns,
+) -> Result<(), Refusal> {
+    let taken = |s: &Selected| s.view.contexts().iter().any(|context| context.tag == call.tag);
+    match selected {
+        _ if !returns.update => Ok(()),
+        None => Err(Refusal::Bad("select a mailbox before UPDATE".into())),
+        Some(selected) if taken(selected) => {
+            Err(Refusal::Bad("this tag has a search that is kept up to date already".into()))
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 /// MODSEQ among the keys enables CONDSTORE. RFC 7162 §3.1
@@ -178,7 +192,7 @@ fn answer(
 
 /// A SEARCH with SAVE that is refused empties `$`; one that is not understood leaves it.
 /// RFC 5182 §2.1
-fn saved_nothing(
+pub(super) fn saved_nothing(
     selected: &mut Selected,
     returns: Option<Returns>,
     searched: &Result<Program, Refusal>,
@@ -189,24 +203,28 @@ fn saved_nothing(
 }
 
 /// From now on the client is told what becomes of these results. RFC 5267 §4.3
-fn watch(call: &mut Call<'_, '_>, selected: &mut Selected, (hits, program): (&[Hit], &Program)) {
+pub(super) fn watch(
+    call: &mut Call<'_, '_>,
+    selected: &mut Selected,
+    (hits, program, correlator, by): (&[Hit], &Program, String, Numbering),
+) {
     let mut contexts = selected.view.take_contexts();
     if contexts.len() >= CONTEXTS_MAX {
         let tag = utf7::quoted(call.tag);
         call.out.line(format_args!("* NO [NOUPDATE {tag}] Too many searches are kept up to date"));
     } else {
         let key = program.key.clone().lasting(&selected.view);
-        let (tag, by, found) = (call.tag.to_owned(), call.numbering, uids(hits));
-        contexts.push(Context { tag, by, key, found });
+        let (tag, found) = (call.tag.to_owned(), uids(hits));
+        contexts.push(Context { tag, correlator, by, key, found });
     }
     selected.view.put_contexts(contexts);
 }
 
-fn uids(hits: &[Hit]) -> UidSet {
+pub(super) fn uids(hits: &[Hit]) -> UidSet {
     hits.iter().map(|hit| Uid(hit.uid)).collect()
 }
 
-fn completion(text: &'static str, program: &Program) -> Completion {
+pub(super) fn completion(text: &'static str, program: &Program) -> Completion {
     match program.expunge {
         Expunge::Held => Completion::ok(text).holding_expunge(),
         Expunge::Allowed => Completion::ok(text),

@@ -57,6 +57,7 @@ pub enum Verb {
     Unselect,
     Expunge,
     Search,
+    ESearch,
     Sort,
     Thread,
     CancelUpdate,
@@ -112,7 +113,7 @@ impl Row {
 use Allowed::{Any, Authenticated, NotAuthenticated, Selected};
 
 /// All commands.
-pub const COMMANDS: [Row; 52] = [
+pub const COMMANDS: [Row; 53] = [
     row("CAPABILITY", Verb::Capability, Any, "RFC 3501 §6.1.1"),
     row("NOOP", Verb::Noop, Any, "RFC 3501 §6.1.2"),
     row("LOGOUT", Verb::Logout, Any, "RFC 3501 §6.1.3"),
@@ -150,6 +151,7 @@ pub const COMMANDS: [Row; 52] = [
     row("UID EXPUNGE", Verb::Expunge, Selected, "RFC 4315 §2.1").by_uid().of("UIDPLUS"),
     row("SEARCH", Verb::Search, Selected, "RFC 3501 §6.4.4").holding_expunge(),
     row("UID SEARCH", Verb::Search, Selected, "RFC 3501 §6.4.8").by_uid(),
+    row("ESEARCH", Verb::ESearch, Authenticated, "RFC 7377 §2").by_uid().of("MULTISEARCH"),
     row("SORT", Verb::Sort, Selected, "RFC 5256 §3").holding_expunge().of("SORT"),
     row("UID SORT", Verb::Sort, Selected, "RFC 5256 §3").by_uid().of("SORT"),
     row("THREAD", Verb::Thread, Selected, "RFC 5256 §3").holding_expunge(),

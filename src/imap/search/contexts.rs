@@ -20,6 +20,8 @@ pub const CONTEXTS_MAX: usize = 16;
 pub struct Context {
     /// The tag of its command.
     pub tag: String,
+    /// What its answers begin with.
+    pub correlator: String,
     /// How its results are named.
     pub by: Numbering,
     /// What it looks for, without sequence numbers.
@@ -61,6 +63,11 @@ pub async fn refresh(
     Ok(())
 }
 
+/// `TAG "B01"`. RFC 4466 §2.6.2 `search-correlator`
+pub fn tag_correlator(tag: &str) -> String {
+    format!("TAG {}", utf7::quoted(tag))
+}
+
 impl Context {
     async fn refresh(
         &mut self,
@@ -88,7 +95,7 @@ impl Context {
     /// `* ESEARCH (TAG "B01") UID ADDTO (0 32768:32769)`; 0: wherever they belong.
     fn tell(&self, what: &str, view: &View, uids: &UidSet, out: &mut Output<'_>) {
         let uid = if self.by == Numbering::Uid { " UID" } else { "" };
-        out.push(format!("* ESEARCH (TAG {}){uid} {what} (0 ", utf7::quoted(&self.tag)).as_bytes());
+        out.push(format!("* ESEARCH ({}){uid} {what} (0 ", self.correlator).as_bytes());
         let named = view.named(uids, self.by);
         write_set(named.iter().map(|uid| uid.0), out.buffer());
         out.push(b")\r\n");

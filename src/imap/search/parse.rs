@@ -182,7 +182,7 @@ impl Parser<'_> {
             _ if set.is_saved() => Ok(Key::Uids(self.view.saved().clone())),
             Numbering::Sequence => {
                 self.expunge = Expunge::Held;
-                Ok(Key::Messages(self.view.select(&set, by)?))
+                Ok(Key::Messages(self.view.searched_numbers(&set)))
             }
             Numbering::Uid => Ok(Key::Uids(self.view.searched_uids(&set))),
         }

@@ -101,8 +101,8 @@ impl Returns {
             ("COUNT", _) => self.count = true,
             // $ is about the selected mailbox. RFC 7377 §2.2
             ("SAVE", Searching::Search | Searching::Sort) => self.save = true,
-            ("UPDATE", Searching::Search) => self.update = true,
-            ("CONTEXT", Searching::Search) => self.context = true,
+            ("UPDATE", Searching::Search | Searching::Mailboxes) => self.update = true,
+            ("CONTEXT", Searching::Search | Searching::Mailboxes) => self.context = true,
             ("PARTIAL", _) if self.partial.is_none() => {
                 cursor.space()?;
                 self.partial = Some(Partial::parse(cursor)?);

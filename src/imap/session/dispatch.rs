@@ -162,6 +162,9 @@ impl Dialogue {
         };
         let mut call = call(&self.context, (command, session), out);
         match (command.row.allowed, selected) {
+            (_, selected) if command.row.verb == Verb::ESearch => {
+                commands::esearch::run(&mut call, selected).await
+            }
             (Allowed::Selected, Some(selected)) => {
                 with_selected(command.row.verb, &mut call, selected).await
             }

@@ -41,6 +41,19 @@ impl Selection {
         Ok(Selection::merged(ranges))
     }
 
+    /// By sequence numbers; those that do not exist are left out without a word.
+    pub(super) fn by_number_clipped(set: &SequenceSet, exists: usize) -> Selection {
+        let number = |bound: Bound| match bound {
+            Bound::Number(n) => n as usize,
+            Bound::Last => exists,
+        };
+        let range = |&(first, last): &(Bound, Bound)| {
+            let (low, high) = (number(first).min(number(last)), number(first).max(number(last)));
+            low.max(1) - 1..high.min(exists)
+        };
+        Selection::merged(set.ranges().iter().map(range).collect())
+    }
+
     /// By UIDs; those that do not exist are left out without a word. RFC 3501 §6.4.8
     pub(super) fn by_uid(set: &SequenceSet, believed: &Snapshot) -> Selection {
         let last = believed.len().checked_sub(1).and_then(|last| believed.nth(last));
