@@ -40,6 +40,8 @@ pub(super) struct User {
     pub(super) password: Option<Text>,
     pub(super) role: Option<Text>,
     pub(super) addresses: Vec<Text>,
+    pub(super) quota_mib: Option<Spanned<i64>>,
+    pub(super) quota_messages: Option<Spanned<i64>>,
 }
 
 /// `[[team]]`
@@ -64,6 +66,8 @@ pub(super) struct Inbox {
     pub(super) answering_assigns: Option<Spanned<bool>>,
     pub(super) conversation: Option<Text>,
     pub(super) retention_days: Option<Spanned<i64>>,
+    pub(super) quota_mib: Option<Spanned<i64>>,
+    pub(super) quota_messages: Option<Spanned<i64>>,
 }
 
 /// `[[channel]]`
@@ -82,6 +86,8 @@ pub(super) struct Channel {
     pub(super) answering_assigns: Option<Spanned<bool>>,
     pub(super) conversation: Option<Text>,
     pub(super) retention_days: Option<Spanned<i64>>,
+    pub(super) quota_mib: Option<Spanned<i64>>,
+    pub(super) quota_messages: Option<Spanned<i64>>,
 }
 
 /// `access` of a channel.

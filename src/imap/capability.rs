@@ -62,6 +62,25 @@ const BEARER: [&str; 2] = ["AUTH=OAUTHBEARER", "AUTH=XOAUTH2"];
 /// Literals that come uninvited: of any length, or short ones. Never both. RFC 7888 §5
 const LITERALS: [&str; 2] = ["LITERAL+", "LITERAL-"];
 
+/// Shown where all that it consists of is there. RFC 9051 Appendix E
+const REV2: &str = "IMAP4rev2";
+const PARTS_OF_REV2: [&str; 14] = [
+    "ENABLE",
+    "NAMESPACE",
+    "UNSELECT",
+    "UIDPLUS",
+    "ESEARCH",
+    "SEARCHRES",
+    "IDLE",
+    "SASL-IR",
+    "LIST-EXTENDED",
+    "LIST-STATUS",
+    "MOVE",
+    "BINARY",
+    "SPECIAL-USE",
+    "STATUS=SIZE",
+];
+
 /// Shown until it is in use. RFC 4978
 const COMPRESS: &str = "COMPRESS=DEFLATE";
 
@@ -69,8 +88,9 @@ const COMPRESS: &str = "COMPRESS=DEFLATE";
 const APPEND_LIMIT: &str = "APPENDLIMIT";
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 50] = [
+const TABLE: [(&str, When, Option<&str>); 55] = [
     ("IMAP4rev1", When::Always, None),
+    (REV2, When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
     ("LOGINDISABLED", When::LoginRefused, None),
     (SCRAM, When::LoginAwaited, None),
@@ -113,11 +133,15 @@ const TABLE: [(&str, When, Option<&str>); 50] = [
     ("STATUS=SIZE", When::Always, None),
     ("LIST-MYRIGHTS", When::Always, Some("ACL")),
     (APPEND_LIMIT, When::Always, None),
+    ("UTF8=ACCEPT", When::Always, Some("ENABLE")),
     ("MULTIAPPEND", When::Always, None),
     ("REPLACE", When::Always, None),
     ("BINARY", When::Always, None),
     ("PREVIEW", When::Always, None),
     ("METADATA", When::Always, None),
+    ("QUOTA", When::Always, None),
+    ("QUOTA=RES-STORAGE", When::Always, Some("QUOTA")),
+    ("QUOTA=RES-MESSAGE", When::Always, Some("QUOTA")),
     // a layer's end cannot be found in what has been read together: it is not to end before the
     // connection. RFC 8437 §4.1
     ("UNAUTHENTICATE", When::Uncompressed, None),
@@ -173,7 +197,8 @@ impl Capabilities {
     pub fn has(&self, name: &str) -> bool {
         let is_impossible = (name == SCRAM && self.scram == Possible::No)
             || (BEARER.contains(&name) && self.bearer == Possible::No)
-            || (name == LITERALS[1] && self.has(LITERALS[0]));
+            || (name == LITERALS[1] && self.has(LITERALS[0]))
+            || (name == REV2 && !self.has_parts_of_rev2());
         if is_impossible {
             return false;
         }
@@ -183,6 +208,12 @@ impl Capabilities {
         }
         let whole = TABLE.iter().find(|row| row.0 == name).and_then(|row| row.2);
         !self.off.contains(&name.to_ascii_uppercase()) && whole.is_none_or(|whole| self.has(whole))
+    }
+
+    fn has_parts_of_rev2(&self) -> bool {
+        let is_there = |name: &&str| TABLE.iter().any(|row| row.0 == *name) && self.has(name);
+        let has_literals = LITERALS.iter().any(|name| !self.off.contains(*name));
+        has_literals && PARTS_OF_REV2.iter().all(is_there)
     }
 
     /// The capabilities at this stage, as they stand behind `CAPABILITY`.
@@ -214,20 +245,20 @@ mod tests {
     fn before_tls_no_way_to_send_a_password_is_advertised() {
         let stage = Stage::BeforeLogin { tls: StartTls::Offered, login: Passwords::Refused };
         let line = Capabilities::default().line(stage);
-        assert!(line.starts_with("IMAP4rev1 STARTTLS LOGINDISABLED LITERAL+ "), "{line}");
+        assert!(line.starts_with("IMAP4rev1 IMAP4rev2 STARTTLS LOGINDISABLED LITERAL+ "), "{line}");
         assert!(!line.contains("AUTH=") && !line.contains("SASL-IR"), "{line}");
     }
 
     #[test]
     fn scram_is_advertised_first_where_it_is_offered_and_not_switched_off() {
         let stage = Stage::BeforeLogin { tls: StartTls::Absent, login: Passwords::Taken };
-        let offered = "IMAP4rev1 AUTH=SCRAM-SHA-256 AUTH=PLAIN AUTH=LOGIN ";
+        let offered = "IMAP4rev1 IMAP4rev2 AUTH=SCRAM-SHA-256 AUTH=PLAIN AUTH=LOGIN ";
         assert!(Capabilities::without(&[]).with_scram().line(stage).starts_with(offered));
         for absent in [
             Capabilities::without(&[]),
             Capabilities::without(&["auth=scram-sha-256".into()]).with_scram(),
         ] {
-            assert!(absent.line(stage).starts_with("IMAP4rev1 AUTH=PLAIN "));
+            assert!(absent.line(stage).starts_with("IMAP4rev1 IMAP4rev2 AUTH=PLAIN "));
             assert!(!absent.has(SCRAM));
         }
         assert!(Capabilities::is_known(SCRAM));
@@ -237,7 +268,8 @@ mod tests {
     fn tokens_are_advertised_last_where_they_can_be_verified_and_are_not_switched_off() {
         let stage = Stage::BeforeLogin { tls: StartTls::Absent, login: Passwords::Taken };
         let line = Capabilities::without(&[]).with_bearer().line(stage);
-        let offered = "IMAP4rev1 AUTH=PLAIN AUTH=LOGIN AUTH=OAUTHBEARER AUTH=XOAUTH2 SASL-IR ";
+        let offered = "IMAP4rev1 IMAP4rev2 AUTH=PLAIN AUTH=LOGIN AUTH=OAUTHBEARER \
+            AUTH=XOAUTH2 SASL-IR ";
         assert!(line.starts_with(offered), "{line}");
         let off = Capabilities::without(&["auth=xoauth2".into()]).with_bearer();
         assert!(off.has("AUTH=OAUTHBEARER") && !off.has("AUTH=XOAUTH2"));
@@ -252,12 +284,13 @@ mod tests {
         let line = Capabilities::default().line(Stage::AfterLogin);
         assert_eq!(
             line,
-            "IMAP4rev1 LITERAL+ ID NAMESPACE ENABLE IDLE UIDPLUS MOVE UNSELECT CHILDREN \
+            "IMAP4rev1 IMAP4rev2 LITERAL+ ID NAMESPACE ENABLE IDLE UIDPLUS MOVE UNSELECT CHILDREN \
              LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CONDSTORE QRESYNC ESEARCH \
              SEARCHRES PARTIAL CONTEXT=SEARCH MULTISEARCH SORT SORT=DISPLAY ESORT \
              THREAD=ORDEREDSUBJECT THREAD=REFERENCES WITHIN SAVEDATE OBJECTID ACL RIGHTS=texk \
-             STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 MULTIAPPEND REPLACE BINARY PREVIEW METADATA \
-             UNAUTHENTICATE COMPRESS=DEFLATE"
+             STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 UTF8=ACCEPT MULTIAPPEND REPLACE BINARY \
+             PREVIEW METADATA QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE UNAUTHENTICATE \
+             COMPRESS=DEFLATE"
         );
         let compressed = Capabilities::default().line(Stage::Compressed);
         assert_eq!(compressed, line.replace(" UNAUTHENTICATE COMPRESS=DEFLATE", ""));

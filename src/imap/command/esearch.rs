@@ -58,6 +58,7 @@ pub async fn run(
     let searching = if only_selected { Searching::Search } else { Searching::Mailboxes };
     let capabilities = &call.context.capabilities;
     let returns = Returns::parse(&mut call.arguments, (searching, capabilities))?;
+    search::check_charset(call)?;
     let returns = returns.unwrap_or(Returns { all: true, ..Returns::default() });
     search::check_tag(call, selected.as_deref(), returns)?;
     let found = all(call, selected.as_deref_mut(), (&sources, returns)).await;
@@ -146,7 +147,7 @@ async fn in_another(
 
 /// `TAG "tag1" MAILBOX "folder1" UIDVALIDITY 1`. RFC 7377 §2.1
 fn correlator(call: &Call<'_, '_>, named: &Named) -> String {
-    let (name, epoch) = (utf7::written(&named.name), named.mailbox.uid_validity.0);
+    let (name, epoch) = (call.session.spelled(&named.name), named.mailbox.uid_validity.0);
     format!("{} MAILBOX {name} UIDVALIDITY {epoch}", tag_correlator(call.tag))
 }
 
@@ -182,7 +183,7 @@ fn matching(call: &Call<'_, '_>, selected: Option<&Selected>, sources: &[Source]
         Source::SubtreeOne(roots) => roots
             .iter()
             .any(|root| below(root, &named.name).is_some_and(|rest| !rest.contains(DELIMITER))),
-        Source::Mailboxes(names) => names.iter().any(|name| *name == named.name),
+        Source::Mailboxes(names) => names.contains(&named.name),
     };
     let mut known: HashSet<MailboxId> = HashSet::new();
     let mut all = names::tree(call.context, call.session);

@@ -30,12 +30,15 @@ async fn search(
     selected: &mut Selected,
     returns: Option<Returns>,
 ) -> Result<Program, Refusal> {
+    check_charset(call)?;
     let now = call.context.store.now();
     let program = Program::parse(&mut call.arguments, &selected.view, now)?;
     let modseq = with_modseq(call, selected, &program);
     let hits = find(&*call.context.store, &selected.view, &program.key).await?;
     let form = (call.numbering, modseq);
-    match returns {
+    // RFC 9051 §6.4.4: as if RETURN (ALL) stood there
+    let all = || Returns { all: true, ..Returns::default() };
+    match returns.or_else(|| call.session.rev2.then(all)) {
         Some(returns) => {
             answer(call, selected, (&hits, returns), form);
             if returns.update {
@@ -228,5 +231,14 @@ pub(super) fn completion(text: &'static str, program: &Program) -> Completion {
     match program.expunge {
         Expunge::Held => Completion::ok(text).holding_expunge(),
         Expunge::Allowed => Completion::ok(text),
+    }
+}
+
+/// Behind ENABLE UTF8=ACCEPT everything is UTF-8, and CHARSET could only contradict that.
+/// RFC 6855 §3
+pub(super) fn check_charset(call: &Call<'_, '_>) -> Result<(), Refusal> {
+    match call.session.utf8 && call.arguments.clone().take_word("CHARSET ") {
+        true => Err(call.arguments.expected("no CHARSET behind ENABLE UTF8=ACCEPT")),
+        false => Ok(()),
     }
 }
