@@ -142,7 +142,6 @@ def test_neomutt_comes_back_by_qresync(demo):
     log = opened([f"[{subjects[0]}]", f"[{later}]"], [f"[{subjects[2]}]"])
     assert re.search(r"UID FETCH .* \(FLAGS\) \(CHANGEDSINCE \d+ VANISHED\)", log), "not by QRESYNC"
     assert "Handling VANISHED" in log, "it was not told what has gone"
-    assert "QRESYNC failed" not in log, "it did not believe what it was told"
 
 
 def test_imaplib_sorts_and_threads(demo):
