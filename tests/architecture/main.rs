@@ -81,7 +81,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "memchr",
         &["src/mail/", "src/imap/", "src/smtp/", "src/outbound/report/", "src/store/embedded/"],
     ),
-    ("unicode-normalization", &["src/mail/fold.rs"]),
+    ("unicode-normalization", &["src/mail/fold.rs", "src/mail/collation.rs"]),
     ("encoding_rs", &["src/mail/fold.rs"]),
     (
         "base64",
