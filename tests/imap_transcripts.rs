@@ -6,8 +6,8 @@
 //! - `@1 login anna`, `@1 plain` (no TLS, passwords refused), `@1 loopback` (no TLS, passwords
 //!   taken) open a connection; one that is not opened so is under TLS and greeted.
 //! - `@deliver inbox Support: text` lets mail come in; `@fire anna support` takes her from a team,
-//!   `@remove anna` from the directory; `@disable NAME` at the top switches a capability off,
-//!   `@scram` and `@tokens` some on.
+//!   `@remove anna` from the directory; `@quota user anna: bytes=9 messages=2` limits an account;
+//!   `@disable NAME` at the top switches a capability off, `@scram` and `@tokens` some on.
 //! - `1S: text` is a line from us, in order; `1S~ text` comes in any order among its neighbours;
 //!   `1!: text` begins no line of this answer. In all of them, `$name` stands for one word: it is
 //!   bound where it is first met, and the same from then on, also in `C:`.
@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use imap_codec::decode::Decoder;
 use imap_codec::{GreetingCodec, ResponseCodec};
 use imap_support::{Client, World, account, plain};
+use postfach::directory::quota::Quota;
 use postfach::imap::capability::Passwords;
 use postfach::imap::session::Transport;
 use postfach::mail::account::FolderNames;
@@ -186,6 +187,15 @@ impl Player {
                 let team = directory.teams.get_mut(*team).expect("a team");
                 team.retain(|member| member.as_str() != *login);
             }),
+            ["quota", ..] => {
+                let (of, limits) = event["quota ".len()..].split_once(": ").expect("a colon");
+                let number = |key: &str| {
+                    let found = limits.split(' ').find_map(|word| word.strip_prefix(key));
+                    found.map(|number| number.parse().expect("a number"))
+                };
+                let quota = Quota { bytes: number("bytes="), messages: number("messages=") };
+                self.world.declare(|directory| directory.quotas.extend([(account(of), quota)]));
+            }
             ["remove", login] => self.world.declare(|directory| {
                 directory.users.remove(&Login::new(login));
             }),
@@ -327,11 +337,13 @@ fn is_unknown_to_the_judge(line: &str) -> bool {
     let items = ["EMAILID (", "THREADID (", "SAVEDATE \"", "PREVIEW ", "BINARY[", "BINARY.SIZE["];
     let is_extended_fetch =
         line.contains(" FETCH (") && items.iter().any(|item| line.contains(item));
-    let is_extended_status =
-        starts("* STATUS ") && (line.contains("MAILBOXID (") || line.contains("APPENDLIMIT "));
+    let counts = ["MAILBOXID (", "APPENDLIMIT ", "DELETED-STORAGE "];
+    let is_extended_status = starts("* STATUS ") && counts.iter().any(|count| line.contains(count));
     is_extended_list
         || is_extended_fetch
         || is_extended_status
+        || starts("* QUOTA ")
+        || starts("* QUOTAROOT ")
         || starts("* ESEARCH ")
         || starts("* ACL ")
         || starts("* MYRIGHTS ")

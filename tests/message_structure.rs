@@ -133,9 +133,10 @@ proptest! {
         let parsed = parse(message.as_bytes());
         prop_assume!(depth(&parsed.structure) <= JUDGE_DEPTH_MAX);
         let mut response = b"* 1 FETCH (ENVELOPE ".to_vec();
-        write::envelope(&mut response, &parsed.envelope);
+        write::envelope(&mut response, &parsed.envelope, write::Beyond::Shown);
         response.extend_from_slice(b" BODYSTRUCTURE ");
-        write::structure(&mut response, &parsed.structure, write::Extensions::Shown);
+        let form = (write::Extensions::Shown, write::Beyond::Shown);
+        write::structure(&mut response, &parsed.structure, form);
         response.extend_from_slice(b")\r\n");
         let shown = response.escape_ascii().to_string();
         let decoded = ResponseCodec::default().decode(&response);

@@ -7,6 +7,7 @@ pub mod findings;
 pub mod grounds;
 pub mod name;
 pub mod password;
+pub mod quota;
 pub mod rights;
 mod route;
 pub mod scram;
@@ -24,6 +25,7 @@ use crate::mail::address::Address;
 use crate::mail::day::Day;
 use crate::mail::flag::SeenMode;
 use crate::mail::id::{Login, Timestamp};
+use quota::{Quota, Quotas};
 pub use rights::{Rights, rights};
 pub use route::AddressIndex;
 use source::Fault;
@@ -48,6 +50,8 @@ pub struct Directory {
     pub away: BTreeMap<Login, Day>,
     /// Personal mailboxes that are open to a super-admin for a while: to whom, and whose.
     pub openings: BTreeSet<(Login, Login)>,
+    /// How much accounts may hold, where that is limited.
+    pub quotas: Quotas,
     /// What is odd in the file, or declared but not built yet in this version.
     pub warnings: Vec<Fault>,
     /// Who has which address; made from the above when it is first asked for.
@@ -103,6 +107,18 @@ impl Directory {
     /// Whether `user` is one of `members_at_work`.
     pub fn works_in(&self, user: &Login, account: &Account) -> bool {
         rights::declared(self, user, account).has('i')
+    }
+
+    /// How much an account may hold.
+    pub fn quota(&self, account: &Account) -> Quota {
+        self.quotas.get(account).copied().unwrap_or_default()
+    }
+
+    /// Notes how much an account may hold.
+    pub(in crate::directory) fn limit(&mut self, account: Account, quota: Quota) {
+        if !quota.is_none() {
+            self.quotas.insert(account, quota);
+        }
     }
 
     /// Whose \Seen an account's mailboxes keep.

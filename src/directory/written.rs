@@ -41,6 +41,8 @@ pub(super) struct User {
     pub(super) role: Option<Text>,
     pub(super) addresses: Vec<Text>,
     pub(super) away: Option<Text>,
+    pub(super) quota_mib: Option<Spanned<i64>>,
+    pub(super) quota_messages: Option<Spanned<i64>>,
 }
 
 /// `[[team]]`
@@ -65,6 +67,8 @@ pub(super) struct Inbox {
     pub(super) answering_assigns: Option<Spanned<bool>>,
     pub(super) conversation: Option<Text>,
     pub(super) retention_days: Option<Spanned<i64>>,
+    pub(super) quota_mib: Option<Spanned<i64>>,
+    pub(super) quota_messages: Option<Spanned<i64>>,
 }
 
 /// `[[channel]]`
@@ -83,6 +87,8 @@ pub(super) struct Channel {
     pub(super) answering_assigns: Option<Spanned<bool>>,
     pub(super) conversation: Option<Text>,
     pub(super) retention_days: Option<Spanned<i64>>,
+    pub(super) quota_mib: Option<Spanned<i64>>,
+    pub(super) quota_messages: Option<Spanned<i64>>,
 }
 
 /// `access` of a channel.

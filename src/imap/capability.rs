@@ -62,6 +62,25 @@ const BEARER: [&str; 2] = ["AUTH=OAUTHBEARER", "AUTH=XOAUTH2"];
 /// Literals that come uninvited: of any length, or short ones. Never both. RFC 7888 §5
 const LITERALS: [&str; 2] = ["LITERAL+", "LITERAL-"];
 
+/// Shown where all that it consists of is there. RFC 9051 Appendix E
+const REV2: &str = "IMAP4rev2";
+const PARTS_OF_REV2: [&str; 14] = [
+    "ENABLE",
+    "NAMESPACE",
+    "UNSELECT",
+    "UIDPLUS",
+    "ESEARCH",
+    "SEARCHRES",
+    "IDLE",
+    "SASL-IR",
+    "LIST-EXTENDED",
+    "LIST-STATUS",
+    "MOVE",
+    "BINARY",
+    "SPECIAL-USE",
+    "STATUS=SIZE",
+];
+
 /// Shown until it is in use. RFC 4978
 const COMPRESS: &str = "COMPRESS=DEFLATE";
 
@@ -69,8 +88,9 @@ const COMPRESS: &str = "COMPRESS=DEFLATE";
 const APPEND_LIMIT: &str = "APPENDLIMIT";
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 41] = [
+const TABLE: [(&str, When, Option<&str>); 46] = [
     ("IMAP4rev1", When::Always, None),
+    (REV2, When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
     ("LOGINDISABLED", When::LoginRefused, None),
     (SCRAM, When::LoginAwaited, None),
@@ -104,11 +124,15 @@ const TABLE: [(&str, When, Option<&str>); 41] = [
     ("STATUS=SIZE", When::Always, None),
     ("LIST-MYRIGHTS", When::Always, Some("ACL")),
     (APPEND_LIMIT, When::Always, None),
+    ("UTF8=ACCEPT", When::Always, Some("ENABLE")),
     ("MULTIAPPEND", When::Always, None),
     ("REPLACE", When::Always, None),
     ("BINARY", When::Always, None),
     ("PREVIEW", When::Always, None),
     ("METADATA", When::Always, None),
+    ("QUOTA", When::Always, None),
+    ("QUOTA=RES-STORAGE", When::Always, Some("QUOTA")),
+    ("QUOTA=RES-MESSAGE", When::Always, Some("QUOTA")),
     // a layer's end cannot be found in what has been read together: it is not to end before the
     // connection. RFC 8437 §4.1
     ("UNAUTHENTICATE", When::Uncompressed, None),
@@ -164,7 +188,8 @@ impl Capabilities {
     pub fn has(&self, name: &str) -> bool {
         let is_impossible = (name == SCRAM && self.scram == Possible::No)
             || (BEARER.contains(&name) && self.bearer == Possible::No)
-            || (name == LITERALS[1] && self.has(LITERALS[0]));
+            || (name == LITERALS[1] && self.has(LITERALS[0]))
+            || (name == REV2 && !self.has_parts_of_rev2());
         if is_impossible {
             return false;
         }
@@ -174,6 +199,12 @@ impl Capabilities {
         }
         let whole = TABLE.iter().find(|row| row.0 == name).and_then(|row| row.2);
         !self.off.contains(&name.to_ascii_uppercase()) && whole.is_none_or(|whole| self.has(whole))
+    }
+
+    fn has_parts_of_rev2(&self) -> bool {
+        let is_there = |name: &&str| TABLE.iter().any(|row| row.0 == *name) && self.has(name);
+        let has_literals = LITERALS.iter().any(|name| !self.off.contains(*name));
+        has_literals && PARTS_OF_REV2.iter().all(is_there)
     }
 
     /// The capabilities at this stage, as they stand behind `CAPABILITY`.
@@ -246,7 +277,8 @@ mod tests {
             "IMAP4rev1 LITERAL+ ID NAMESPACE ENABLE IDLE UIDPLUS MOVE UNSELECT CHILDREN \
              LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CONDSTORE QRESYNC ESEARCH \
              WITHIN SAVEDATE OBJECTID ACL RIGHTS=texk STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 \
-             MULTIAPPEND REPLACE BINARY PREVIEW METADATA UNAUTHENTICATE COMPRESS=DEFLATE"
+             UTF8=ACCEPT MULTIAPPEND REPLACE BINARY PREVIEW METADATA QUOTA QUOTA=RES-STORAGE \
+             QUOTA=RES-MESSAGE UNAUTHENTICATE COMPRESS=DEFLATE"
         );
         let compressed = Capabilities::default().line(Stage::Compressed);
         assert_eq!(compressed, line.replace(" UNAUTHENTICATE COMPRESS=DEFLATE", ""));

@@ -12,6 +12,7 @@ pub mod hierarchy;
 pub mod names;
 pub mod object_id;
 pub mod output;
+pub mod quota;
 #[cfg(test)]
 pub(crate) mod rig;
 pub mod search;
@@ -33,6 +34,7 @@ use crate::store::{Mailbox, Store, StoreError};
 use capability::Capabilities;
 use output::Output;
 use view::{Condstore, Expunge, View};
+use wire::utf7::{self, Spelling};
 
 /// What all sessions share.
 #[derive(Clone)]
@@ -208,6 +210,10 @@ pub struct Session {
     /// The client has issued ENABLE QRESYNC: what is gone is told by VANISHED, until the end of the
     /// connection. RFC 7162 §3.2.3
     pub qresync: bool,
+    /// The client has issued ENABLE UTF8=ACCEPT. RFC 6855 §3
+    pub utf8: bool,
+    /// The client has issued ENABLE IMAP4rev2. RFC 9051 §6.3.1
+    pub rev2: bool,
     /// The session as the audit log names it.
     pub presence: Arc<Presence>,
     /// Mailboxes of which the audit log says already that this session has read them.
@@ -227,6 +233,8 @@ impl Session {
             directory,
             condstore: false,
             qresync: false,
+            utf8: false,
+            rev2: false,
             presence: Arc::new(presence),
             told: BTreeSet::new(),
         }
@@ -235,6 +243,16 @@ impl Session {
     /// Who changes something on behalf of this session.
     pub fn actor(&self) -> Actor {
         Actor::Session(self.presence.clone())
+    }
+
+    /// How mailbox names are spelled to the client.
+    pub fn spelling(&self) -> Spelling {
+        if self.utf8 || self.rev2 { Spelling::Utf8 } else { Spelling::Utf7 }
+    }
+
+    /// A mailbox name as it is written to the client.
+    pub fn spelled(&self, name: &str) -> String {
+        utf7::written(name, self.spelling())
     }
 
     /// What the client wants to know of mod-sequences.

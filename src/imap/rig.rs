@@ -196,7 +196,7 @@ impl Rig {
                     completion
                 })
             }
-            Verb::Enable => enable::run(&mut call),
+            Verb::Enable => enable::run(&mut call, selected.as_ref()),
             Verb::Append => match append::begin(&mut call).await {
                 Ok((pending, settings)) => {
                     let message = new_message(literal.as_bytes());

@@ -18,6 +18,7 @@ use super::output::Output;
 use super::view::{self, Expunge};
 use super::wire::framing::{self, Limits};
 use super::wire::lex::Cursor;
+use super::wire::utf7::Spelling;
 use super::{Completion, Context, Refusal, Selected, Session};
 use crate::mail::id::{Login, MailboxId};
 use crate::store::audit::Presence;
@@ -182,6 +183,13 @@ impl Dialogue {
         }
     }
 
+    fn spelling(&self) -> Spelling {
+        match &self.state {
+            State::Authenticated(session) | State::Selected(session, _) => session.spelling(),
+            State::NotAuthenticated | State::Logout => Spelling::Utf7,
+        }
+    }
+
     /// Who has logged in.
     pub fn user(&self) -> Option<&Login> {
         match &self.state {
@@ -257,7 +265,7 @@ impl Dialogue {
         if tag == "*" {
             return Err((tag, "expected a tag".to_owned()));
         }
-        let mut arguments = Cursor::new(command);
+        let mut arguments = Cursor::new(command).spelled(self.spelling());
         let name = name(&mut arguments, &tag);
         let unknown = "unknown command, or one that is switched off";
         let row = name.ok().and_then(|name| table::find(&name)).filter(|row| {

@@ -58,6 +58,8 @@ pub enum Claims {
     Recent,
     /// EXAMINE does not.
     Nothing,
+    /// The client knows no \Recent: it is told of none. RFC 9051 §2.3.2
+    Unknown,
 }
 
 /// Whether a client has issued a CONDSTORE enabling command. RFC 7162 §3.1
@@ -104,7 +106,7 @@ impl View {
     ) -> Result<View, StoreError> {
         let store = &context.store;
         let recent_count = match claims {
-            Claims::Recent => 0,
+            Claims::Recent | Claims::Unknown => 0,
             Claims::Nothing => store.status(mailbox, user, seen).await?.recent,
         };
         // claimed before the snapshot is taken: a message between the two is shown as recent here,

@@ -104,6 +104,7 @@ impl Board {
             uid_validity: snapshot.uid_validity,
             highest_modseq: snapshot.highest_modseq,
             size_bytes: totals.size_bytes,
+            deleted_bytes: totals.deleted_bytes,
             recent: totals.messages.saturating_sub(old),
         })
     }

@@ -20,7 +20,7 @@ use super::snapshot::{Entry, Snapshot};
 use super::state::{Changed, Held, Loaded, State};
 use super::{
     Answer, Facts, FactsWanted, INSTANCES_OF_MAX, Instance, Mailbox, Metadata, SAME_MESSAGE_ID_MAX,
-    Status, Store, StoreError, Subscriptions,
+    Status, Store, StoreError, Subscriptions, Usage,
 };
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
@@ -177,6 +177,10 @@ impl Store for Memory {
 
     fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
         self.inner().board.state.mailboxes(account)
+    }
+
+    fn usage(&self, account: &Account) -> Usage {
+        self.inner().board.state.usage(account)
     }
 
     fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>> {

@@ -91,6 +91,15 @@ pub struct Mailbox {
     pub uid_validity: UidValidity,
 }
 
+/// How much is kept in a mailbox, or in all of an account's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// How many messages.
+    pub messages: u64,
+    /// The sum of their sizes.
+    pub bytes: u64,
+}
+
 /// The counts of STATUS, as one user sees them. RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 8438
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Status {
@@ -108,6 +117,8 @@ pub struct Status {
     pub highest_modseq: ModSeq,
     /// SIZE in bytes
     pub size_bytes: u64,
+    /// DELETED-STORAGE in bytes. RFC 9208 §4.1.4
+    pub deleted_bytes: u64,
     /// RECENT: messages that no read-write session of this user has been told of.
     pub recent: u32,
 }
@@ -182,6 +193,9 @@ pub trait Store: Send + Sync {
 
     /// The mailboxes of an account, by folder path.
     fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>>;
+
+    /// How much is in all mailboxes of an account.
+    fn usage(&self, account: &Account) -> Usage;
 
     /// One mailbox by account and folder.
     fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>>;

@@ -100,6 +100,8 @@ pub struct Totals {
     pub seen: u32,
     /// Sum of their sizes.
     pub size_bytes: u64,
+    /// Sum of the sizes of those with \Deleted.
+    pub deleted_bytes: u64,
 }
 
 /// What lies between two states of a mailbox.
@@ -296,6 +298,9 @@ impl Totals {
         self.seen = self.seen.wrapping_add_signed(one(entry.flags.contains(SystemFlags::SEEN)));
         let bytes = i64::from(entry.size_bytes) * i64::from(sign);
         self.size_bytes = self.size_bytes.wrapping_add_signed(bytes);
+        if deleted {
+            self.deleted_bytes = self.deleted_bytes.wrapping_add_signed(bytes);
+        }
     }
 }
 

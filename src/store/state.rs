@@ -11,7 +11,7 @@ use super::overlay::Overlay;
 use super::queue::Queued;
 use super::rows::Rows;
 use super::snapshot::{Entry, Snapshot};
-use super::{Mailbox, Metadata, StoreError, Subscriptions};
+use super::{Mailbox, Metadata, StoreError, Subscriptions, Usage};
 use crate::mail::account::{Account, Folder};
 use crate::mail::id::{
     BlobId, Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, TraceId, Uid, UidValidity,
@@ -62,6 +62,8 @@ pub struct Held {
     pub keywords: Arc<Vec<Arc<str>>>,
     /// UIDs below this were there when the store was opened: not recent for anybody.
     pub recent_from: Uid,
+    /// How much is in it, whether its messages are in memory or not.
+    pub usage: Usage,
     /// When it was last asked for, by the engine's count.
     pub last_used: Arc<AtomicU64>,
     /// Its messages.
@@ -184,6 +186,16 @@ impl State {
     pub fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
         let ids = self.names.get(account).into_iter().flat_map(|folders| folders.values());
         ids.filter_map(|id| self.mailboxes.get(id)).map(|held| held.mailbox.clone()).collect()
+    }
+
+    /// How much is in all of an account's mailboxes.
+    pub fn usage(&self, account: &Account) -> Usage {
+        let ids = self.names.get(account).into_iter().flat_map(|folders| folders.values());
+        let each = ids.filter_map(|id| self.mailboxes.get(id)).map(|held| held.usage);
+        each.fold(Usage::default(), |all, one| Usage {
+            messages: all.messages + one.messages,
+            bytes: all.bytes + one.bytes,
+        })
     }
 
     /// How many mailboxes an account has.
@@ -363,6 +375,7 @@ impl Held {
             highest_modseq: snapshot.highest_modseq,
             keywords: snapshot.keywords.clone(),
             recent_from: Uid(1),
+            usage: Usage::default(),
             last_used: Arc::default(),
             contents: Contents::Loaded(Loaded {
                 snapshot: Arc::new(snapshot),
@@ -390,10 +403,18 @@ impl Held {
 
     /// Adds a message at the end.
     pub fn push(&mut self, entry: Entry) {
+        self.usage.messages += 1;
+        self.usage.bytes += u64::from(entry.size_bytes);
         match &mut self.contents {
             Contents::Loaded(loaded) => Arc::make_mut(&mut loaded.snapshot).push(entry),
             Contents::Absent { pushed } => pushed.push(entry),
         }
+    }
+
+    /// A message is on its way out.
+    pub fn forget_size(&mut self, entry: &Entry) {
+        self.usage.messages = self.usage.messages.saturating_sub(1);
+        self.usage.bytes = self.usage.bytes.saturating_sub(u64::from(entry.size_bytes));
     }
 
     /// The ModSeq of the next change.

@@ -16,7 +16,7 @@ use postfach::store::queue::Queued;
 use postfach::store::snapshot::Snapshot;
 use postfach::store::{
     Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, Store, StoreError,
-    Subscriptions,
+    Subscriptions, Usage,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -59,6 +59,9 @@ impl Store for Gate {
     }
     fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
         self.inner.mailboxes(account)
+    }
+    fn usage(&self, account: &Account) -> Usage {
+        self.inner.usage(account)
     }
     fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>> {
         self.inner.find(account, folder)

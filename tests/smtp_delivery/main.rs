@@ -7,11 +7,13 @@ mod world;
 
 use std::time::Duration;
 
+use postfach::directory::quota::Quota;
 use postfach::mail::account::Account;
 use postfach::mail::id::{QueueId, Timestamp};
 use postfach::mail::transport::Notify;
 use postfach::store::{Store, StoreError};
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use world::{Client, HELLO, World, instance};
 
 fn inbox(name: &str) -> Account {
@@ -195,6 +197,39 @@ async fn recipients_are_judged_by_the_directory() {
         let answer = client.tell(&format!("RCPT TO:<{recipient}>\n")).await;
         assert!(answer[0].starts_with(code), "{recipient}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn a_full_mailbox_takes_mail_again_once_there_is_room() {
+    let world = World::new();
+    let support = inbox("Support");
+    let limit = |bytes, messages| {
+        let quota = Quota { bytes, messages };
+        world.declare(|directory| directory.quotas.extend([(support.clone(), quota)]));
+    };
+    limit(None, Some(1));
+    let mut client = world.connect().await;
+    client.tell(HELLO).await;
+    let first = "MAIL FROM:<>\nRCPT TO:<support@example.org>\nDATA\nx: 1\n\nz\n.\n";
+    let answer = client.tell(first).await;
+    assert!(answer.last().is_some_and(|line| line.starts_with("250 ")), "{answer:?}");
+    let judged = async |client: &mut Client<TcpStream>, size: u64| {
+        let mail = format!("RSET\nMAIL FROM:<> SIZE={size}\nRCPT TO:<support@example.org>\n");
+        client.tell(&mail).await.pop().expect("an answer")
+    };
+    assert!(judged(&mut client, 1).await.starts_with("452 4.2.2 "));
+    limit(None, Some(2));
+    assert!(judged(&mut client, 1).await.starts_with("250 2.1.5 "));
+    let held = world.store.usage(&support).bytes;
+    limit(Some(held + 100), None);
+    assert!(judged(&mut client, 100).await.starts_with("250 2.1.5 "));
+    assert!(judged(&mut client, 101).await.starts_with("452 4.2.2 "));
+    assert!(judged(&mut client, held + 100).await.starts_with("452 4.2.2 "));
+    assert!(judged(&mut client, held + 101).await.starts_with("552 5.2.2 "));
+    // others are not concerned
+    client.tell("RSET\nMAIL FROM:<> SIZE=100000\n").await;
+    let other = client.tell("RCPT TO:<anna@example.org>\n").await;
+    assert!(other[0].starts_with("250 2.1.5 "), "{other:?}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::addresses::{Holder, Meant, Taken, addresses};
 use super::people::{named_user, user};
-use super::{Names, choice};
+use super::{Names, choice, quotas};
 use crate::directory::findings::Findings;
 use crate::directory::written::{
     Access as WrittenAccess, Channel as WrittenChannel, Inbox as WrittenInbox, Lists, Text,
@@ -15,6 +15,7 @@ use crate::directory::written::{
 use crate::directory::{
     Access, Channel, CollisionGuard, Directory, IdentityGuard, Inbox, Level, Moves, Policy,
 };
+use crate::mail::account::Account;
 use crate::mail::flag::SeenMode;
 use crate::mail::id::Login;
 
@@ -39,6 +40,8 @@ pub(super) fn inboxes(
         let inbox = entry.get_ref();
         let seen = choice(found, &inbox.seen, &SEEN);
         let policy = policy(found, inbox.into());
+        let quota = (inbox.quota_mib.clone(), inbox.quota_messages.clone());
+        let quota = quotas::quota(found, quota);
         let lists = (&inbox.teams, &inbox.users);
         let access = match lists {
             (None, None) => Access::Everyone,
@@ -50,6 +53,7 @@ pub(super) fn inboxes(
         taken.add(Holder::Inbox(name.clone()), &addresses, &inbox.addresses);
         let name: Arc<str> = name.into();
         let inbox = Inbox { name: name.clone(), addresses, access, seen, policy };
+        directory.limit(Account::Inbox(name.clone()), quota);
         directory.inboxes.insert(name, inbox);
     }
 }
@@ -65,6 +69,8 @@ pub(super) fn channels(
         let channel = entry.get_ref();
         let seen = choice(found, &channel.seen, &SEEN);
         let policy = policy(found, channel.into());
+        let quota = (channel.quota_mib.clone(), channel.quota_messages.clone());
+        let quota = quotas::quota(found, quota);
         let owner = match &channel.owner {
             Some(owner) => user(found, directory, owner),
             None => {
@@ -91,6 +97,7 @@ pub(super) fn channels(
             policy,
             personal,
         };
+        directory.limit(Account::Channel(name.clone()), quota);
         directory.channels.insert(name, channel);
     }
 }

@@ -4,6 +4,7 @@
 mod addresses;
 mod mailboxes;
 mod people;
+mod quotas;
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -3,10 +3,11 @@
 use toml::Spanned;
 
 use super::addresses::{Holder, Taken, addresses};
-use super::{Names, choice};
+use super::{Names, choice, quotas};
 use crate::directory::findings::Findings;
 use crate::directory::written::{Team, Text, User as WrittenUser};
 use crate::directory::{Directory, PasswordHash, Role, User, password};
+use crate::mail::account::Account;
 use crate::mail::day::Day;
 use crate::mail::id::Login;
 
@@ -28,6 +29,7 @@ pub(super) fn users(
         let roles =
             [("member", Role::Member), ("admin", Role::Admin), ("super-admin", Role::SuperAdmin)];
         let role = choice(found, &user.role, &roles);
+        let quota = quotas::quota(found, (user.quota_mib, user.quota_messages));
         let addresses = addresses(found, directory, &user.addresses);
         let login = names.take(found, ("user", "login"), (&user.login, table));
         let Some(login) = login.filter(|_| has_no_colon(found, &user.login)) else { continue };
@@ -42,6 +44,7 @@ pub(super) fn users(
             role,
             addresses,
         };
+        directory.limit(Account::User(entry.login.clone()), quota);
         directory.users.insert(entry.login.clone(), entry);
     }
 }

@@ -4,7 +4,6 @@
 
 use super::Call;
 use crate::directory::{Directory, Rights, Role, rights};
-use crate::imap::output::Output;
 use crate::imap::wire::utf7::{self, quoted_unless_atom};
 use crate::imap::{Completion, Refusal};
 use crate::mail::account::Account;
@@ -20,7 +19,7 @@ pub async fn get_acl(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     if !found.rights.has('a') {
         return Err(Refusal::no_permission("You may not see who has access"));
     }
-    call.out.push(format!("* ACL {}", utf7::written(&name)).as_bytes());
+    call.out.push(format!("* ACL {}", call.session.spelled(&name)).as_bytes());
     for login in call.session.directory.users.keys() {
         let held = rights(&call.session.directory, login, &found.account);
         if !held.is_none() {
@@ -37,13 +36,14 @@ pub async fn get_acl(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
 pub fn my_rights(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     let name = call.last_mailbox_name()?;
     let (found, _) = call.find(&name)?;
-    write_my_rights(call.out, &name, found.rights);
+    write_my_rights(call, &name, found.rights);
     Ok(Completion::ok("Rights listed"))
 }
 
 /// Writes the response of MYRIGHTS, which LIST has too. RFC 8440
-pub(super) fn write_my_rights(out: &mut Output<'_>, name: &str, held: Rights) {
-    out.line(format_args!("* MYRIGHTS {} {}", utf7::written(name), with_virtual(held)));
+pub(super) fn write_my_rights(call: &mut Call<'_, '_>, name: &str, held: Rights) {
+    let name = call.session.spelled(name);
+    call.out.line(format_args!("* MYRIGHTS {name} {}", with_virtual(held)));
 }
 
 /// LISTRIGHTS: what a user has in any case, and what can be given to them. Each right is checked by
@@ -61,7 +61,7 @@ pub fn list_rights(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     let always = always(&call.session.directory, &login, &found.account);
     let mut line = format!(
         "* LISTRIGHTS {} {} {}",
-        utf7::written(&name),
+        call.session.spelled(&name),
         quoted_unless_atom(login.as_str()),
         quoted_unless_atom(&with_virtual(always)),
     );

@@ -8,12 +8,12 @@ use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
 use crate::imap::wire::lex::Cursor;
 use crate::imap::wire::utf7;
-use crate::imap::{Completion, Refusal, date};
+use crate::imap::{Completion, Refusal, date, quota};
 use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
 use crate::mail::id::{MailboxId, Timestamp};
 use crate::mail::uid_set::UidSet;
-use crate::store::StoreError;
 use crate::store::change::{Change, Delivered, NewMessage, Outcome, Transaction};
+use crate::store::{StoreError, Usage};
 
 /// An APPEND or REPLACE whose messages are awaited.
 pub struct Pending {
@@ -21,6 +21,8 @@ pub struct Pending {
     pub(super) to: MailboxId,
     /// What a REPLACE removes.
     pub(super) replaced: UidSet,
+    /// How much room that makes.
+    pub(super) freed: Usage,
 }
 
 /// What stands in front of a message.
@@ -28,6 +30,18 @@ pub struct Pending {
 pub struct Settings {
     pub(super) flags: FlagList,
     internal_date: Option<Timestamp>,
+    /// Whether the message is wrapped.
+    pub(in crate::imap) wrapper: Wrapper,
+}
+
+/// What stands around a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Wrapper {
+    /// Nothing.
+    #[default]
+    Bare,
+    /// `UTF8 (…)`. RFC 6855 §4
+    Utf8,
 }
 
 /// A message that is here.
@@ -58,6 +72,9 @@ pub fn settings(cursor: &mut Cursor<'_>) -> Result<Settings, Refusal> {
         settings.internal_date = Some(date::date_time(cursor)?);
         cursor.space()?;
     }
+    if cursor.take_word("UTF8 (") {
+        settings.wrapper = Wrapper::Utf8;
+    }
     cursor.end()?;
     Ok(settings)
 }
@@ -69,7 +86,7 @@ pub(super) fn target(call: &Call<'_, '_>, name: &str) -> Result<Pending, Refusal
     if !target.rights.has('i') {
         return Err(no_insert());
     }
-    Ok(Pending { target, to, replaced: UidSet::new() })
+    Ok(Pending { target, to, replaced: UidSet::new(), freed: Usage::default() })
 }
 
 fn no_insert() -> Refusal {
@@ -113,10 +130,18 @@ pub(super) fn check(
     }
     let now = rights(&call.session.directory, &call.session.user, &pending.target.account);
     match (now.has('l'), now.has('i')) {
-        (false, _) => Err(Refusal::try_create()),
-        (true, false) => Err(no_insert()),
-        (true, true) => Ok(()),
+        (false, _) => return Err(Refusal::try_create()),
+        (true, false) => return Err(no_insert()),
+        (true, true) => {}
     }
+    let bytes = arrived.iter().map(|one| one.message.bytes.len()).sum();
+    check_room(call, pending, Usage { messages: arrived.len() as u64, bytes })
+}
+
+/// What a REPLACE removes in the same account makes room. RFC 8508 §3.4
+pub fn check_room(call: &Call<'_, '_>, pending: &Pending, adding: Usage) -> Result<(), Refusal> {
+    let room = (adding, pending.freed);
+    quota::check_room(call.context, call.session, &pending.target.account, room)
 }
 
 /// The change that stores one message.

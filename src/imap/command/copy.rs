@@ -17,10 +17,11 @@ use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
 use crate::imap::view::SequenceSet;
 use crate::imap::wire::utf7;
-use crate::imap::{Completion, Refusal, Selected};
+use crate::imap::{Completion, Refusal, Selected, quota};
 use crate::mail::flag::FlagList;
 use crate::mail::id::{MailboxId, Uid};
 use crate::mail::uid_set::UidSet;
+use crate::store::Usage;
 use crate::store::change::{Change, FlagOperation, Outcome, Transaction};
 
 /// COPY and UID COPY. RFC 3501 §6.4.7
@@ -143,6 +144,13 @@ impl Request {
 
     /// New instances, and what follows from where they are.
     async fn added(&self, call: &Call<'_, '_>, share: &Share) -> Result<Vec<Change>, Refusal> {
+        let present = call.context.store.snapshot(share.mailbox.id).await?;
+        let adding = present.entries_in(&share.uids).fold(Usage::default(), |all, entry| Usage {
+            messages: all.messages + 1,
+            bytes: all.bytes + u64::from(entry.size_bytes),
+        });
+        let room = (adding, Usage::default());
+        quota::check_room(call.context, call.session, &self.target.account, room)?;
         let mut changes = vec![Change::Copied(share.transfer(call, (self.to, self.target.seen)))];
         changes.extend(states::arrivals(call, share, &self.target).await?);
         Ok(changes)

@@ -79,12 +79,21 @@ pub(super) async fn remove(
     selected: &Selected,
     uids: UidSet,
 ) -> Result<(), Refusal> {
+    call.commit(removal(call, selected, &uids)?).await?;
+    Ok(())
+}
+
+/// The changes that remove messages from where they lie.
+pub(super) fn removal(
+    call: &Call<'_, '_>,
+    selected: &Selected,
+    uids: &UidSet,
+) -> Result<Vec<Change>, Refusal> {
     let mut changes = Vec::new();
-    for share in shares(selected, &uids) {
+    for share in shares(selected, uids) {
         changes.extend(Removal::of(call.context, &share).changes(call, &share)?);
     }
-    call.commit(changes).await?;
-    Ok(())
+    Ok(changes)
 }
 
 /// What becomes of a message that is removed from the selected mailbox.

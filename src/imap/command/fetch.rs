@@ -9,11 +9,12 @@ use crate::imap::fetch::body::{Source, gone, is_from_fields, needs_structure};
 use crate::imap::fetch::item::{Item, Patience, Request};
 use crate::imap::fetch::preview;
 use crate::imap::fetch::read_ahead::ReadAhead;
-use crate::imap::fetch::write::{Extensions, envelope, structure};
+use crate::imap::fetch::write::{Beyond, Extensions, envelope, structure};
 use crate::imap::object_id::{self, EmailId};
 use crate::imap::output::Output;
 use crate::imap::view::{Edit, Expunge, Message, Own, Selection, SequenceSet, Shown, updates_with};
 use crate::imap::wire::number;
+use crate::imap::wire::utf7::Spelling;
 use crate::imap::{Completion, Numbering, Refusal, Selected, flags};
 use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
 use crate::mail::id::{BlobId, Login};
@@ -54,11 +55,15 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
     let wanted = facts_wanted(&request);
     let marks_seen = request.marks_seen() && may_mark_seen(selected);
     let batch = if marks_seen { SEEN_BATCH } else { FACTS_BATCH };
+    let beyond = match call.session.spelling() {
+        Spelling::Utf8 => Beyond::Shown,
+        Spelling::Utf7 => Beyond::Encoded,
+    };
     let mut failure = None;
     for piece in selection.pieces(batch) {
         let seen =
             if marks_seen { mark_seen(call, selected, &piece).await? } else { UidSet::new() };
-        let answer = Answer { request: &request, selected, newly_seen: &seen };
+        let answer = Answer { request: &request, selected, beyond, newly_seen: &seen };
         answer.write_all(call, &piece, (wanted, &mut failure)).await?;
     }
     match failure {
@@ -144,6 +149,8 @@ fn seen_change(selected: &Selected, user: &Login, uids: UidSet) -> Change {
 struct Answer<'a> {
     request: &'a Request,
     selected: &'a Selected,
+    /// Whether the client has enabled UTF-8.
+    beyond: Beyond,
     /// Messages whose \Seen this command has just set: their flags are shown too.
     newly_seen: &'a UidSet,
 }
@@ -272,7 +279,7 @@ impl Answer<'_> {
             Item::Envelope => {
                 out.extend_from_slice(b"ENVELOPE ");
                 if let Some(facts) = &facts.envelope {
-                    envelope(out, facts);
+                    envelope(out, facts, self.beyond);
                 }
             }
             Item::Body | Item::BodyStructure => {
@@ -282,7 +289,7 @@ impl Answer<'_> {
                 };
                 out.extend_from_slice(label);
                 if let Some(part) = &facts.structure {
-                    structure(out, part, extensions);
+                    structure(out, part, (extensions, self.beyond));
                 }
             }
             Item::Preview(_) => preview::write(out, facts.preview.as_deref()),

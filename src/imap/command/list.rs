@@ -88,7 +88,7 @@ fn is_selected(options: &Options, node: &Node) -> bool {
 
 fn write_node(call: &mut Call<'_, '_>, options: &Options, node: &Node, child_info: bool) {
     let attributes = attributes(call.context, options, node);
-    let name = utf7::written(&node.name);
+    let name = call.session.spelled(&node.name);
     let child_info = match (child_info, options.select_subscribed, options.select_special_use) {
         (false, _, _) => "",
         (true, true, false) => " (\"CHILDINFO\" (\"SUBSCRIBED\"))",
@@ -121,7 +121,7 @@ fn attributes(context: &Context, options: &Options, node: &Node) -> String {
 /// RFC 8440 §3: nothing is said about names that are no mailboxes.
 fn write_my_rights(call: &mut Call<'_, '_>, options: &Options, node: &Node) {
     if let (Kind::Mailbox(named), true) = (&node.kind, options.return_my_rights) {
-        acl::write_my_rights(call.out, &node.name, named.rights);
+        acl::write_my_rights(call, &node.name, named.rights);
     }
 }
 
@@ -140,6 +140,6 @@ async fn write_status(
     // a mailbox deleted at this moment has no counts
     let Ok(status) = status else { return Ok(()) };
     let counts = status::written(call.context, &options.return_status, (named.mailbox.id, &status));
-    call.out.line(format_args!("* STATUS {} ({counts})", utf7::written(&node.name)));
+    call.out.line(format_args!("* STATUS {} ({counts})", call.session.spelled(&node.name)));
     Ok(())
 }

@@ -161,7 +161,9 @@ pub(super) fn pattern(arguments: &mut Cursor<'_>) -> Result<String, Refusal> {
         Some(b'"' | b'{') => utf7::mailbox(arguments),
         _ => {
             let is_list_char = |b: u8| is_astring_char(b) || b >= 0x80 || b"*%".contains(&b);
-            arguments.take_while("a pattern", is_list_char).map(utf7::decode)
+            let spelling = arguments.spelling();
+            let bytes = arguments.take_while("a pattern", is_list_char)?;
+            Ok(utf7::read(bytes, spelling))
         }
     }
 }

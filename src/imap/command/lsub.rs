@@ -39,6 +39,6 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
 }
 
 fn write_name(call: &mut Call<'_, '_>, name: &str, attributes: &str) {
-    let name = utf7::written(name);
+    let name = call.session.spelled(name);
     call.out.line(format_args!("* LSUB ({attributes}) \"{DELIMITER}\" {name}"));
 }

@@ -46,7 +46,7 @@ pub async fn get_metadata(call: &mut Call<'_, '_>) -> Result<Completion, Refusal
 }
 
 fn write(call: &mut Call<'_, '_>, name: &str, entries: &[(String, Option<Arc<[u8]>>)]) {
-    call.out.push(format!("* METADATA {} (", utf7::written(name)).as_bytes());
+    call.out.push(format!("* METADATA {} (", call.session.spelled(name)).as_bytes());
     for (n, (entry, value)) in entries.iter().enumerate() {
         let separator = if n > 0 { " " } else { "" };
         let entry = utf7::quoted_unless_atom(entry);

@@ -19,6 +19,7 @@ mod list_options;
 pub mod lsub;
 pub mod metadata;
 pub mod namespace;
+pub mod quota;
 pub mod rename;
 pub mod replace;
 mod resync;

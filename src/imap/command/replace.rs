@@ -3,14 +3,14 @@
 
 use super::Call;
 use super::append::{self, Arrived, Pending, Settings};
-use super::expunge::{self, Removal};
+use super::expunge;
 use super::share::shares;
 use crate::imap::fetch::body::gone;
 use crate::imap::view::SequenceSet;
 use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal, Selected};
 use crate::mail::uid_set::UidSet;
-use crate::store::change::Change;
+use crate::store::Usage;
 
 /// The message that goes, then as APPEND. RFC 8508 §3.2
 pub async fn begin(
@@ -33,8 +33,29 @@ pub async fn begin(
     }
     let pending = append::target(call, &name)?;
     // said before the message is sent in vain
-    removals(call, selected, &replaced)?;
-    Ok((Pending { replaced, ..pending }, settings))
+    expunge::removal(call, selected, &replaced)?;
+    let freed = freed(call, (selected, &replaced), &pending).await?;
+    Ok((Pending { replaced, freed, ..pending }, settings))
+}
+
+/// In the user's own mailboxes what is replaced is gone; a team keeps it in its Trash.
+async fn freed(
+    call: &Call<'_, '_>,
+    (selected, replaced): (&Selected, &UidSet),
+    pending: &Pending,
+) -> Result<Usage, Refusal> {
+    let mut freed = Usage::default();
+    for share in shares(selected, replaced) {
+        if share.is_team() || share.mailbox.account != pending.target.account {
+            continue;
+        }
+        let present = call.context.store.snapshot(share.mailbox.id).await?;
+        for entry in present.entries_in(&share.uids) {
+            freed.messages += 1;
+            freed.bytes += u64::from(entry.size_bytes);
+        }
+    }
+    Ok(freed)
 }
 
 /// The union of what STORE of \Deleted and EXPUNGE need. RFC 8508 §4.1
@@ -49,36 +70,25 @@ fn check(selected: &Selected) -> Result<(), Refusal> {
 /// Stores the message and removes the other, in one transaction.
 pub async fn finish(
     call: &mut Call<'_, '_>,
-    (pending, mut arrived): (Pending, Vec<Arrived>),
-    selected: &Selected,
+    (pending, arrived): (Pending, Vec<Arrived>),
+    selected: &mut Selected,
 ) -> Result<Completion, Refusal> {
     check(selected)?;
     append::check(call, &pending, &arrived)?;
-    let present = call.context.store.snapshot(selected.mailbox.id).await?;
-    if present.entries_in(&pending.replaced).next().is_none() {
-        return Err(gone());
+    for share in shares(selected, &pending.replaced) {
+        let present = call.context.store.snapshot(share.mailbox.id).await?;
+        if present.entries_in(&share.uids).next().is_none() {
+            return Err(gone());
+        }
     }
-    let mut changes = Vec::new();
-    for one in arrived.drain(..) {
+    let mut changes = Vec::with_capacity(arrived.len());
+    for one in arrived {
         changes.push(append::delivery(call, &pending, one).await?);
     }
-    changes.extend(removals(call, selected, &pending.replaced)?);
+    changes.extend(expunge::removal(call, selected, &pending.replaced)?);
     if let Some(code) = append::stored(call, changes).await? {
         // RFC 8508 §4.3: in front of the EXPUNGE response, which follows before the tagged answer
         call.out.line(format_args!("* OK [{code}] Here instead"));
     }
-    Ok(Completion::ok("Replaced"))
-}
-
-/// What removes the message replaced, from where it lies.
-fn removals(
-    call: &Call<'_, '_>,
-    selected: &Selected,
-    replaced: &UidSet,
-) -> Result<Vec<Change>, Refusal> {
-    let mut changes = Vec::new();
-    for share in shares(selected, replaced) {
-        changes.extend(Removal::of(call.context, &share).changes(call, &share)?);
-    }
-    Ok(changes)
+    expunge::told(call, selected, "Replaced").await
 }

@@ -4,23 +4,31 @@
 use super::Call;
 use super::resync::{self, Known};
 use crate::directory::Rights;
-use crate::imap::names::resolve;
+use crate::imap::names::{DELIMITER, resolve};
 use crate::imap::view::{Claims, View};
 use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal, Selected, flags, object_id};
 use crate::mail::flag::SeenMode;
+use crate::store::Mailbox;
 
 /// SELECT. RFC 3501 §6.3.1
 pub async fn select(call: &mut Call<'_, '_>) -> Result<(Selected, Completion), Refusal> {
-    open(call, Claims::Recent).await
+    open(call, Opened::ReadWrite).await
 }
 
 /// EXAMINE. RFC 3501 §6.3.2
 pub async fn examine(call: &mut Call<'_, '_>) -> Result<(Selected, Completion), Refusal> {
-    open(call, Claims::Nothing).await
+    open(call, Opened::ReadOnly).await
 }
 
-async fn open(call: &mut Call<'_, '_>, claims: Claims) -> Result<(Selected, Completion), Refusal> {
+/// How a mailbox is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opened {
+    ReadWrite,
+    ReadOnly,
+}
+
+async fn open(call: &mut Call<'_, '_>, opened: Opened) -> Result<(Selected, Completion), Refusal> {
     let name = utf7::mailbox(&mut call.arguments)?;
     let known = parameters(call)?;
     let found = resolve(call.context, call.session, &name).ok_or_else(Refusal::no_such_mailbox)?;
@@ -28,13 +36,21 @@ async fn open(call: &mut Call<'_, '_>, claims: Claims) -> Result<(Selected, Comp
     if !found.rights.has('r') {
         return Err(Refusal::no_permission("You may see this mailbox, but not read it"));
     }
+    let claims = match (call.session.rev2, opened) {
+        (true, _) => Claims::Unknown,
+        (false, Opened::ReadWrite) => Claims::Recent,
+        (false, Opened::ReadOnly) => Claims::Nothing,
+    };
     call.tell_reading(&mailbox).await?;
     let user = &call.session.user;
     let mut view = View::open(call.context, mailbox.id, user, (found.seen, claims)).await?;
     view.set_condstore(call.session.condstore());
-    let examined = claims == Claims::Nothing;
+    let examined = opened == Opened::ReadOnly;
     let selected = Selected { mailbox, rights: found.rights, seen: found.seen, examined, view };
     describe(call, &selected);
+    if call.session.rev2 {
+        tell_name(call, &selected.mailbox, &name);
+    }
     if let Some(known) = known {
         resync::tell(call, &selected.view, &known).await?;
     }
@@ -82,14 +98,26 @@ pub(in crate::imap) fn is_read_only(rights: Rights, seen: SeenMode) -> bool {
     !letters.iter().any(|letter| rights.has(*letter))
 }
 
+/// The mailbox as LIST has it. RFC 9051 §6.3.2
+fn tell_name(call: &mut Call<'_, '_>, mailbox: &Mailbox, name: &str) {
+    let attributes = match super::delete::has_children(call, &mailbox.account, &mailbox.folder) {
+        true => "\\HasChildren",
+        false => "\\HasNoChildren",
+    };
+    let name = call.session.spelled(name);
+    call.out.line(format_args!("* LIST ({attributes}) \"{DELIMITER}\" {name}"));
+}
+
 fn describe(call: &mut Call<'_, '_>, selected: &Selected) {
     let (view, out) = (&selected.view, &mut *call.out);
     let state = view.told();
     flags::write_known(out.buffer(), &state.keywords);
     out.line(format_args!("* {} EXISTS", view.exists()));
-    out.line(format_args!("* {} RECENT", view.recent()));
-    if let Some(number) = view.first_unseen() {
-        out.line(format_args!("* OK [UNSEEN {number}] First unread message"));
+    if !call.session.rev2 {
+        out.line(format_args!("* {} RECENT", view.recent()));
+        if let Some(number) = view.first_unseen() {
+            out.line(format_args!("* OK [UNSEEN {number}] First unread message"));
+        }
     }
     flags::write_permanent(out.buffer(), selected.changeable(), &state.keywords);
     out.line(format_args!("* OK [UIDVALIDITY {}] UIDs are valid", state.uid_validity.0));

@@ -31,10 +31,12 @@ pub enum Item {
     MailboxId,
     /// APPENDLIMIT. RFC 7889 §3.1
     AppendLimit,
+    /// DELETED-STORAGE. RFC 9208 §4.1.4
+    DeletedStorage,
 }
 
 /// Each item with its name and the capability that it belongs to.
-const ITEMS: [(Item, &str, Option<&str>); 10] = [
+const ITEMS: [(Item, &str, Option<&str>); 11] = [
     (Item::Messages, "MESSAGES", None),
     (Item::Recent, "RECENT", None),
     (Item::UidNext, "UIDNEXT", None),
@@ -45,6 +47,7 @@ const ITEMS: [(Item, &str, Option<&str>); 10] = [
     (Item::HighestModSeq, "HIGHESTMODSEQ", Some("CONDSTORE")),
     (Item::MailboxId, "MAILBOXID", Some("OBJECTID")),
     (Item::AppendLimit, "APPENDLIMIT", Some("APPENDLIMIT")),
+    (Item::DeletedStorage, "DELETED-STORAGE", Some("QUOTA=RES-STORAGE")),
 ];
 
 /// STATUS. Needs `r`. RFC 4314 §4
@@ -60,7 +63,7 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     note_condstore(call, &items);
     let status = call.context.store.status(mailbox.id, &call.session.user, found.seen).await?;
     let counts = written(call.context, &items, (mailbox.id, &status));
-    call.out.line(format_args!("* STATUS {} ({counts})", utf7::written(&name)));
+    call.out.line(format_args!("* STATUS {} ({counts})", call.session.spelled(&name)));
     Ok(Completion::ok("Status told"))
 }
 
@@ -107,6 +110,7 @@ pub(super) fn written(
             Item::Unseen => u64::from(status.unseen),
             Item::Deleted => u64::from(status.deleted),
             Item::Size => status.size_bytes,
+            Item::DeletedStorage => status.deleted_bytes,
             Item::HighestModSeq => status.highest_modseq.0,
             Item::AppendLimit => context.message_bytes_max,
         }

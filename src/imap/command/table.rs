@@ -46,6 +46,8 @@ pub enum Verb {
     ListRights,
     SetAcl,
     DeleteAcl,
+    GetQuota,
+    GetQuotaRoot,
     GetMetadata,
     SetMetadata,
     Append,
@@ -109,7 +111,7 @@ impl Row {
 use Allowed::{Any, Authenticated, NotAuthenticated, Selected};
 
 /// All commands.
-pub const COMMANDS: [Row; 47] = [
+pub const COMMANDS: [Row; 49] = [
     row("CAPABILITY", Verb::Capability, Any, "RFC 3501 §6.1.1"),
     row("NOOP", Verb::Noop, Any, "RFC 3501 §6.1.2"),
     row("LOGOUT", Verb::Logout, Any, "RFC 3501 §6.1.3"),
@@ -135,6 +137,8 @@ pub const COMMANDS: [Row; 47] = [
     row("LISTRIGHTS", Verb::ListRights, Authenticated, "RFC 4314 §3.4").of("ACL"),
     row("SETACL", Verb::SetAcl, Authenticated, "RFC 4314 §3.1").of("ACL"),
     row("DELETEACL", Verb::DeleteAcl, Authenticated, "RFC 4314 §3.2").of("ACL"),
+    row("GETQUOTA", Verb::GetQuota, Authenticated, "RFC 9208 §4.1.1").of("QUOTA"),
+    row("GETQUOTAROOT", Verb::GetQuotaRoot, Authenticated, "RFC 9208 §4.1.2").of("QUOTA"),
     row("GETMETADATA", Verb::GetMetadata, Authenticated, "RFC 5464 §4.2").of("METADATA"),
     row("SETMETADATA", Verb::SetMetadata, Authenticated, "RFC 5464 §4.3").of("METADATA"),
     row("APPEND", Verb::Append, Authenticated, "RFC 3501 §6.3.11"),

@@ -1,5 +1,8 @@
 //! Writes ENVELOPE and BODYSTRUCTURE from what was computed at delivery. RFC 3501 §7.4.2
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::imap::wire::number;
 use crate::mail::message::{Content, Envelope, EnvelopeAddress, Parameters, Part};
 
@@ -43,6 +46,38 @@ pub fn string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
+/// Whether text beyond ASCII may stand in an envelope.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Beyond {
+    /// As it is: the client has enabled UTF-8.
+    Shown,
+    /// UTF-8 becomes encoded words, where words stand. RFC 6855 §8, RFC 2047 §2
+    Encoded,
+}
+
+/// Most bytes of UTF-8 in one encoded word of at most 75 characters.
+const WORD_BYTES_MAX: usize = 45;
+
+/// `nstring` of words: a subject or a name.
+fn words(out: &mut Vec<u8>, text: Option<&Vec<u8>>, beyond: Beyond) {
+    let readable = text.filter(|text| !text.is_ascii()).and_then(|t| std::str::from_utf8(t).ok());
+    match (beyond, readable) {
+        (Beyond::Encoded, Some(readable)) => string(out, encoded_words(readable).as_bytes()),
+        _ => nstring(out, text),
+    }
+}
+
+fn encoded_words(mut text: &str) -> String {
+    let mut words = Vec::new();
+    while !text.is_empty() {
+        let end = (0..=WORD_BYTES_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+        let (word, rest) = text.split_at(end.unwrap_or(text.len()));
+        words.push(format!("=?utf-8?b?{}?=", STANDARD.encode(word)));
+        text = rest;
+    }
+    words.join(" ")
+}
+
 /// `{n}` and the line end behind it.
 pub fn literal_head(out: &mut Vec<u8>, length: u64) {
     out.push(b'{');
@@ -72,11 +107,11 @@ pub fn nstring8(out: &mut Vec<u8>, value: Option<&[u8]>) {
 }
 
 /// The value of ENVELOPE.
-pub fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
+pub fn envelope(out: &mut Vec<u8>, envelope: &Envelope, beyond: Beyond) {
     out.push(b'(');
     nstring(out, envelope.date.as_ref());
     out.push(b' ');
-    nstring(out, envelope.subject.as_ref());
+    words(out, envelope.subject.as_ref(), beyond);
     let lists = [
         &envelope.from,
         &envelope.sender,
@@ -87,7 +122,7 @@ pub fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
     ];
     for list in lists {
         out.push(b' ');
-        addresses(out, list);
+        addresses(out, list, beyond);
     }
     out.push(b' ');
     nstring(out, envelope.in_reply_to.as_ref());
@@ -96,7 +131,7 @@ pub fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
     out.push(b')');
 }
 
-fn addresses(out: &mut Vec<u8>, list: &[EnvelopeAddress]) {
+fn addresses(out: &mut Vec<u8>, list: &[EnvelopeAddress], beyond: Beyond) {
     if list.is_empty() {
         out.extend_from_slice(b"NIL");
         return;
@@ -104,7 +139,7 @@ fn addresses(out: &mut Vec<u8>, list: &[EnvelopeAddress]) {
     out.push(b'(');
     for address in list {
         out.push(b'(');
-        nstring(out, address.name.as_ref());
+        words(out, address.name.as_ref(), beyond);
         // the source route, obsolete since RFC 2822
         out.extend_from_slice(b" NIL ");
         nstring(out, address.mailbox.as_ref());
@@ -116,11 +151,11 @@ fn addresses(out: &mut Vec<u8>, list: &[EnvelopeAddress]) {
 }
 
 /// The value of BODY or BODYSTRUCTURE. The tree's depth is bounded where it is made.
-pub fn structure(out: &mut Vec<u8>, part: &Part, extensions: Extensions) {
+pub fn structure(out: &mut Vec<u8>, part: &Part, (extensions, beyond): (Extensions, Beyond)) {
     out.push(b'(');
     match &part.content {
         Content::Multipart(parts) if !parts.is_empty() => {
-            parts.iter().for_each(|part| structure(out, part, extensions));
+            parts.iter().for_each(|part| structure(out, part, (extensions, beyond)));
             out.push(b' ');
             string(out, part.subtype.as_bytes());
             if extensions == Extensions::Shown {
@@ -130,7 +165,7 @@ pub fn structure(out: &mut Vec<u8>, part: &Part, extensions: Extensions) {
             }
         }
         content => {
-            single(out, part, content, extensions);
+            single(out, part, content, (extensions, beyond));
             if extensions == Extensions::Shown {
                 out.push(b' ');
                 nstring(out, part.md5.as_ref());
@@ -142,7 +177,7 @@ pub fn structure(out: &mut Vec<u8>, part: &Part, extensions: Extensions) {
 }
 
 /// `body-type-basic`, `body-type-msg` and `body-type-text`, without parentheses. RFC 3501 §9
-fn single(out: &mut Vec<u8>, part: &Part, content: &Content, extensions: Extensions) {
+fn single(out: &mut Vec<u8>, part: &Part, content: &Content, form: (Extensions, Beyond)) {
     let is_message = part.media_type == "MESSAGE"
         && (part.subtype == "RFC822" || matches!(content, Content::Message(..)));
     // a multipart without parts has no form of its own
@@ -165,7 +200,7 @@ fn single(out: &mut Vec<u8>, part: &Part, content: &Content, extensions: Extensi
     out.push(b' ');
     number::write(out, part.body_end.saturating_sub(part.body_start));
     if is_message {
-        message(out, content, extensions);
+        message(out, content, form);
     }
     if is_message || media_type == "TEXT" {
         out.push(b' ');
@@ -175,16 +210,16 @@ fn single(out: &mut Vec<u8>, part: &Part, content: &Content, extensions: Extensi
 
 /// ` envelope body`. One whose content could not be read has empty ones, since the grammar wants
 /// them.
-fn message(out: &mut Vec<u8>, content: &Content, extensions: Extensions) {
+fn message(out: &mut Vec<u8>, content: &Content, form: (Extensions, Beyond)) {
     out.push(b' ');
     match content {
         Content::Message(inner_envelope, inner) => {
-            envelope(out, inner_envelope);
+            envelope(out, inner_envelope, form.1);
             out.push(b' ');
-            structure(out, inner, extensions);
+            structure(out, inner, form);
         }
         _ => {
-            envelope(out, &Envelope::default());
+            envelope(out, &Envelope::default(), form.1);
             let text = Part {
                 media_type: "TEXT".into(),
                 subtype: "PLAIN".into(),
@@ -192,7 +227,7 @@ fn message(out: &mut Vec<u8>, content: &Content, extensions: Extensions) {
                 ..Part::default()
             };
             out.push(b' ');
-            structure(out, &text, extensions);
+            structure(out, &text, form);
         }
     }
 }
@@ -272,7 +307,7 @@ mod tests {
             vec![address(Some("team"), None), address(Some("a"), Some("b.c")), address(None, None)];
         let shown = Envelope { subject: Some(b"Hi".to_vec()), to, ..Envelope::default() };
         assert_eq!(
-            text(|out| envelope(out, &shown)),
+            text(|out| envelope(out, &shown, Beyond::Shown)),
             "(NIL \"Hi\" NIL NIL NIL \
              ((NIL NIL \"team\" NIL)(NIL NIL \"a\" \"b.c\")(NIL NIL NIL NIL)) \
              NIL NIL NIL NIL)"
@@ -286,29 +321,50 @@ mod tests {
         leaf.language = vec![b"de".to_vec(), b"en".to_vec()];
         leaf.disposition = Some(("INLINE".into(), Vec::new()));
         let short = "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"utf-8\") NIL NIL \"7BIT\" 9 0";
-        assert_eq!(text(|out| structure(out, &leaf, Extensions::Omitted)), format!("{short})"));
         assert_eq!(
-            text(|out| structure(out, &leaf, Extensions::Shown)),
+            text(|out| structure(out, &leaf, (Extensions::Omitted, Beyond::Shown))),
+            format!("{short})")
+        );
+        assert_eq!(
+            text(|out| structure(out, &leaf, (Extensions::Shown, Beyond::Shown))),
             format!("{short} NIL (\"INLINE\" NIL) (\"de\" \"en\") NIL)")
         );
         let mut mixed = part("MULTIPART", "MIXED");
         mixed.content = Content::Multipart(vec![part("IMAGE", "PNG"), part("A", "B")]);
         assert_eq!(
-            text(|out| structure(out, &mixed, Extensions::Omitted)),
+            text(|out| structure(out, &mixed, (Extensions::Omitted, Beyond::Shown))),
             "((\"IMAGE\" \"PNG\" NIL NIL NIL \"7BIT\" 9)\
              (\"A\" \"B\" NIL NIL NIL \"7BIT\" 9) \"MIXED\")"
         );
     }
 
     #[test]
+    fn words_beyond_ascii_are_encoded_for_who_has_not_enabled_them() {
+        let subject = "Grüße".to_owned() + &"ä".repeat(40);
+        let shown = Envelope { subject: Some(subject.clone().into_bytes()), ..Envelope::default() };
+        let raw = text(|out| envelope(out, &shown, Beyond::Shown));
+        assert!(raw.contains(&subject), "{raw}");
+        let encoded = text(|out| envelope(out, &shown, Beyond::Encoded));
+        assert!(encoded.is_ascii() && encoded.contains("\"=?utf-8?b?R3LDvMOfZ"), "{encoded}");
+        let quoted = encoded.split('"').nth(1).expect("the subject");
+        assert!(quoted.split(' ').all(|word| word.len() <= 75), "{quoted}");
+        let broken = Envelope { subject: Some(b"Gr\xfcn".to_vec()), ..Envelope::default() };
+        let mut out = Vec::new();
+        envelope(&mut out, &broken, Beyond::Encoded);
+        assert!(out.windows(4).any(|bytes| bytes == b"Gr\xfcn"), "what is no UTF-8 stays");
+    }
+
+    #[test]
     fn a_message_part_always_has_envelope_and_body() {
         let mut outer = part("MESSAGE", "RFC822");
-        let unread = text(|out| structure(out, &outer, Extensions::Omitted));
+        let unread = text(|out| structure(out, &outer, (Extensions::Omitted, Beyond::Shown)));
         assert!(unread.contains("9 (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) (\"TEXT\" \"PLAIN\""));
         outer.content = Content::Message(Box::default(), Box::new(part("TEXT", "HTML")));
-        let read = text(|out| structure(out, &outer, Extensions::Omitted));
+        let read = text(|out| structure(out, &outer, (Extensions::Omitted, Beyond::Shown)));
         assert!(read.ends_with("(\"TEXT\" \"HTML\" NIL NIL NIL \"7BIT\" 9 0) 0)"), "{read}");
-        let broken = text(|out| structure(out, &part("MULTIPART", "MIXED"), Extensions::Omitted));
+        let broken = text(|out| {
+            structure(out, &part("MULTIPART", "MIXED"), (Extensions::Omitted, Beyond::Shown))
+        });
         assert_eq!(broken, "(\"TEXT\" \"PLAIN\" NIL NIL NIL \"7BIT\" 9 0)");
     }
 }

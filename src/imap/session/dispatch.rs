@@ -162,6 +162,9 @@ impl Dialogue {
         };
         let mut call = call(&self.context, (command, session), out);
         match (command.row.allowed, selected) {
+            (_, selected) if command.row.verb == Verb::Enable => {
+                commands::enable::run(&mut call, selected.as_deref())
+            }
             (Allowed::Selected, Some(selected)) => {
                 with_selected(command.row.verb, &mut call, selected).await
             }
@@ -189,7 +192,6 @@ pub(super) fn call<'c, 'o>(
 
 async fn authenticated(verb: Verb, call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     match verb {
-        Verb::Enable => commands::enable::run(call),
         Verb::Namespace => commands::namespace::run(call),
         Verb::List => commands::list::run(call).await,
         Verb::Lsub => commands::lsub::run(call).await,
@@ -203,6 +205,8 @@ async fn authenticated(verb: Verb, call: &mut Call<'_, '_>) -> Result<Completion
         Verb::MyRights => commands::acl::my_rights(call),
         Verb::ListRights => commands::acl::list_rights(call),
         Verb::SetAcl => commands::set_acl::set_acl(call).await,
+        Verb::GetQuota => commands::quota::get_quota(call),
+        Verb::GetQuotaRoot => commands::quota::get_quota_root(call),
         Verb::GetMetadata => commands::metadata::get_metadata(call).await,
         Verb::SetMetadata => commands::metadata::set_metadata(call).await,
         Verb::DeleteAcl => commands::set_acl::delete_acl(call).await,

@@ -2,13 +2,15 @@
 //! RFC 3501 §6.3.11, RFC 3502, RFC 8508
 
 use super::{Command, Dialogue, Done, Next, State};
-use crate::imap::command::append::{self, Arrived, Pending, Settings};
+use crate::imap::command::append::{self, Arrived, Pending, Settings, Wrapper};
 use crate::imap::command::replace;
 use crate::imap::command::table::{Row, Verb};
 use crate::imap::output::Output;
 use crate::imap::wire::framing::{Announced, Literal, Octets};
 use crate::imap::wire::lex::Cursor;
+use crate::imap::wire::utf7::Spelling;
 use crate::imap::{Completion, Refusal};
+use crate::store::Usage;
 use crate::store::change::NewMessage;
 
 /// Most messages in one APPEND.
@@ -27,32 +29,38 @@ pub struct Incoming {
     announced: Announced,
     /// Bytes of the messages that have arrived.
     bytes_before: u64,
-    nuls: Nuls,
+    found: Found,
+    /// What headers the client may send.
+    headers: Headers,
     refusal: Option<Refusal>,
 }
 
-/// Where a message holds NUL: in a literal without `~` it could never be sent back, and in a header
-/// there is no encoding for it. RFC 3501 §4.3.1
+/// What a message holds that not every one may. NUL: in a literal without `~` it could never be
+/// sent back, and in a header there is no encoding for it. RFC 3501 §4.3.1
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Nuls {
-    in_header: bool,
-    anywhere: bool,
+struct Found {
+    nul: bool,
+    nul_in_header: bool,
+    /// RFC 6855 §4
+    eight_bit_in_header: bool,
     /// Line ends in a row at the end of what has been read of the header; the start counts as one.
     line_ends: u8,
 }
 
-impl Nuls {
-    const NONE: Nuls = Nuls { in_header: false, anywhere: false, line_ends: 1 };
+impl Found {
+    const NOTHING: Found =
+        Found { nul: false, nul_in_header: false, eight_bit_in_header: false, line_ends: 1 };
 
     fn look(&mut self, piece: &[u8]) {
-        self.anywhere |= memchr::memchr(0, piece).is_some();
+        self.nul |= memchr::memchr(0, piece).is_some();
         for byte in piece {
             match byte {
                 _ if self.line_ends == 2 => return,
                 b'\n' => self.line_ends += 1,
                 b'\r' => {}
                 byte => {
-                    self.in_header |= *byte == 0;
+                    self.nul_in_header |= *byte == 0;
+                    self.eight_bit_in_header |= *byte >= 0x80;
                     self.line_ends = 0;
                 }
             }
@@ -73,23 +81,26 @@ impl Incoming {
 
     /// To be called with each piece of it.
     pub fn received(&mut self, piece: &[u8]) {
-        self.nuls.look(piece);
+        self.found.look(piece);
     }
 
     /// Whether it has to be brought into lines before it is stored. The transfer encoding of a
     /// part changes where it must, and nothing is lost. RFC 3516 §4.4
     pub fn must_become_lines(&self) -> bool {
-        self.nuls.anywhere && self.announced.octets == Octets::Any
+        self.found.nul && self.announced.octets == Octets::Any
     }
 
     /// It is here; `Err`: it could not be kept.
     pub fn has_arrived(&mut self, message: Result<NewMessage, Refusal>) {
-        let settings = std::mem::take(&mut self.settings);
+        let settings = self.settings.clone();
         self.bytes_before += self.announced.bytes;
-        if self.nuls.anywhere && self.announced.octets == Octets::Text {
+        if self.found.nul && self.announced.octets == Octets::Text {
             self.refuse(Refusal::no("CANNOT", "The message holds a NUL"));
-        } else if self.nuls.in_header {
+        } else if self.found.nul_in_header {
             self.refuse(Refusal::no("UNKNOWN-CTE", "The header of the message holds a NUL"));
+        } else if self.found.eight_bit_in_header && self.headers == Headers::Ascii {
+            let why = "A header beyond ASCII is for who has enabled UTF8=ACCEPT";
+            self.refuse(Refusal::no("CANNOT", why));
         }
         match message {
             Ok(message) => self.arrived.push(Arrived { settings, message }),
@@ -102,7 +113,23 @@ impl Incoming {
     }
 }
 
+/// What the header of a new message may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Headers {
+    Any,
+    Ascii,
+}
+
 impl Dialogue {
+    /// RFC 6855 §4; where that is switched off, everything is taken as it comes.
+    fn headers(&self) -> Headers {
+        let is_on = self.context.capabilities.has("UTF8=ACCEPT");
+        match is_on && self.spelling() == Spelling::Utf7 {
+            true => Headers::Ascii,
+            false => Headers::Any,
+        }
+    }
+
     /// A message was announced. `Next::Message`: it is welcome, and `+` has been written where the
     /// client waits for it. Anything else: refuse it in the framing.
     pub async fn message_announced(
@@ -120,7 +147,7 @@ impl Dialogue {
             Ok((pending, settings)) => {
                 let Command { tag, row, .. } = command;
                 let (arrived, refusal) = (Vec::new(), None);
-                let (bytes_before, nuls) = (0, Nuls::NONE);
+                let (bytes_before, found, headers) = (0, Found::NOTHING, self.headers());
                 invited(
                     Incoming {
                         tag,
@@ -130,7 +157,8 @@ impl Dialogue {
                         arrived,
                         announced,
                         bytes_before,
-                        nuls,
+                        found,
+                        headers,
                         refusal,
                     },
                     out,
@@ -160,14 +188,26 @@ impl Dialogue {
             (Verb::Replace, None) => return Err(Refusal::no_such_mailbox()),
             _ => return Err(Refusal::Bad("expected APPEND or REPLACE".to_owned())),
         };
-        self.check_announced(announced)?;
+        let adding = Usage { messages: 1, bytes: announced.bytes };
+        append::check_room(&call, &begun.0, adding)?;
+        self.check_announced(announced, begun.1.wrapper)?;
         Ok(begun)
     }
 
     /// RFC 4469 §4.2; before the `+`, so that nothing is sent in vain.
-    fn check_announced(&self, announced: Announced) -> Result<(), Refusal> {
-        if announced.octets == Octets::Any && !self.context.capabilities.has("BINARY") {
-            return Err(Refusal::Bad("expected a literal without ~".to_owned()));
+    fn check_announced(&self, announced: Announced, wrapper: Wrapper) -> Result<(), Refusal> {
+        let has = |name: &str| self.context.capabilities.has(name);
+        match (announced.octets, wrapper) {
+            (Octets::Any, Wrapper::Bare) if !has("BINARY") => {
+                return Err(Refusal::Bad("expected a literal without ~".to_owned()));
+            }
+            (_, Wrapper::Utf8) if !has("UTF8=ACCEPT") => {
+                return Err(Refusal::Bad("expected a literal".to_owned()));
+            }
+            (Octets::Text, Wrapper::Utf8) => {
+                return Err(Refusal::Bad("expected a literal with ~".to_owned()));
+            }
+            _ => {}
         }
         if announced.bytes > self.context.message_bytes_max {
             return Err(Refusal::no("TOOBIG", "The message is too large for this server"));
@@ -202,14 +242,15 @@ impl Dialogue {
             return Err(refusal);
         }
         let mut cursor = Cursor::new(head);
+        unwrap(incoming.settings.wrapper, &mut cursor)?;
         cursor.space()?;
         incoming.settings = append::settings(&mut cursor)?;
-        self.check_announced(announced)?;
+        self.check_announced(announced, incoming.settings.wrapper)?;
         let bytes = incoming.bytes_before.saturating_add(announced.bytes);
         if incoming.arrived.len() >= MESSAGES_MAX || bytes > SEVERAL_BYTES_MAX {
             return Err(Refusal::no("LIMIT", "Send fewer messages in one command"));
         }
-        (incoming.announced, incoming.nuls) = (announced, Nuls::NONE);
+        (incoming.announced, incoming.found) = (announced, Found::NOTHING);
         Ok(())
     }
 
@@ -220,9 +261,11 @@ impl Dialogue {
         tail: &[u8],
         out: &mut Output<'_>,
     ) -> Next {
-        let Incoming { tag, row, pending, arrived, refusal, .. } = incoming;
-        let command = Command { tag, row, arguments: Cursor::new(tail) };
-        let result = match (command.arguments.clone().end(), refusal) {
+        let Incoming { tag, row, pending, settings, arrived, refusal, .. } = incoming;
+        let mut arguments = Cursor::new(tail);
+        let end = unwrap(settings.wrapper, &mut arguments).and_then(|()| arguments.end());
+        let command = Command { tag, row, arguments };
+        let result = match (end, refusal) {
             (Err(_), _) => Err(Refusal::Bad("expected the end of the command".to_owned())),
             (Ok(()), Some(refusal)) => Err(refusal),
             (Ok(()), None) => self.finish(&command, (pending, arrived), out).await,
@@ -238,7 +281,7 @@ impl Dialogue {
     ) -> Result<Completion, Refusal> {
         let (session, selected) = match &mut self.state {
             State::Authenticated(session) => (session, None),
-            State::Selected(session, selected) => (session, Some(&**selected)),
+            State::Selected(session, selected) => (session, Some(&mut **selected)),
             State::NotAuthenticated | State::Logout => {
                 return Err(Refusal::Bad("log in first".to_owned()));
             }
@@ -250,6 +293,14 @@ impl Dialogue {
             // it was taken away meanwhile
             (_, None) => Err(Refusal::no_such_mailbox()),
         }
+    }
+}
+
+/// What closes the wrapper of a message.
+fn unwrap(wrapper: Wrapper, cursor: &mut Cursor<'_>) -> Result<(), Refusal> {
+    match wrapper == Wrapper::Bare || cursor.take(b')') {
+        true => Ok(()),
+        false => Err(cursor.expected("a closing parenthesis")),
     }
 }
 

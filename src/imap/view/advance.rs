@@ -234,7 +234,9 @@ impl View {
             self.add_recent(first, self.believed.len() - count);
         }
         out.line(format_args!("* {} EXISTS", self.exists()));
-        out.line(format_args!("* {} RECENT", self.recent()));
+        if self.claims != super::Claims::Unknown {
+            out.line(format_args!("* {} RECENT", self.recent()));
+        }
     }
 
     async fn tell_flags(

@@ -1,6 +1,7 @@
 //! The cursor that commands are parsed with: over one framed command, its literals in place. Errors
 //! say at which byte, and what was expected there. RFC 3501 §9
 
+use super::utf7::Spelling;
 use crate::imap::Refusal;
 
 /// A place in a framed command. The bytes are the whole command without its last CRLF; a literal
@@ -9,12 +10,23 @@ use crate::imap::Refusal;
 pub struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    spelling: Spelling,
 }
 
 impl<'a> Cursor<'a> {
     /// Starts at the first byte.
     pub fn new(bytes: &'a [u8]) -> Cursor<'a> {
-        Cursor { bytes, at: 0 }
+        Cursor { bytes, at: 0, spelling: Spelling::Utf7 }
+    }
+
+    /// With names, and strings in quotes, as the client has agreed to write them.
+    pub fn spelled(self, spelling: Spelling) -> Cursor<'a> {
+        Cursor { spelling, ..self }
+    }
+
+    /// How mailbox names are spelled here.
+    pub fn spelling(&self) -> Spelling {
+        self.spelling
     }
 
     /// What has not been read.
@@ -127,8 +139,18 @@ impl<'a> Cursor<'a> {
         self.string()
     }
 
-    /// `quoted`; 8-bit bytes are let through, since clients send them.
+    /// `quoted`; 8-bit bytes are let through, since clients send them. Who has agreed to write
+    /// UTF-8 must do so. RFC 6855 §3
     pub fn quoted(&mut self) -> Result<Vec<u8>, Refusal> {
+        let start = self.clone();
+        let text = self.quoted_bytes()?;
+        match self.spelling == Spelling::Utf8 && std::str::from_utf8(&text).is_err() {
+            true => Err(start.expected("UTF-8 between the quotes")),
+            false => Ok(text),
+        }
+    }
+
+    fn quoted_bytes(&mut self) -> Result<Vec<u8>, Refusal> {
         if !self.take(b'"') {
             return Err(self.expected("a quoted string"));
         }

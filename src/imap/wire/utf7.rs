@@ -82,23 +82,44 @@ fn unshift(code: &str) -> Option<String> {
     odd.is_empty().then(|| String::from_utf16(&units).ok())?
 }
 
+/// How mailbox names are spelled on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Spelling {
+    /// In modified UTF-7. RFC 3501 §5.1.3
+    #[default]
+    Utf7,
+    /// As they are, behind ENABLE UTF8=ACCEPT or IMAP4rev2. RFC 6855 §3, RFC 9051 §5.1
+    Utf8,
+}
+
+/// The name that a client means by these bytes.
+pub fn read(bytes: &[u8], spelling: Spelling) -> String {
+    match spelling {
+        Spelling::Utf7 => decode(bytes),
+        Spelling::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
 /// `mailbox`, as an argument of a command: decoded, and INBOX in its one spelling. RFC 3501 §9
 pub fn mailbox(arguments: &mut Cursor<'_>) -> Result<String, Refusal> {
-    let start = arguments.clone();
+    let (start, spelling) = (arguments.clone(), arguments.spelling());
     let name = match arguments.peek() {
         // raw 8-bit characters, unquoted: mutt sends them
-        Some(b'"' | b'{') => arguments.string().map(|bytes| decode(&bytes)),
+        Some(b'"' | b'{') => arguments.string().map(|bytes| read(&bytes, spelling)),
         _ => arguments
             .take_while("a mailbox name", |b| super::lex::is_astring_char(b) || b >= 0x80)
-            .map(decode)
+            .map(|bytes| read(bytes, spelling))
             .map_err(|_| start.expected("a mailbox name")),
     };
     name.map(|name| if name.eq_ignore_ascii_case(INBOX) { INBOX.to_owned() } else { name })
 }
 
 /// A name as it is written in a response: an atom where it can be, else quoted.
-pub fn written(name: &str) -> String {
-    quoted_unless_atom(&encode(name))
+pub fn written(name: &str, spelling: Spelling) -> String {
+    match spelling {
+        Spelling::Utf7 => quoted_unless_atom(&encode(name)),
+        Spelling::Utf8 => quoted_unless_atom(name),
+    }
 }
 
 /// `astring`: an atom where it can be, else quoted. `text` must be without control characters.
@@ -134,6 +155,19 @@ mod tests {
         assert_eq!(decode(b"R&D"), "R&D");
         assert_eq!(decode(b"R&D-x &AA-"), "R&D-x &AA-");
         assert_eq!(decode(b"bad \xff"), "bad \u{fffd}");
+    }
+
+    #[test]
+    fn names_in_utf8_are_as_they_are() {
+        for name in ["Entwürfe", "R&D", "Entw&APw-rfe", "a b"] {
+            let written = written(name, Spelling::Utf8);
+            let mut cursor = Cursor::new(written.as_bytes()).spelled(Spelling::Utf8);
+            assert_eq!(mailbox(&mut cursor).as_deref(), Ok(name));
+        }
+        assert_eq!(written("R&D", Spelling::Utf8), "R&D");
+        assert_eq!(written("Grün", Spelling::Utf8), "\"Grün\"");
+        let mut wrong = Cursor::new(b"\"Gr\xfcn\"").spelled(Spelling::Utf8);
+        assert!(mailbox(&mut wrong).is_err());
     }
 
     #[test]

@@ -33,6 +33,7 @@ use crate::store::queue::{NewQueued, Progress, QueuedEnvelope, QueuedRecipient, 
 use crate::store::snapshot::Snapshot;
 use crate::store::{
     Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, StoreError, Subscriptions,
+    Usage,
 };
 
 pub(in crate::server) const MESSAGE: &[u8] =
@@ -396,6 +397,10 @@ impl Store for FullableStore {
 
     fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
         self.inner.mailboxes(account)
+    }
+
+    fn usage(&self, account: &Account) -> Usage {
+        self.inner.usage(account)
     }
 
     fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>> {

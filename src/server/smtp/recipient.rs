@@ -4,6 +4,7 @@
 use super::super::upstream::Takes;
 use super::Driver;
 use crate::delivery::recipient::{self, Resolution};
+use crate::mail::account::Account;
 use crate::mail::address::Address;
 use crate::outbound::verified::Asked;
 use crate::smtp::path::Path;
@@ -13,6 +14,11 @@ impl Driver {
     pub(super) async fn judge(&mut self, path: &Path) -> Verdict {
         let resolution = recipient::resolve(&self.shared.directory.borrow(), path);
         let is_user = self.session.user().is_some();
+        if let Resolution::Local(_, accounts) | Resolution::Both(_, accounts, _) = &resolution
+            && let Some(reply) = self.is_full(accounts)
+        {
+            return Verdict::Refused(reply);
+        }
         match resolution {
             Resolution::Local(..) => Verdict::Accepted,
             Resolution::Unknown => Verdict::Unknown,
@@ -38,6 +44,29 @@ impl Driver {
                 )),
             },
         }
+    }
+
+    /// What a message that says its size would overfill waits at its sender, unless it could never
+    /// fit. RFC 5321 §4.5.3.1.10, RFC 3463 §3.3
+    fn is_full(&self, accounts: &[Account]) -> Option<Reply> {
+        let directory = self.shared.directory.borrow();
+        let bytes = self.session.declared_bytes().unwrap_or(0);
+        for account in accounts {
+            let quota = directory.quota(account);
+            if quota.is_none() {
+                continue;
+            }
+            if !quota.allows((1, bytes)) {
+                let why = "The message is larger than this mailbox may be";
+                return Some(Reply::new(552, "5.2.2", why));
+            }
+            let now = self.shared.store.usage(account);
+            if !quota.allows((now.messages + 1, now.bytes.saturating_add(bytes.max(1)))) {
+                let why = "The mailbox is full, try again later";
+                return Some(Reply::new(452, "4.2.2", why));
+            }
+        }
+        None
     }
 
     async fn takes(&self, server: &str, address: &Address) -> Takes {

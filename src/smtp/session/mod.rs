@@ -281,6 +281,14 @@ impl Session {
         self.user.as_ref()
     }
 
+    /// How long the message is, if MAIL has said it. RFC 1870 §6
+    pub fn declared_bytes(&self) -> Option<u64> {
+        match &self.mail {
+            Mail::None => None,
+            Mail::Open(transaction) | Mail::Chunks(transaction, ..) => transaction.parameters.size,
+        }
+    }
+
     /// The reverse-path of the transaction.
     pub fn reverse_path(&self) -> Option<&Address> {
         match &self.mail {

@@ -157,6 +157,7 @@ impl Draft<'_> {
         for entry in gone {
             self.own.rows.count(entry, -1);
             self.own.rows.instances.insert((mailbox, entry.uid), None);
+            self.held_mut(mailbox)?.forget_size(entry);
         }
         for (first, last) in uids.ranges() {
             let (first, last) = (Uid(*first), Uid(*last));

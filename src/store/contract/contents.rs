@@ -127,6 +127,37 @@ pub(super) async fn facts_come_in_the_order_asked_for(bench: &Bench) {
     assert!(none.iter().all(|facts| *facts == Facts::default()));
 }
 
+pub(super) async fn usage_is_what_all_mailboxes_of_an_account_hold(bench: &Bench) {
+    let (support, account) = (bench.create(&inbox("Support"), "").await, inbox("Support"));
+    let done = bench.create(&account, "Done").await;
+    let other = bench.create(&inbox("Sales"), "").await;
+    assert_eq!(bench.store.usage(&account), crate::store::Usage::default());
+    bench.deliver_many(support, 5).await;
+    bench.deliver(other, "elsewhere").await;
+    let expected = async |folders: &[MailboxId]| {
+        let mut usage = crate::store::Usage::default();
+        for folder in folders {
+            let totals = bench.snapshot(*folder).await.totals();
+            usage.messages += u64::from(totals.messages);
+            usage.bytes += totals.size_bytes;
+        }
+        usage
+    };
+    assert_eq!(bench.store.usage(&account), expected(&[support, done]).await);
+    assert_eq!(bench.store.usage(&account).messages, 5);
+    bench.expunge(support, "2").await;
+    bench.flag(support, "3", add_deleted()).await;
+    assert_eq!(bench.store.usage(&account), expected(&[support, done]).await);
+    let totals = bench.snapshot(support).await.totals();
+    assert_eq!(totals.deleted_bytes, u64::from(bench.entry(support, 3).await.size_bytes));
+    bench.one(Change::MailboxDeleted { mailbox: support }).await;
+    assert_eq!(bench.store.usage(&account), crate::store::Usage::default());
+}
+
+fn add_deleted() -> FlagList {
+    FlagList { system: SystemFlags::DELETED, keywords: Vec::new() }
+}
+
 pub(super) async fn a_body_is_read_by_ranges(bench: &Bench) {
     let mailbox = bench.inbox().await;
     bench.deliver(mailbox, "a first message").await;

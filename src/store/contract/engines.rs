@@ -121,6 +121,7 @@ contract! {
         equal_messages_are_stored_once
         a_duplicate_key_suppresses_a_second_instance_for_a_day
         facts_come_in_the_order_asked_for
+        usage_is_what_all_mailboxes_of_an_account_hold
         a_body_is_read_by_ranges
         message_bytes_may_come_from_a_file
         traces_belong_to_the_instance

@@ -18,7 +18,7 @@ use crate::store::overlay::{Block, Overlay};
 use crate::store::queue::Queued;
 use crate::store::snapshot::Snapshot;
 use crate::store::state::{Contents, Counters, Held, Loaded, State};
-use crate::store::{Mailbox, Metadata, StoreError, Subscriptions, sql};
+use crate::store::{Mailbox, Metadata, StoreError, Subscriptions, Usage, sql};
 
 /// A pack as the database knows it.
 pub(super) struct PackRow {
@@ -59,6 +59,10 @@ fn tree(connection: &Connection) -> rusqlite::Result<State> {
             highest_modseq: ModSeq(row.get::<_, i64>(6)?.unsigned_abs()),
             keywords: Arc::new(keywords.remove(&id).unwrap_or_default()),
             recent_from: uid_next,
+            usage: Usage {
+                messages: row.get::<_, i64>(7)?.unsigned_abs(),
+                bytes: row.get::<_, i64>(8)?.unsigned_abs(),
+            },
             last_used: Arc::default(),
             contents: Contents::Absent { pushed: Vec::new() },
         });

@@ -48,7 +48,7 @@ use super::state::{Contents, Loaded};
 use super::text::{Needle, Verdict};
 use super::{
     Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, Store, StoreError,
-    Subscriptions,
+    Subscriptions, Usage,
 };
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
@@ -282,6 +282,10 @@ impl Store for Embedded {
 
     fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
         self.0.shared.board().state.mailboxes(account)
+    }
+
+    fn usage(&self, account: &Account) -> Usage {
+        self.0.shared.board().state.usage(account)
     }
 
     fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>> {

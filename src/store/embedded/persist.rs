@@ -254,6 +254,8 @@ fn put_mailbox(put: &mut CachedStatement<'_>, held: &Held) -> rusqlite::Result<(
         mailbox.uid_validity.0,
         held.uid_next.0,
         held.highest_modseq.0.cast_signed(),
+        held.usage.messages.cast_signed(),
+        held.usage.bytes.cast_signed(),
     ])?;
     Ok(())
 }

@@ -107,6 +107,12 @@ CREATE TABLE access_known (
   PRIMARY KEY (kind, account)){clustered};
 ALTER TABLE instance ADD COLUMN thread BIGINT NOT NULL DEFAULT 0;
 UPDATE instance SET thread = -blob;
+ALTER TABLE mailbox ADD COLUMN messages BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE mailbox ADD COLUMN size_bytes BIGINT NOT NULL DEFAULT 0;
+UPDATE mailbox SET
+  messages = (SELECT COUNT(*) FROM instance WHERE instance.mailbox = mailbox.id),
+  size_bytes = (SELECT COALESCE(SUM(instance.size_bytes), 0) FROM instance
+    WHERE instance.mailbox = mailbox.id);
 CREATE TABLE preview (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE metadata (
   login TEXT NOT NULL, mailbox BIGINT NOT NULL, entry TEXT NOT NULL, value {bytes} NOT NULL,

@@ -7,7 +7,8 @@ pub(super) mod layout;
 // Loading.
 pub(super) const COUNTERS: &str = "SELECT name, value FROM counter";
 pub(super) const MAILBOXES: &str =
-    "SELECT id, kind, account, folder, uid_validity, uid_next, highest_modseq FROM mailbox";
+    "SELECT id, kind, account, folder, uid_validity, uid_next, highest_modseq, messages, size_bytes
+  FROM mailbox";
 pub(super) const KEYWORDS: &str = "SELECT mailbox, name FROM keyword ORDER BY mailbox, number";
 pub(super) const SUBSCRIPTIONS: &str =
     "SELECT login, kind, account, folder, subscribed FROM subscription ORDER BY login";
@@ -39,9 +40,10 @@ pub(super) const DUPLICATE_KEY: &str = "SELECT used FROM duplicate_key WHERE dig
 pub(super) const PUT_COUNTER: &str = "INSERT INTO counter (name, value) VALUES ($1, $2)
   ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 pub(super) const PUT_MAILBOX: &str = "INSERT INTO mailbox
-  (id, kind, account, folder, uid_validity, uid_next, highest_modseq)
-  VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET folder = excluded.folder,
-  uid_next = excluded.uid_next, highest_modseq = excluded.highest_modseq";
+  (id, kind, account, folder, uid_validity, uid_next, highest_modseq, messages, size_bytes)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE SET
+  folder = excluded.folder, uid_next = excluded.uid_next, messages = excluded.messages,
+  highest_modseq = excluded.highest_modseq, size_bytes = excluded.size_bytes";
 pub(super) const PUT_KEYWORD: &str =
     "INSERT INTO keyword (mailbox, number, name) VALUES ($1, $2, $3)";
 pub(super) const PUT_INSTANCE: &str = "INSERT INTO instance (mailbox, uid, modseq, blob, trace,

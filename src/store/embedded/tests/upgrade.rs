@@ -3,6 +3,7 @@
 use super::*;
 use crate::mail::id::ThreadId;
 use crate::mail::message::SearchText;
+use crate::store::Usage;
 use crate::store::contract::lookup::identified;
 use crate::store::snapshot;
 use crate::store::sql::layout;
@@ -33,7 +34,10 @@ fn make_version_1(place: &Place) {
     let tables = layout::next(&layout::SQLITE, 0).expect("the first");
     connection.execute_batch(&tables).expect("makes the tables");
     connection.execute("ATTACH $1 AS now", params![now.to_str()]).expect("attaches");
-    connection.execute("ALTER TABLE now.instance DROP COLUMN thread", []).expect("drops");
+    for column in ["instance DROP COLUMN thread", "mailbox DROP COLUMN messages"] {
+        connection.execute(&format!("ALTER TABLE now.{column}"), []).expect("drops");
+    }
+    connection.execute("ALTER TABLE now.mailbox DROP COLUMN size_bytes", []).expect("drops");
     for table in TABLES_OF_1 {
         let copy = format!("INSERT INTO main.{table} SELECT * FROM now.{table}");
         connection.execute(&copy, []).expect("copies");
@@ -95,6 +99,9 @@ async fn a_store_of_version_1_is_brought_to_the_present_layout() {
             |e: &snapshot::Entry| snapshot::Entry { thread: ThreadId(-e.blob.0), ..e.clone() };
         assert!(bench.snapshot(mailbox).await.iter().cloned().eq(before.iter().map(then)));
         assert_eq!(bench.overlay(mailbox, "anna").await.seen_count(), 20);
+        let bytes = before.totals().size_bytes;
+        let account = bench.store.mailbox(mailbox).expect("there").account.clone();
+        assert_eq!(bench.store.usage(&account), Usage { messages: 150, bytes });
         let blobs: Vec<BlobId> = before.iter().map(|entry| entry.blob).collect();
         let wanted = FactsWanted {
             header_text: true,
