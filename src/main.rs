@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::builder::RangedI64ValueParser;
 use clap::{Parser, Subcommand, value_parser};
 use postfach::admin::demo::{self, Options, PORT_BASE_MAX};
-use postfach::admin::{audit, check, dkim_key, explain, hash_password, operate, queue};
+use postfach::admin::{audit, check, dkim_key, explain, hash_password, operate, queue, route_test};
 use postfach::config::DEFAULT_PATH;
 use postfach::directory::{password, scram};
 use postfach::mail::account::Account;
@@ -36,7 +36,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Run the daemon; SIGHUP reads directory, certificates and DKIM keys again, SIGTERM ends it
+    /// Run the daemon; SIGHUP reads config, directory, certificates and keys again, SIGTERM ends it
     Serve,
     /// Print the faults of config and directory, and who sees which inbox and channel
     Check,
@@ -76,6 +76,18 @@ enum Verb {
         user: String,
         /// One mailbox, as a mail program shows it: Shared/Support
         mailbox: Option<String>,
+    },
+    /// Say which routing rule a message would meet, why the others do not match, and who would get
+    /// it
+    RouteTest {
+        /// The message, as a mail program saves it
+        file: PathBuf,
+        /// The address that it comes for
+        #[arg(long, value_name = "ADDRESS")]
+        to: String,
+        /// Its reverse-path, who is acknowledged it [default: the address in its From field]
+        #[arg(long, value_name = "ADDRESS")]
+        from: Option<String>,
     },
     /// Print what was done in inboxes and channels, by whom and when
     Audit {
@@ -303,6 +315,9 @@ fn main() -> ExitCode {
         }
         Verb::Explain { user, mailbox } => {
             explain::run(&arguments.config, &user, mailbox.as_deref())
+        }
+        Verb::RouteTest { file, to, from } => {
+            route_test::run(&arguments.config, &route_test::Options { file, to, from })
         }
         Verb::Queue { verb } => verb.run(&arguments.config),
         Verb::Audit { verb: Some(AuditVerb::Verify { noted }), .. } => {

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod hash_password;
 pub mod operate;
 pub mod queue;
+pub mod route_test;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -45,7 +45,7 @@ pub fn report(config: &Path, asked: Asked, out: &mut dyn Write) -> io::Result<Ou
             outcome = Some(Outcome::Done);
             Ok(())
         }
-        Line::Message(_) | Line::Done(_) | Line::Entry(_) | Line::End(_) => Ok(()),
+        Line::Message(_) | Line::Turn(_) | Line::Done(_) | Line::Entry(_) | Line::End(_) => Ok(()),
     })?;
     if outcome.is_none() {
         writeln!(out, "the daemon broke its answer off")?;

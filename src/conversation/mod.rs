@@ -7,6 +7,7 @@
 //! setting it assigns.
 
 pub mod absence;
+pub mod acknowledging;
 pub mod across;
 pub mod collision;
 mod header;
@@ -14,7 +15,9 @@ pub mod moving;
 pub mod note;
 pub mod placing;
 pub mod restoring;
+pub mod routing;
 pub mod thread;
+pub mod turn;
 
 pub use absence::is_away;
 
@@ -37,6 +40,17 @@ pub struct Scope<'a> {
     pub directory: &'a Directory,
     /// Whose conversations.
     pub account: &'a Account,
+}
+
+impl Scope<'_> {
+    /// Whether a conversation can be given to a user: they work in the inbox and are not away, and
+    /// there is a folder for what they have.
+    pub fn can_have(&self, login: &Login) -> bool {
+        let folder = State::Assigned(login.clone()).folder();
+        self.directory.works_in(login, self.account)
+            && !is_away(self, login)
+            && self.store.find(self.account, &folder).is_some()
+    }
 }
 
 /// Who has a conversation.

@@ -2,8 +2,9 @@
 //! closed is opened again.
 
 use super::moving::{self, Target};
+use super::routing::Facts;
 use super::thread::{Header, Thread};
-use super::{Scope, State, assignee, is_away, keyword};
+use super::{Scope, State, assignee, keyword, turn};
 use crate::directory::Moves;
 use crate::mail::flag::FlagList;
 use crate::mail::id::{Login, MailboxId, ThreadId};
@@ -20,44 +21,47 @@ pub struct Placing {
     pub flags: FlagList,
     /// As what it belongs with.
     pub thread: Option<ThreadId>,
-    /// What else changes: the rest of the conversation comes along.
+    /// What else changes: the rest of the conversation comes along, or a turn is taken.
     pub also: Vec<Change>,
+    /// Nothing that is here belongs with it: it begins a conversation, and is no junk.
+    pub is_new: bool,
 }
 
 impl Placing {
     /// Into the inbox itself.
     pub fn open(mailbox: MailboxId) -> Placing {
         let (flags, thread, also) = (FlagList::default(), None, Vec::new());
-        Placing { mailbox, flags, thread, also }
+        Placing { mailbox, flags, thread, also, is_new: false }
     }
 }
 
-/// Where a message with this envelope goes in an inbox whose own mailbox is `root`.
+/// Where a message goes in an inbox whose own mailbox is `root`. Who has its conversation goes
+/// before every rule.
 ///
 /// Decided before the commit: when the conversation is moved in that moment, the message still goes
 /// where it was, and so into one folder in any case.
 pub async fn place(
     scope: &Scope<'_>,
     root: MailboxId,
-    envelope: &Envelope,
+    (envelope, facts): (&Envelope, &Facts<'_>),
 ) -> Result<Placing, StoreError> {
     let header = Header::of(scope, envelope);
     let thread = Thread::with(scope, header.clone()).await?;
     let states = thread.states(scope);
     let id = thread.id();
     let open = Placing { thread: id, ..Placing::open(root) };
-    let Some((before, _)) = states.first() else { return Ok(open) };
+    let Some((before, _)) = states.first() else {
+        let placing = turn::place(scope, root, facts).await?;
+        let is_new = placing.is_new && thread.messages.is_empty();
+        return Ok(Placing { thread: id, is_new, ..placing });
+    };
     let is_repetition =
         thread.messages.iter().any(|m| header.id.is_some() && m.header.id == header.id);
     let last = match before {
         State::Done if !is_repetition => last_assignee(scope, &thread).await?,
         _ => None,
     };
-    let works = |login: &Login| {
-        scope.directory.works_in(login, scope.account)
-            && !is_away(scope, login)
-            && scope.store.find(scope.account, &State::Assigned(login.clone()).folder()).is_some()
-    };
+    let works = |login: &Login| scope.can_have(login);
     let after = if is_repetition { before.clone() } else { follow_up(before, last, works) };
     let mailbox = match scope.store.find(scope.account, &after.folder()) {
         Some(mailbox) => mailbox.id,
@@ -73,7 +77,7 @@ pub async fn place(
         State::Open | State::Done => Vec::new(),
     };
     let flags = FlagList { keywords, ..FlagList::default() };
-    Ok(Placing { mailbox, flags, thread: id, also })
+    Ok(Placing { mailbox, flags, thread: id, also, is_new: false })
 }
 
 /// The state of a conversation after a message has come for it. `last` is who had it when it was

@@ -5,6 +5,7 @@
 //! own. A retry after a lost 250 is recognised by envelope and content and makes no second
 //! instance.
 
+mod acknowledgement;
 pub mod loops;
 mod queueing;
 mod receipt;
@@ -14,20 +15,46 @@ pub mod submission;
 pub mod trace;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::conversation::placing::{self, Placing};
+use crate::conversation::routing::Facts;
 use crate::conversation::{Scope, State, note, thread};
 use crate::directory::Directory;
 use crate::mail::account::{Account, Folder};
 use crate::mail::address::Address;
-use crate::mail::id::{MailboxId, Timestamp};
+use crate::mail::id::{MailboxId, QueueId, Timestamp};
+use crate::outbound::dkim::SigningKey;
 use crate::smtp::{Client, Reply, Transaction};
 use crate::store::change::{Actor, Change, Delivered, NewMessage, Outcome, Receipt};
 use crate::store::queue::QueuedRecipient;
 use crate::store::{Store, StoreError, change};
 
+/// With so many messages in the queue, strangers get no reports of success and no acknowledgements:
+/// whoever asks for them chooses how many there are, and to whom they go.
+pub const QUEUED_WITH_COURTESIES_MAX: usize = 10_000;
 /// How often a commit is tried when a mailbox vanishes between look-up and commit.
 const ATTEMPTS_MAX: usize = 2;
+/// How often a turn is looked for that somebody else takes first; then nobody gets the
+/// conversation. Each time somebody else goes on, so that this many must come at once.
+const TURNS_MAX: usize = 1_000;
+
+/// Where delivery works.
+#[derive(Clone, Copy)]
+pub struct Site<'a> {
+    /// Where mail is kept.
+    pub store: &'a dyn Store,
+    /// What is declared.
+    pub directory: &'a Directory,
+    /// Who signs what the daemon itself sends to customers.
+    pub keys: &'a dyn Keys,
+}
+
+/// The keys that sign outgoing mail.
+pub trait Keys: Send + Sync {
+    /// Those of a domain in lower case; `None` when it does not sign.
+    fn of(&self, domain: &str) -> Option<Arc<[SigningKey]>>;
+}
 
 /// All that is known of a message beside its content.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,20 +163,20 @@ impl From<StoreError> for Refused {
 /// Puts a message into the mailboxes of all its recipients, in one transaction. When it answers
 /// `Accepted`, everything is durable.
 pub async fn deliver(
-    store: &dyn Store,
-    directory: &Directory,
+    site: &Site<'_>,
     envelope: &Envelope,
     content: Content<'_>,
 ) -> Result<Accepted, Refused> {
+    let Site { store, directory, .. } = *site;
     let recipients = recipient::recipients(directory, envelope)?;
     if loops::is_loop(content.head, recipients.addresses.iter()) {
         return Err(Refused::Loop);
     }
-    let mut attempts = 1;
-    let mut placed = Placed::ByConversation;
+    let mut tries = Tries::default();
     loop {
-        let local = Local { store, directory, placed, notes: &[] };
-        let mut changes = instances(&local, &recipients.local, envelope, content.message).await?;
+        let local = Local { store, directory, placed: tries.placed, notes: &[] };
+        let Instances { mut changes, begun } =
+            instances(&local, &recipients.local, envelope, content.message).await?;
         changes.extend(relayed(envelope, &recipients.queued, content.message));
         let (count, is_ordered) = (changes.len(), is_ordered(&changes));
         let receipt = receipt::Wanted {
@@ -157,16 +184,57 @@ pub async fn deliver(
             sender: None,
             duplicate_key: receipt::duplicate_key(envelope, content.message),
         };
-        changes.extend(receipt::changes(&local, envelope, content, &receipt).await?);
+        if tries.courtesy == Courtesy::Shown && has_room_for_courtesies(store) {
+            changes.extend(receipt::changes(&local, envelope, content, &receipt).await?);
+            for account in &begun {
+                let told = (account, content.message);
+                changes.extend(acknowledgement::changes(site, envelope, told).await?);
+            }
+        }
+        let is_courteous = changes.len() > count;
         let transaction = change::Transaction { actor: Actor::Delivery, changes };
         match store.commit(transaction).await {
-            Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
-            // its folder can take no more keywords, say: mail comes before order
-            Err(StoreError::Limit(_)) if is_ordered && placed == Placed::ByConversation => {
-                placed = Placed::Open;
-            }
+            Err(error) if tries.again(&error, (is_ordered, is_courteous)) => {}
             answer => return Ok(accepted(&answer?, count)),
         }
+    }
+}
+
+/// Whether strangers may be told anything: that needs room in the queue, which is for our users' own
+/// mail above all.
+fn has_room_for_courtesies(store: &dyn Store) -> bool {
+    let queued = store.queued_from(QueueId(i64::MIN), QUEUED_WITH_COURTESIES_MAX);
+    queued.len() < QUEUED_WITH_COURTESIES_MAX
+}
+
+/// How a transaction is made, after earlier ones have failed.
+#[derive(Default)]
+struct Tries {
+    vanished: usize,
+    outrun: usize,
+    placed: Placed,
+    courtesy: Courtesy,
+}
+
+impl Tries {
+    /// Whether another one may succeed where one failed by `error`, which moved or marked
+    /// conversations, or told a customer.
+    fn again(&mut self, error: &StoreError, (is_ordered, is_courteous): (bool, bool)) -> bool {
+        let by_conversation = self.placed == Placed::ByConversation;
+        match error {
+            StoreError::Gone => {
+                self.vanished += 1;
+                return self.vanished < ATTEMPTS_MAX;
+            }
+            StoreError::Outrun if self.outrun < TURNS_MAX => self.outrun += 1,
+            StoreError::Outrun if by_conversation => self.placed = Placed::Open,
+            // a queue that is full takes the message itself
+            StoreError::Limit(_) if is_courteous => self.courtesy = Courtesy::LeftOut,
+            // its folder can take no more keywords, say: mail comes before order
+            StoreError::Limit(_) if is_ordered && by_conversation => self.placed = Placed::Open,
+            _ => return false,
+        }
+        true
     }
 }
 
@@ -178,10 +246,19 @@ fn is_ordered(changes: &[Change]) -> bool {
     })
 }
 
+/// Whether the senders of new conversations are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Courtesy {
+    #[default]
+    Shown,
+    LeftOut,
+}
+
 /// Where mail for an inbox goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Placed {
     /// To whoever has its conversation.
+    #[default]
     ByConversation,
     /// Into the inbox itself.
     Open,
@@ -200,21 +277,31 @@ impl Local<'_> {
     async fn place(
         &self,
         (account, root): (&Account, MailboxId),
-        message: &NewMessage,
+        (envelope, address, message): (&Envelope, &Address, &NewMessage),
     ) -> Result<Placing, StoreError> {
         let scope = Scope { store: self.store, directory: self.directory, account };
-        let envelope = &message.parsed.envelope;
+        let header = &message.parsed.envelope;
         let is_note = self.notes.contains(account);
         let open = match self.placed {
-            Placed::ByConversation if is_note => return note::place(&scope, root, envelope).await,
+            Placed::ByConversation if is_note => return note::place(&scope, root, header).await,
             Placed::ByConversation if !matches!(account, Account::User(_)) => {
-                return placing::place(&scope, root, envelope).await;
+                let reverse_path = envelope.transaction.reverse_path.as_ref();
+                let detail = self.directory.detail(account, address);
+                let facts = Facts::new(&message.parsed, reverse_path, detail);
+                return placing::place(&scope, root, (header, &facts)).await;
             }
             Placed::Open if is_note => note::beside(&State::Open, root),
             Placed::ByConversation | Placed::Open => Placing::open(root),
         };
-        Ok(Placing { thread: thread::id(&scope, envelope).await?, ..open })
+        Ok(Placing { thread: thread::id(&scope, header).await?, ..open })
     }
+}
+
+/// What brings a message into mailboxes of ours.
+struct Instances {
+    changes: Vec<Change>,
+    /// Where it begins a conversation.
+    begun: Vec<Account>,
 }
 
 /// An instance for each target, and what becomes of the conversations that they continue.
@@ -223,11 +310,14 @@ async fn instances(
     targets: &[(Account, Address)],
     envelope: &Envelope,
     message: &NewMessage,
-) -> Result<Vec<Change>, StoreError> {
-    let mut changes = Vec::with_capacity(targets.len());
+) -> Result<Instances, StoreError> {
+    let (mut changes, mut begun) = (Vec::with_capacity(targets.len()), Vec::new());
     for (account, address) in targets {
         let root = mailbox(local.store, account, &Folder::root()).await?;
-        let placing = local.place((account, root), message).await?;
+        let placing = local.place((account, root), (envelope, address, message)).await?;
+        if placing.is_new {
+            begun.push(account.clone());
+        }
         changes.extend(placing.also);
         changes.push(Change::Delivered(Box::new(Delivered {
             mailbox: placing.mailbox,
@@ -245,7 +335,7 @@ async fn instances(
             )),
         })));
     }
-    Ok(changes)
+    Ok(Instances { changes, begun })
 }
 
 /// The queue entry for those whose upstream server keeps their mail; reports go to the sender.

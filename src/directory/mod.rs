@@ -10,6 +10,7 @@ pub mod password;
 pub mod quota;
 pub mod rights;
 mod route;
+pub mod rule;
 pub mod scram;
 mod sending;
 pub mod source;
@@ -287,6 +288,10 @@ pub struct Policy {
     pub conversation: Moves,
     /// `retention_days`: how long the Trash keeps a message.
     pub retention_days: u32,
+    /// `[[inbox.route]]`: who gets a new conversation; the first that matches decides.
+    pub rules: Vec<rule::Rule>,
+    /// `[inbox.acknowledgement]`: what a customer is told at once.
+    pub acknowledgement: Option<rule::Acknowledgement>,
 }
 
 /// `identity`: what becomes of an answer to an inbox's mail that is sent from a personal address.

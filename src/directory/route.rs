@@ -34,6 +34,17 @@ impl Directory {
         }
     }
 
+    /// What the sender has added to an address of this account: `4711` of `support+4711@`. Nothing
+    /// where somebody has exactly that address.
+    pub fn detail<'a>(&self, account: &Account, address: &'a Address) -> Option<&'a str> {
+        if self.accounts_of(address).is_some() {
+            return None;
+        }
+        let found = |plain: &Address| self.accounts_of(plain).is_some_and(|a| a.contains(account));
+        let plain = without_detail(address).find(found)?;
+        address.local().get(plain.local().len() + DETAIL_SEPARATOR.len_utf8()..)
+    }
+
     /// Whether a channel says that its address is a personal one, and no user here has it.
     fn is_shared_with_upstream(&self, accounts: &[Account]) -> bool {
         let is_personal = |account: &Account| match account {

@@ -73,6 +73,33 @@ pub(super) struct Inbox {
     pub(super) retention_days: Option<Spanned<i64>>,
     pub(super) quota_mib: Option<Spanned<i64>>,
     pub(super) quota_messages: Option<Spanned<i64>>,
+    pub(super) route: Vec<Spanned<Route>>,
+    pub(super) acknowledgement: Option<Spanned<Acknowledgement>>,
+}
+
+/// `[[inbox.route]]`, `[[channel.route]]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Route {
+    pub(super) sender_domain: Option<Vec<Text>>,
+    pub(super) detail: Option<Vec<Text>>,
+    pub(super) header: Option<Text>,
+    pub(super) contains: Option<Text>,
+    pub(super) equals: Option<Text>,
+    pub(super) subject: Option<Vec<Text>>,
+    pub(super) users: Option<Vec<Text>>,
+    pub(super) teams: Option<Vec<Text>>,
+    pub(super) pick: Option<Text>,
+    pub(super) folder: Option<Text>,
+}
+
+/// `[inbox.acknowledgement]`, `[channel.acknowledgement]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Acknowledgement {
+    pub(super) subject: Option<Text>,
+    pub(super) text: Option<Text>,
+    pub(super) file: Option<Text>,
 }
 
 /// `[[channel]]`
@@ -93,6 +120,8 @@ pub(super) struct Channel {
     pub(super) retention_days: Option<Spanned<i64>>,
     pub(super) quota_mib: Option<Spanned<i64>>,
     pub(super) quota_messages: Option<Spanned<i64>>,
+    pub(super) route: Vec<Spanned<Route>>,
+    pub(super) acknowledgement: Option<Spanned<Acknowledgement>>,
 }
 
 /// `access` of a channel.

@@ -88,7 +88,7 @@ const COMPRESS: &str = "COMPRESS=DEFLATE";
 const APPEND_LIMIT: &str = "APPENDLIMIT";
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 46] = [
+const TABLE: [(&str, When, Option<&str>); 55] = [
     ("IMAP4rev1", When::Always, None),
     (REV2, When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
@@ -116,6 +116,15 @@ const TABLE: [(&str, When, Option<&str>); 46] = [
     ("CONDSTORE", When::Always, None),
     ("QRESYNC", When::Always, Some("CONDSTORE")),
     ("ESEARCH", When::Always, None),
+    ("SEARCHRES", When::Always, Some("ESEARCH")),
+    ("PARTIAL", When::Always, Some("ESEARCH")),
+    ("CONTEXT=SEARCH", When::Always, Some("ESEARCH")),
+    ("MULTISEARCH", When::Always, Some("ESEARCH")),
+    ("SORT", When::Always, None),
+    ("SORT=DISPLAY", When::Always, Some("SORT")),
+    ("ESORT", When::Always, Some("SORT")),
+    ("THREAD=ORDEREDSUBJECT", When::Always, None),
+    ("THREAD=REFERENCES", When::Always, None),
     ("WITHIN", When::Always, None),
     ("SAVEDATE", When::Always, None),
     ("OBJECTID", When::Always, None),
@@ -236,20 +245,20 @@ mod tests {
     fn before_tls_no_way_to_send_a_password_is_advertised() {
         let stage = Stage::BeforeLogin { tls: StartTls::Offered, login: Passwords::Refused };
         let line = Capabilities::default().line(stage);
-        assert!(line.starts_with("IMAP4rev1 STARTTLS LOGINDISABLED LITERAL+ "), "{line}");
+        assert!(line.starts_with("IMAP4rev1 IMAP4rev2 STARTTLS LOGINDISABLED LITERAL+ "), "{line}");
         assert!(!line.contains("AUTH=") && !line.contains("SASL-IR"), "{line}");
     }
 
     #[test]
     fn scram_is_advertised_first_where_it_is_offered_and_not_switched_off() {
         let stage = Stage::BeforeLogin { tls: StartTls::Absent, login: Passwords::Taken };
-        let offered = "IMAP4rev1 AUTH=SCRAM-SHA-256 AUTH=PLAIN AUTH=LOGIN ";
+        let offered = "IMAP4rev1 IMAP4rev2 AUTH=SCRAM-SHA-256 AUTH=PLAIN AUTH=LOGIN ";
         assert!(Capabilities::without(&[]).with_scram().line(stage).starts_with(offered));
         for absent in [
             Capabilities::without(&[]),
             Capabilities::without(&["auth=scram-sha-256".into()]).with_scram(),
         ] {
-            assert!(absent.line(stage).starts_with("IMAP4rev1 AUTH=PLAIN "));
+            assert!(absent.line(stage).starts_with("IMAP4rev1 IMAP4rev2 AUTH=PLAIN "));
             assert!(!absent.has(SCRAM));
         }
         assert!(Capabilities::is_known(SCRAM));
@@ -259,7 +268,8 @@ mod tests {
     fn tokens_are_advertised_last_where_they_can_be_verified_and_are_not_switched_off() {
         let stage = Stage::BeforeLogin { tls: StartTls::Absent, login: Passwords::Taken };
         let line = Capabilities::without(&[]).with_bearer().line(stage);
-        let offered = "IMAP4rev1 AUTH=PLAIN AUTH=LOGIN AUTH=OAUTHBEARER AUTH=XOAUTH2 SASL-IR ";
+        let offered = "IMAP4rev1 IMAP4rev2 AUTH=PLAIN AUTH=LOGIN AUTH=OAUTHBEARER \
+            AUTH=XOAUTH2 SASL-IR ";
         assert!(line.starts_with(offered), "{line}");
         let off = Capabilities::without(&["auth=xoauth2".into()]).with_bearer();
         assert!(off.has("AUTH=OAUTHBEARER") && !off.has("AUTH=XOAUTH2"));
@@ -274,11 +284,13 @@ mod tests {
         let line = Capabilities::default().line(Stage::AfterLogin);
         assert_eq!(
             line,
-            "IMAP4rev1 LITERAL+ ID NAMESPACE ENABLE IDLE UIDPLUS MOVE UNSELECT CHILDREN \
+            "IMAP4rev1 IMAP4rev2 LITERAL+ ID NAMESPACE ENABLE IDLE UIDPLUS MOVE UNSELECT CHILDREN \
              LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CONDSTORE QRESYNC ESEARCH \
-             WITHIN SAVEDATE OBJECTID ACL RIGHTS=texk STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 \
-             UTF8=ACCEPT MULTIAPPEND REPLACE BINARY PREVIEW METADATA QUOTA QUOTA=RES-STORAGE \
-             QUOTA=RES-MESSAGE UNAUTHENTICATE COMPRESS=DEFLATE"
+             SEARCHRES PARTIAL CONTEXT=SEARCH MULTISEARCH SORT SORT=DISPLAY ESORT \
+             THREAD=ORDEREDSUBJECT THREAD=REFERENCES WITHIN SAVEDATE OBJECTID ACL RIGHTS=texk \
+             STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 UTF8=ACCEPT MULTIAPPEND REPLACE BINARY \
+             PREVIEW METADATA QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE UNAUTHENTICATE \
+             COMPRESS=DEFLATE"
         );
         let compressed = Capabilities::default().line(Stage::Compressed);
         assert_eq!(compressed, line.replace(" UNAUTHENTICATE COMPRESS=DEFLATE", ""));

@@ -165,6 +165,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
         match error {
             StoreError::Gone => Refusal::no_such_mailbox(),
+            StoreError::Outrun => Refusal::no("INUSE", "Somebody else was first, try again"),
             StoreError::Exists => Refusal::no("ALREADYEXISTS", "A mailbox of that name exists"),
             StoreError::Limit(what) => Refusal::no("LIMIT", format!("Too many: {what}")),
             StoreError::NoSpace(_) => {

@@ -59,7 +59,7 @@ pub fn resolve(context: &Context, session: &Session, name: &str) -> Option<Resol
     let words = Words { names: &context.folder_names, directory };
     let (account, folder) = locate(words, &session.user, name)?;
     let rights = rights_in(directory, &session.user, (&account, &folder));
-    if !rights.has('l') {
+    if !rights.has('l') || !is_for_others(&session.user, &account, &folder) {
         return None;
     }
     let seen = seen_mode(directory, &account);
@@ -71,7 +71,11 @@ pub fn resolve(context: &Context, session: &Session, name: &str) -> Option<Resol
 /// account the root, then the folders with a role, then the others by name.
 pub fn tree(context: &Context, session: &Session) -> Vec<Named> {
     let visible = view(&session.directory, &session.user);
-    visible.iter().flat_map(|account| of_account(context, session, account)).collect()
+    let of_account = |visible| of_account(context, session, visible);
+    let mut all: Vec<Named> = visible.iter().flat_map(of_account).collect();
+    let is_shown = |m: &Mailbox| is_for_others(&session.user, &m.account, &m.folder);
+    all.retain(|named| is_shown(&named.mailbox));
+    all
 }
 
 /// The name of a mailbox for the session's user; `None` when they may not see it.
@@ -255,6 +259,22 @@ fn opened(directory: &Directory, user: &Login, owner: &str) -> Option<Login> {
     directory.openings.get(&key).map(|(_, of)| of.clone()).filter(|of| of.as_str() == owner)
 }
 
+/// Whether a folder is shown also to others to whom its owner's mailbox is open: what holds the
+/// owner's mail. What the daemon makes for the owner from elsewhere is the owner's alone.
+fn is_for_others(user: &Login, account: &Account, folder: &Folder) -> bool {
+    let Account::User(owner) = account else { return true };
+    let (first, _) = split(folder.path());
+    let roles = [
+        FolderRole::Drafts,
+        FolderRole::Sent,
+        FolderRole::Junk,
+        FolderRole::Trash,
+        FolderRole::Archive,
+    ];
+    let is_mail = !first.starts_with('\\') || roles.iter().any(|role| role.path() == first);
+    owner == user || is_mail
+}
+
 fn is_mine(channel: &crate::directory::Channel, user: &Login) -> bool {
     channel.owner == *user || channel.routed_to.contains(user)
 }
@@ -266,4 +286,20 @@ fn channel_of(
 ) -> Option<Account> {
     let channel = directory.channels.get(name).filter(|channel| accept(channel))?;
     Some(Account::Channel(channel.name.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_mailbox_that_is_open_only_what_holds_mail_is_shown() {
+        let (ben, erik) = (Login::new("ben"), Login::new("erik"));
+        let of_ben = Account::User(ben.clone());
+        let shown = |user, path| is_for_others(user, &of_ben, &Folder::new(path));
+        for path in ["", "\\Sent", "\\Trash/old", "Projekte", "INBOX/x"] {
+            assert!(shown(&erik, path), "{path}");
+        }
+        assert!(!shown(&erik, "\\Elsewhere") && shown(&ben, "\\Elsewhere"));
+    }
 }

@@ -92,6 +92,15 @@ impl Rig {
         self.context.store.find(&account, &Folder::root()).expect("Support")
     }
 
+    /// The counts of Support, as `login` sees them.
+    pub(crate) fn status(&self, login: &str) -> crate::store::Status {
+        let support = self.support();
+        let seen = self.directory.seen_mode(&support.account);
+        let user = Login::new(login);
+        let status = self.context.store.status(support.id, &user, seen);
+        self.runtime.block_on(status).expect("Support")
+    }
+
     /// Mail for support@ comes in.
     pub(crate) fn deliver(&self, message: &str) {
         let mailbox = self.support().id;
@@ -229,6 +238,9 @@ async fn on_selected(
         Verb::Unselect => close::unselect(call, selected).await,
         Verb::Expunge => expunge::run(call, selected).await,
         Verb::Search => search::run(call, selected).await,
+        Verb::Sort => search::sort(call, selected).await,
+        Verb::Thread => search::thread(call, selected).await,
+        Verb::CancelUpdate => search::cancel_update(call, selected),
         Verb::Fetch => fetch::run(call, selected).await,
         Verb::Store => store::run(call, selected).await,
         Verb::Copy => copy::copy(call, selected).await,
@@ -314,5 +326,7 @@ fn policy() -> Policy {
         answering_assigns: true,
         conversation: crate::directory::Moves::Together,
         retention_days: 30,
+        rules: Vec::new(),
+        acknowledgement: None,
     }
 }

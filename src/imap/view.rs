@@ -5,6 +5,8 @@
 //! share the snapshots.
 
 mod advance;
+#[cfg(test)]
+mod oracle;
 mod resync;
 mod selection;
 mod sequence_set;
@@ -20,10 +22,11 @@ pub use resync::SequenceMatch;
 pub use selection::Selection;
 pub use sequence_set::{RANGES_MAX, SequenceSet};
 
+use super::Numbering;
 use super::flags::Recent;
-use super::{Context, Numbering};
+use super::search::contexts::Context;
 use crate::mail::flag::{SeenMode, SystemFlags};
-use crate::mail::id::{Login, MailboxId, ModSeq, Uid};
+use crate::mail::id::{Login, MailboxId, ModSeq, Uid, UidValidity};
 use crate::mail::uid_set::UidSet;
 use crate::store::overlay::Overlay;
 use crate::store::snapshot::{Entry, Snapshot};
@@ -49,6 +52,17 @@ pub struct View {
     condstore: Condstore,
     /// Whose view it is.
     user: Login,
+    /// What searches have left behind; nothing in most sessions.
+    searched: Option<Box<Searched>>,
+}
+
+/// What searches leave behind as long as the mailbox is selected.
+#[derive(Clone, Debug, Default)]
+struct Searched {
+    /// `$`: by UID, so that no EXPUNGE can shift it. RFC 5182 §2.1
+    saved: UidSet,
+    /// Searches whose client wants to know what becomes of their results.
+    contexts: Vec<Context>,
 }
 
 /// Whether a session takes \Recent away from others. RFC 3501 §6.3.2
@@ -99,7 +113,7 @@ pub struct Message<'a> {
 impl View {
     /// Opens a view on the mailbox's present state.
     pub async fn open(
-        context: &Context,
+        context: &super::Context,
         mailbox: MailboxId,
         user: &Login,
         (seen, claims): (SeenMode, Claims),
@@ -126,6 +140,7 @@ impl View {
             claims,
             condstore: Condstore::Off,
             user: user.clone(),
+            searched: None,
         };
         if let Some(first) = first {
             view.add_recent(first, 0);
@@ -136,6 +151,22 @@ impl View {
     /// Whose view it is.
     pub fn user(&self) -> &Login {
         &self.user
+    }
+
+    /// A view on nothing, to read a command against that is about no mailbox.
+    pub fn of_nothing() -> View {
+        let nothing = Arc::new(Snapshot::empty(MailboxId(0), UidValidity(1)));
+        View {
+            believed: nothing.clone(),
+            told: nothing,
+            overlay: Arc::default(),
+            seen: SeenMode::Shared,
+            recent: UidSet::new(),
+            claims: Claims::Nothing,
+            condstore: Condstore::Off,
+            user: Login::new(""),
+            searched: None,
+        }
     }
 
     /// EXISTS: how many messages the client believes in.
@@ -190,9 +221,58 @@ impl View {
     /// The messages that `set` names, among those that the client believes in. RFC 3501 §6.4.8
     pub fn select(&self, set: &SequenceSet, by: Numbering) -> Result<Selection, super::Refusal> {
         match by {
+            _ if set.is_saved() => Ok(self.with_uids(self.saved())),
             Numbering::Sequence => Selection::by_number(set, self.believed.len()),
             Numbering::Uid => Ok(Selection::by_uid(set, &self.believed)),
         }
+    }
+
+    /// The sequence numbers that `set` names for SEARCH: what is beyond the last message finds
+    /// nothing. RFC 7377 §2
+    pub fn searched_numbers(&self, set: &SequenceSet) -> Selection {
+        Selection::by_number_clipped(set, self.believed.len())
+    }
+
+    /// The UIDs that `set` names for SEARCH, those of later messages included. RFC 3501 §6.4.4
+    pub fn searched_uids(&self, set: &SequenceSet) -> UidSet {
+        let last = self.believed.len().checked_sub(1).and_then(|last| self.believed.nth(last));
+        set.open_uids(last.map_or(0, |entry| entry.uid.0))
+    }
+
+    /// The searches whose client wants to know what becomes of their results.
+    pub fn contexts(&self) -> &[Context] {
+        self.searched.as_ref().map_or(&[], |searched| &searched.contexts)
+    }
+
+    /// Takes them out, to work on them with the view beside.
+    pub fn take_contexts(&mut self) -> Vec<Context> {
+        self.searched
+            .as_mut()
+            .map(|searched| std::mem::take(&mut searched.contexts))
+            .unwrap_or_default()
+    }
+
+    /// Puts them back.
+    pub fn put_contexts(&mut self, contexts: Vec<Context>) {
+        if !contexts.is_empty() || self.searched.is_some() {
+            self.searched.get_or_insert_default().contexts = contexts;
+        }
+    }
+
+    /// The messages with these UIDs, as far as the client believes in them.
+    pub fn with_uids(&self, uids: &UidSet) -> Selection {
+        Selection::with_uids(uids, &self.believed)
+    }
+
+    /// What the last SEARCH with SAVE has found. RFC 5182 §2.1
+    pub fn saved(&self) -> &UidSet {
+        const NONE: &UidSet = &UidSet::new();
+        self.searched.as_ref().map_or(NONE, |searched| &searched.saved)
+    }
+
+    /// SEARCH with SAVE has found these. RFC 5182 §2.1
+    pub fn save(&mut self, uids: UidSet) {
+        self.searched.get_or_insert_default().saved = uids;
     }
 
     /// The selected messages in the order of their numbers.

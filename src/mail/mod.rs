@@ -2,6 +2,8 @@
 
 pub mod account;
 pub mod address;
+pub mod base_subject;
+pub mod collation;
 pub mod date;
 pub mod day;
 pub mod flag;

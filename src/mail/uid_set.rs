@@ -12,8 +12,8 @@ pub struct UidSet {
 
 impl UidSet {
     /// The empty set.
-    pub fn new() -> UidSet {
-        UidSet::default()
+    pub const fn new() -> UidSet {
+        UidSet { ranges: Vec::new() }
     }
 
     /// Adds one UID; cheapest in ascending order.

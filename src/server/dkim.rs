@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::config::{DkimKey, Fault};
+use crate::delivery;
 use crate::directory::Directory;
 use crate::outbound::dkim::{KeyPair, SigningKey};
 
@@ -44,6 +45,12 @@ impl Signers {
     /// Each domain that signs, with its keys.
     pub fn all(&self) -> Vec<(String, Arc<[SigningKey]>)> {
         self.0.load().iter().map(|(domain, keys)| (domain.clone(), keys.clone())).collect()
+    }
+}
+
+impl delivery::Keys for Signers {
+    fn of(&self, domain: &str) -> Option<Arc<[SigningKey]>> {
+        self.keys(domain)
     }
 }
 

@@ -84,6 +84,8 @@ mod tests {
                 answering_assigns: true,
                 conversation: crate::directory::Moves::Together,
                 retention_days: 30,
+                rules: Vec::new(),
+                acknowledgement: None,
             },
         }
     }

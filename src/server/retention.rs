@@ -62,6 +62,8 @@ mod tests {
             conversation: crate::directory::Moves::Together,
             answering_assigns: false,
             retention_days: 30,
+            rules: Vec::new(),
+            acknowledgement: None,
         };
         let inbox = Inbox {
             name: "Support".into(),

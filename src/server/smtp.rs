@@ -20,7 +20,7 @@ use tracing::Instrument;
 use super::spool::{self, Spool, SpoolError, Spooled};
 use super::stream::Stream;
 use super::{Peer, Shared};
-use crate::delivery::{self, Accepted, Content, Envelope, Origin, Protection, Refused};
+use crate::delivery::{self, Accepted, Content, Envelope, Origin, Protection, Refused, Site};
 use crate::mail::address::Address;
 use crate::mail::id::Timestamp;
 use crate::smtp::path::Path;
@@ -313,8 +313,9 @@ impl Driver {
 
     async fn store(&self, envelope: &Envelope, spooled: &Spooled) -> Result<Accepted, Failed> {
         let directory = self.shared.directory.borrow().clone();
-        let store = &*self.shared.store;
-        Ok(delivery::deliver(store, &directory, envelope, content(spooled)).await?)
+        let keys = &*self.shared.dkim;
+        let site = Site { store: &*self.shared.store, directory: &directory, keys };
+        Ok(delivery::deliver(&site, envelope, content(spooled)).await?)
     }
 }
 

@@ -215,6 +215,25 @@ pub enum Change {
     },
     /// SETACL or DELETEACL by a super-admin. → `Done`
     Granted(Grant),
+    /// A user has the next turn in an account: work is handed to them. → `Done`; fails with
+    /// `Outrun` unless `number` follows the last turn there, so that of two who decide by the same
+    /// turns one decides again.
+    TurnTaken {
+        /// In which account.
+        account: Account,
+        /// Whose turn it is.
+        user: Login,
+        /// One more than the highest of `Store::turns`.
+        number: u64,
+    },
+    /// A duplicate key that earlier changes of this transaction used suppresses repetitions for
+    /// longer than a day; nothing happens if it did already. → `Done`
+    KeyKept {
+        /// Which.
+        key: [u8; 32],
+        /// For how long, from now; a day at least.
+        secs: i64,
+    },
     /// Who may do what in an account is another than was known last. → `Done`
     AccessKnown(AccessKnown),
     /// A user is away until then, or (`None`) back. → `Done`

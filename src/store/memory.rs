@@ -20,7 +20,7 @@ use super::snapshot::{Entry, Snapshot};
 use super::state::{Changed, Held, Loaded, State};
 use super::{
     Answer, Facts, FactsWanted, INSTANCES_OF_MAX, Instance, Mailbox, Metadata, SAME_MESSAGE_ID_MAX,
-    Status, Store, StoreError, Subscriptions, Usage,
+    Status, Store, StoreError, Subscriptions, Turns, Usage,
 };
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
@@ -276,6 +276,10 @@ impl Store for Memory {
 
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.inner().board.subscriptions(user)
+    }
+
+    fn turns(&self, account: &Account) -> Arc<Turns> {
+        self.inner().board.state.turns(account)
     }
 
     fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {

@@ -53,6 +53,8 @@ pub enum StoreError {
     Gone,
     /// A mailbox of that name exists already.
     Exists,
+    /// Somebody else was first: look again, and decide anew.
+    Outrun,
     /// A limit would be exceeded; says which.
     Limit(&'static str),
     /// There is no room on the disk, and nothing was done; the text is for the log.
@@ -69,6 +71,7 @@ impl std::fmt::Display for StoreError {
         match self {
             StoreError::Gone => f.write_str("no such mailbox or message"),
             StoreError::Exists => f.write_str("a mailbox of that name exists"),
+            StoreError::Outrun => f.write_str("somebody else was first"),
             StoreError::Limit(what) => write!(f, "limit reached: {what}"),
             StoreError::NoSpace(why) => write!(f, "no room in the store: {why}"),
             StoreError::Unavailable(why) => write!(f, "the store is unavailable: {why}"),
@@ -191,6 +194,10 @@ pub const INSTANCES_OF_MAX: usize = 1_000;
 /// visible.
 pub type Subscriptions = BTreeMap<(Account, Folder), bool>;
 
+/// The number of each user's last turn in one account, where turns are taken: the higher, the
+/// later. Who never had one is missing.
+pub type Turns = BTreeMap<Login, u64>;
+
 /// What somebody has noted, by mailbox (`None`: about the server) and entry. RFC 5464 §3
 pub type Metadata = BTreeMap<(Option<MailboxId>, String), Arc<[u8]>>;
 
@@ -274,6 +281,9 @@ pub trait Store: Send + Sync {
 
     /// The rights granted by SETACL, over what the directory says.
     fn grants(&self) -> Arc<Vec<Grant>>;
+
+    /// Who had their turn in an account; see `Change::TurnTaken`.
+    fn turns(&self, account: &Account) -> Arc<Turns>;
 
     /// The last ModSeq of a mailbox; changes after each commit that touched it. Fails to change any
     /// more (the sender is dropped) when the mailbox is deleted.

@@ -40,7 +40,9 @@ pub struct Rows {
     pub metadata: BTreeMap<NoteKey, Option<Arc<[u8]>>>,
     /// Grants; `None` is removed.
     pub grants: BTreeMap<(Account, Login), Option<String>>,
-    /// Duplicate keys and when they were used.
+    /// The last turns of users in accounts.
+    pub turns: BTreeMap<(Account, Login), u64>,
+    /// Duplicate keys and when they were used; a later time than now keeps one for longer.
     pub duplicate_keys: BTreeMap<[u8; 32], Timestamp>,
     /// Queued messages, without their recipients; `None` has left, with all its recipients. An
     /// engine writes these after `queued_recipients`.
@@ -96,6 +98,7 @@ impl Rows {
         self.subscriptions.extend(later.subscriptions);
         self.metadata.extend(later.metadata);
         self.grants.extend(later.grants);
+        self.turns.extend(later.turns);
         self.duplicate_keys.extend(later.duplicate_keys);
         self.queued.extend(later.queued);
         self.queued_recipients.extend(later.queued_recipients);

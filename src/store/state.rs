@@ -11,7 +11,7 @@ use super::overlay::Overlay;
 use super::queue::Queued;
 use super::rows::Rows;
 use super::snapshot::{Entry, Snapshot};
-use super::{Mailbox, Metadata, StoreError, Subscriptions, Usage};
+use super::{Mailbox, Metadata, StoreError, Subscriptions, Turns, Usage};
 use crate::mail::account::{Account, Folder};
 use crate::mail::id::{
     BlobId, Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, TraceId, Uid, UidValidity,
@@ -26,6 +26,7 @@ pub struct State {
     metadata: HashMap<Option<Login>, Arc<Metadata>>,
     grants: Arc<Vec<Grant>>,
     queue: BTreeMap<QueueId, Arc<Queued>>,
+    turns: HashMap<Account, Arc<Turns>>,
     counters: Counters,
     audit: Tip,
     absences: Arc<Absences>,
@@ -106,6 +107,8 @@ pub struct Changed {
     pub metadata: HashMap<Option<Login>, Arc<Metadata>>,
     /// All grants, if one changed.
     pub grants: Option<Arc<Vec<Grant>>>,
+    /// The turns of an account as they are now.
+    pub turns: HashMap<Account, Arc<Turns>>,
     /// Queued messages as they are now; `None` has left the queue.
     pub queue: BTreeMap<QueueId, Option<Arc<Queued>>>,
     /// How many messages are queued now, if that changed.
@@ -133,6 +136,7 @@ impl Changed {
         self.subscriptions.extend(later.subscriptions);
         self.metadata.extend(later.metadata);
         self.grants = later.grants.or(self.grants.take());
+        self.turns.extend(later.turns);
         self.queue.extend(later.queue);
         self.queue_length = later.queue_length.or(self.queue_length);
         self.counters = later.counters.or(self.counters);
@@ -151,6 +155,7 @@ impl Changed {
             && self.metadata.is_empty()
             && self.grants.is_none()
             && self.queue.is_empty()
+            && self.turns.is_empty()
             && self.counters.is_none()
             && self.audit.is_none()
             && self.rows.access_known.is_empty()
@@ -224,6 +229,16 @@ impl State {
     /// All grants.
     pub fn grants(&self) -> &Arc<Vec<Grant>> {
         &self.grants
+    }
+
+    /// The turns of an account; none where nobody had one.
+    pub fn turns(&self, account: &Account) -> Arc<Turns> {
+        self.turns.get(account).cloned().unwrap_or_default()
+    }
+
+    /// Puts an account's turns in place that an engine has read.
+    pub fn load_turns(&mut self, turns: HashMap<Account, Arc<Turns>>) {
+        self.turns = turns;
     }
 
     /// All queued messages.
@@ -336,6 +351,7 @@ impl State {
         if let Some(grants) = changed.grants {
             self.grants = grants;
         }
+        self.turns.extend(changed.turns);
         for (id, queued) in changed.queue {
             match queued {
                 Some(queued) => drop(self.queue.insert(id, queued)),

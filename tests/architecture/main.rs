@@ -81,7 +81,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "memchr",
         &["src/mail/", "src/imap/", "src/smtp/", "src/outbound/report/", "src/store/embedded/"],
     ),
-    ("unicode-normalization", &["src/mail/fold.rs"]),
+    ("unicode-normalization", &["src/mail/fold.rs", "src/mail/collation.rs"]),
     ("encoding_rs", &["src/mail/fold.rs"]),
     (
         "base64",
@@ -92,6 +92,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "src/smtp/client/",
             "src/outbound/dkim/",
             "src/directory/scram.rs",
+            "src/delivery/acknowledgement.rs",
             "src/server/login/oauth/introspection.rs",
         ],
     ),

@@ -16,7 +16,7 @@ use postfach::store::queue::Queued;
 use postfach::store::snapshot::Snapshot;
 use postfach::store::{
     Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, Store, StoreError,
-    Subscriptions, Usage,
+    Subscriptions, Turns, Usage,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -99,6 +99,10 @@ impl Store for Gate {
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.inner.subscriptions(user)
     }
+    fn turns(&self, account: &Account) -> Arc<Turns> {
+        self.inner.turns(account)
+    }
+
     fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {
         self.inner.metadata(user)
     }

@@ -1,12 +1,18 @@
-//! NOTIFY=SUCCESS for mailboxes that are here: the report is part of the delivery.
-//! RFC 3461 §5.2.3
+//! What leaves because mail has come: reports for NOTIFY=SUCCESS (RFC 3461 §5.2.3), which are part
+//! of the delivery, and acknowledgements, which are a courtesy.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use postfach::delivery::QUEUED_WITH_COURTESIES_MAX;
+use postfach::directory::rule::{Acknowledgement, Template};
 use postfach::mail::address::Address;
 use postfach::mail::id::{Login, QueueId};
-use postfach::mail::transport::Notify;
-use postfach::store::Store;
+use postfach::mail::message;
+use postfach::mail::transport::{Body, Notify};
+use postfach::store::change::{Actor, Bytes, Change, NewMessage, Transaction};
+use postfach::store::queue::{NewQueued, Progress, QueuedEnvelope, QueuedRecipient};
+use postfach::store::{Store, StoreError};
 
 use crate::world::{HELLO, World, instance};
 use crate::{inbox, user};
@@ -141,4 +147,81 @@ async fn a_delivery_here_and_upstream_is_reported_once_and_nothing_of_the_copy()
     let answer = send(&world, &format!("{ANNA}{SUPPORT}{MESSAGE}")).await;
     assert!(answer.starts_with("250 2.0.0 OK "), "an address of nobody's: {answer}");
     assert_eq!(world.store.queued_from(QueueId(0), 100).len(), 1);
+}
+
+#[tokio::test]
+async fn mail_is_taken_without_its_acknowledgement_where_the_queue_takes_none() {
+    let world = World::new();
+    world.declare(|directory| {
+        let text = Template::parse("Danke, {reference}").expect("a template");
+        let acknowledgement = Acknowledgement { subject: text.clone(), text };
+        for inbox in directory.inboxes.values_mut() {
+            inbox.policy.acknowledgement = Some(acknowledgement.clone());
+        }
+    });
+    world.make_folders().await;
+    let mail = |n: usize| {
+        let message = format!("DATA\nTo: support@example.org\nMessage-ID: <{n}@c>\n\nx\n.\n");
+        format!("MAIL FROM:<bob{n}@c.example>\nRCPT TO:<support@example.org>\n{message}")
+    };
+    world.store.fail_next(StoreError::Limit("queued messages"));
+    let answer = send(&world, &mail(1)).await;
+    assert!(answer.starts_with("250 2.0.0 OK "), "{answer}");
+    assert_eq!(queued(&world).await.len(), 0, "mail comes before courtesy");
+    let answer = send(&world, &mail(2)).await;
+    assert!(answer.starts_with("250 2.0.0 OK "), "{answer}");
+    assert_eq!(queued(&world).await.len(), 1);
+    assert_eq!(world.instances(&inbox("Support")).await.len(), 2);
+}
+
+/// So many mails of users, on their way out.
+async fn fill_queue(world: &World, count: usize) {
+    let queued = |n: usize| {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&n.to_le_bytes());
+        let bytes = format!("Message-ID: <{n}@x>\r\n\r\n.\r\n").into_bytes();
+        let parsed = Arc::new(message::parse(&bytes));
+        let message = NewMessage { bytes: Bytes::Memory(Arc::new(bytes)), hash, parsed };
+        Change::Queued(Box::new(NewQueued {
+            message,
+            trace: Vec::new(),
+            envelope: QueuedEnvelope {
+                id: n.to_string(),
+                reverse_path: None,
+                sender: None,
+                envid: None,
+                ret: None,
+                body: Body::SevenBit,
+                smtputf8: false,
+                queued_at: world.store.now(),
+                expires_at: world.store.now(),
+            },
+            recipients: vec![QueuedRecipient {
+                number: 0,
+                address: Address::new("kunde", "c.example"),
+                upstream: None,
+                notify: None,
+                orcpt: None,
+                progress: Progress::new(world.store.now()),
+            }],
+            duplicate_key: None,
+        }))
+    };
+    let changes = (0..count).map(queued).collect();
+    let transaction = Transaction { actor: Actor::System, changes };
+    world.store.commit(transaction).await.expect("queued");
+}
+
+#[tokio::test]
+async fn strangers_are_told_nothing_when_the_queue_is_needed_for_mail() {
+    let world = World::new();
+    fill_queue(&world, QUEUED_WITH_COURTESIES_MAX - 1).await;
+    for (n, left) in [(1, 0), (2, 1)] {
+        let message = MESSAGE.replace("m1@", &format!("m{n}@"));
+        let answer = send(&world, &format!("{BOB}{SUPPORT}{message}")).await;
+        assert!(answer.starts_with("250 2.0.0 OK "), "{answer}");
+        assert_eq!(world.instances(&inbox("Support")).await.len(), n, "mail is taken");
+        let all = world.store.queued_from(QueueId(0), usize::MAX).len();
+        assert_eq!(all, QUEUED_WITH_COURTESIES_MAX, "one report, and {left} left out");
+    }
 }

@@ -5,6 +5,7 @@ mod audited;
 mod conversations;
 mod notes;
 mod random;
+mod routing;
 mod world;
 
 use postfach::delivery::Origin;

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use postfach::conversation::collision::Desk;
 use postfach::delivery::submission::{self, Outgoing, Submitter};
-use postfach::delivery::{self, Accepted, Content, Envelope, Origin, Protection, Refused};
+use postfach::delivery::{self, Accepted, Content, Envelope, Origin, Protection, Refused, Site};
 use postfach::directory::{Directory, file};
 use postfach::mail::account::{Account, Folder, FolderRole};
 use postfach::mail::flag::{FlagList, SystemFlags};
 use postfach::mail::id::{Login, QueueId, Timestamp};
 use postfach::mail::message;
 use postfach::mail::transport::Body;
+use postfach::server::dkim::Signers;
 use postfach::server::folders;
 use postfach::smtp::parameters::{MailParameters, RcptParameters};
 use postfach::smtp::path::Path;
@@ -106,9 +107,14 @@ pub(crate) struct Seen {
 
 impl World {
     pub(crate) async fn new() -> World {
+        World::with("").await
+    }
+
+    /// With this at the end of the directory's file.
+    pub(crate) async fn with(more: &str) -> World {
         let clock = Arc::new(ManualClock::default());
         clock.set(Timestamp::from_seconds(1_795_389_786));
-        let text = DIRECTORY.replace("HASH", HASH);
+        let text = format!("{DIRECTORY}{more}").replace("HASH", HASH);
         let directory = file::parse(&text, FilePath::new("directory.toml")).expect("valid");
         let store = Memory::new(clock.clone());
         folders::ensure(&store, &directory).await.expect("folders");
@@ -142,10 +148,16 @@ impl World {
 
     /// Mail from outside.
     pub(crate) async fn receive(&self, to: &[&str], text: &str) {
-        let envelope = self.envelope("kunde@customer.example", to, Origin::Relay);
+        self.receive_from("kunde@customer.example", to, text).await;
+    }
+
+    pub(crate) async fn receive_from(&self, from: &str, to: &[&str], text: &str) {
+        let envelope = self.envelope(from, to, Origin::Relay);
         let message = new_message(text);
         let content = Content { message: &message, head: text.as_bytes() };
-        let delivered = delivery::deliver(&self.store, &self.directory, &envelope, content).await;
+        let keys = Signers::default();
+        let site = Site { store: &self.store, directory: &self.directory, keys: &keys };
+        let delivered = delivery::deliver(&site, &envelope, content).await;
         delivered.expect("accepted");
     }
 
@@ -257,7 +269,7 @@ impl World {
     }
 }
 
-fn new_message(text: &str) -> NewMessage {
+pub(crate) fn new_message(text: &str) -> NewMessage {
     NewMessage {
         bytes: Bytes::Memory(Arc::new(text.as_bytes().to_vec())),
         hash: digest(text),

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::delivery::{self, Content, Envelope, Origin, Protection};
+use crate::delivery::{self, Content, Envelope, Origin, Protection, Site};
 use crate::directory::password;
 use crate::mail::id::Timestamp;
 use crate::server::Shared;
@@ -182,7 +182,8 @@ async fn deliver(shared: &Shared, sample: &Sample, now: i64) -> Result<(), Strin
     };
     let directory = shared.directory.borrow().clone();
     let content = Content { message: spooled.message(), head: spooled.head() };
-    let delivered = delivery::deliver(&*shared.store, &directory, &envelope, content).await;
+    let site = Site { store: &*shared.store, directory: &directory, keys: &*shared.dkim };
+    let delivered = delivery::deliver(&site, &envelope, content).await;
     delivered.map(|_| ()).map_err(|e| format!("{e:?}"))
 }
 

@@ -5,8 +5,8 @@ use super::{Plan, Submitter, claim};
 use crate::conversation::{Scope, collision, thread};
 use crate::delivery::queueing::{self, Onward};
 use crate::delivery::{
-    ATTEMPTS_MAX, Accepted, Content, Envelope, Local, Placed, Refused, accepted, instances,
-    is_ordered, mailbox, receipt, recipient,
+    Accepted, Content, Envelope, Local, Placed, Refused, Tries, accepted, instances, is_ordered,
+    mailbox, receipt, recipient,
 };
 use crate::directory::rights;
 use crate::imap::seen_mode;
@@ -58,12 +58,12 @@ pub async fn submit(
     if let Some(claim) = &claim {
         claim.guard(by, plan, envelope.received_at).await?;
     }
-    let mut attempts = 1;
-    let mut placed = Placed::ByConversation;
+    let mut tries = Tries::default();
     loop {
-        let notes = &plan.notes;
+        let (notes, placed) = (&plan.notes, tries.placed);
         let local = Local { store: by.store, directory: by.directory, placed, notes };
-        let mut changes = instances(&local, &recipients.local, envelope, content.message).await?;
+        let here = instances(&local, &recipients.local, envelope, content.message).await?;
+        let mut changes = here.changes;
         for change in &mut changes {
             if let Change::Delivered(delivered) = change {
                 // all of it is a retry, or nothing
@@ -95,10 +95,7 @@ pub async fn submit(
         changes.extend(receipt::changes(&local, envelope, content, &receipt).await?);
         let transaction = Transaction { actor: Actor::Session(by.presence.clone()), changes };
         match by.store.commit(transaction).await {
-            Err(StoreError::Gone) if attempts < ATTEMPTS_MAX => attempts += 1,
-            Err(StoreError::Limit(_)) if is_ordered && placed == Placed::ByConversation => {
-                placed = Placed::Open;
-            }
+            Err(error) if tries.again(&error, (is_ordered, false)) => {}
             answer => return Ok(accepted(&answer?, count)),
         }
     }

@@ -7,10 +7,11 @@ use toml::Spanned;
 
 use super::addresses::{Holder, Meant, Taken, addresses};
 use super::people::{named_user, user};
-use super::{Names, choice, quotas};
+use super::{Names, acknowledgement, choice, quotas, rules};
 use crate::directory::findings::Findings;
 use crate::directory::written::{
-    Access as WrittenAccess, Channel as WrittenChannel, Inbox as WrittenInbox, Lists, Text,
+    Access as WrittenAccess, Acknowledgement as WrittenAcknowledgement, Channel as WrittenChannel,
+    Inbox as WrittenInbox, Lists, Route as WrittenRoute, Text,
 };
 use crate::directory::{
     Access, Channel, CollisionGuard, Directory, IdentityGuard, Inbox, Level, Moves, Policy,
@@ -39,7 +40,7 @@ pub(super) fn inboxes(
     for entry in written {
         let inbox = entry.get_ref();
         let seen = choice(found, &inbox.seen, &SEEN);
-        let policy = policy(found, inbox.into());
+        let policy = policy(found, directory, inbox.into());
         let quota = (inbox.quota_mib.clone(), inbox.quota_messages.clone());
         let quota = quotas::quota(found, quota);
         let lists = (&inbox.teams, &inbox.users);
@@ -54,7 +55,8 @@ pub(super) fn inboxes(
         let name: Arc<str> = name.into();
         let inbox = Inbox { name: name.clone(), addresses, access, seen, policy };
         directory.limit(Account::Inbox(name.clone()), quota);
-        directory.inboxes.insert(name, inbox);
+        directory.inboxes.insert(name.clone(), inbox);
+        rules::judge(found, directory, (&Account::Inbox(name), &entry.get_ref().route));
     }
 }
 
@@ -68,7 +70,7 @@ pub(super) fn channels(
     for entry in written {
         let channel = entry.get_ref();
         let seen = choice(found, &channel.seen, &SEEN);
-        let policy = policy(found, channel.into());
+        let policy = policy(found, directory, channel.into());
         let quota = (channel.quota_mib.clone(), channel.quota_messages.clone());
         let quota = quotas::quota(found, quota);
         let owner = match &channel.owner {
@@ -98,7 +100,8 @@ pub(super) fn channels(
             personal,
         };
         directory.limit(Account::Channel(name.clone()), quota);
-        directory.channels.insert(name, channel);
+        directory.channels.insert(name.clone(), channel);
+        rules::judge(found, directory, (&Account::Channel(name), &entry.get_ref().route));
     }
 }
 
@@ -216,6 +219,8 @@ struct Switches<'a> {
     answering_assigns: &'a Option<Spanned<bool>>,
     conversation: &'a Option<Text>,
     retention_days: &'a Option<Spanned<i64>>,
+    route: &'a [Spanned<WrittenRoute>],
+    acknowledgement: &'a Option<Spanned<WrittenAcknowledgement>>,
 }
 
 impl<'a> From<&'a WrittenInbox> for Switches<'a> {
@@ -226,6 +231,8 @@ impl<'a> From<&'a WrittenInbox> for Switches<'a> {
             answering_assigns: &inbox.answering_assigns,
             conversation: &inbox.conversation,
             retention_days: &inbox.retention_days,
+            route: &inbox.route,
+            acknowledgement: &inbox.acknowledgement,
         }
     }
 }
@@ -238,11 +245,13 @@ impl<'a> From<&'a WrittenChannel> for Switches<'a> {
             answering_assigns: &channel.answering_assigns,
             conversation: &channel.conversation,
             retention_days: &channel.retention_days,
+            route: &channel.route,
+            acknowledgement: &channel.acknowledgement,
         }
     }
 }
 
-fn policy(found: &mut Findings, written: Switches<'_>) -> Policy {
+fn policy(found: &mut Findings, directory: &Directory, written: Switches<'_>) -> Policy {
     let collision = [
         ("warn", CollisionGuard::Warn),
         ("off", CollisionGuard::Off),
@@ -264,5 +273,13 @@ fn policy(found: &mut Findings, written: Switches<'_>) -> Policy {
     }
     let retention_days =
         days.and_then(|days| u32::try_from(*days.get_ref()).ok()).unwrap_or(RETENTION_DAYS);
-    Policy { collision, identity, answering_assigns, conversation, retention_days }
+    Policy {
+        collision,
+        identity,
+        answering_assigns,
+        conversation,
+        retention_days,
+        rules: rules::rules(found, directory, written.route),
+        acknowledgement: acknowledgement::acknowledgement(found, written.acknowledgement),
+    }
 }

@@ -1,10 +1,13 @@
 //! From `directory.toml` as it is written to what is meant. Each kind of entry has its part:
-//! people (users, teams), mailboxes (inboxes, channels), addresses (domains, who has which).
+//! people (users, teams), mailboxes (inboxes, channels) with their rules, addresses (domains, who
+//! has which).
 
+mod acknowledgement;
 mod addresses;
 mod mailboxes;
 mod people;
 mod quotas;
+mod rules;
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -8,6 +8,7 @@ use super::{Call, resync};
 use crate::imap::date;
 use crate::imap::fetch::body::{Source, gone, is_from_fields, needs_structure};
 use crate::imap::fetch::item::{Item, Patience, Request};
+use crate::imap::fetch::modifiers::Modifiers;
 use crate::imap::fetch::preview;
 use crate::imap::fetch::read_ahead::ReadAhead;
 use crate::imap::fetch::write::{Beyond, Extensions, envelope, structure};
@@ -34,7 +35,7 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
     call.arguments.space()?;
     let start = call.arguments.clone();
     let mut request = Request::parse(&mut call.arguments)?;
-    check_vanished(call, &request)?;
+    check_modifiers(call, &request)?;
     if request.capabilities().any(|capability| !call.context.capabilities.has(capability)) {
         return Err(start.expected("nothing of a capability that is switched off"));
     }
@@ -46,6 +47,9 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
         request.items.insert(0, Item::Uid);
     }
     let mut selection = selected.view.select(&set, call.numbering)?;
+    if let Some(partial) = request.modifiers.partial {
+        selection = selection.slice(partial.range(selection.len()));
+    }
     if let Some(since) = request.modifiers.changed_since {
         if request.modifiers.vanished.is_some() {
             let uids = selected.view.named_uids(&set);
@@ -75,16 +79,17 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
     }
 }
 
-/// VANISHED is for UID FETCH, behind ENABLE QRESYNC. RFC 7162 §3.2.6
-fn check_vanished(call: &Call<'_, '_>, request: &Request) -> Result<(), Refusal> {
-    if request.modifiers.vanished.is_none() {
-        return Ok(());
+/// VANISHED and PARTIAL are for UID FETCH. RFC 7162 §3.2.6, RFC 9394 §3.3
+fn check_modifiers(call: &Call<'_, '_>, request: &Request) -> Result<(), Refusal> {
+    let Modifiers { vanished, partial, .. } = request.modifiers;
+    if call.numbering != Numbering::Uid && (vanished.is_some() || partial.is_some()) {
+        return Err(Refusal::Bad("VANISHED and PARTIAL are for UID FETCH only".into()));
     }
-    if call.numbering != Numbering::Uid {
-        return Err(Refusal::Bad("VANISHED is for UID FETCH only".into()));
-    }
-    if !call.session.qresync {
+    if vanished.is_some() && !call.session.qresync {
         return Err(Refusal::Bad("VANISHED needs ENABLE QRESYNC before".into()));
+    }
+    if partial.is_some() && !call.context.capabilities.has("PARTIAL") {
+        return Err(Refusal::Bad("PARTIAL is switched off".into()));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ pub mod copy;
 pub mod create;
 pub mod delete;
 pub mod enable;
+pub mod esearch;
 pub mod expunge;
 pub mod fetch;
 pub mod id;

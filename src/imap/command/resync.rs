@@ -85,7 +85,7 @@ pub(super) async fn tell(
     tell_vanished(call, view, (known.modseq, &unknown)).await?;
     let changed = view.changed_since(&Selection::all(view.exists()), known.modseq);
     let changed = match known.uids {
-        Some(_) => view.among(&changed, &wanted),
+        Some(_) => changed.intersection(&view.with_uids(&wanted)),
         None => changed,
     };
     view.tell_changed(&changed, call.out).await

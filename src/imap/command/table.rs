@@ -59,6 +59,10 @@ pub enum Verb {
     Unselect,
     Expunge,
     Search,
+    ESearch,
+    Sort,
+    Thread,
+    CancelUpdate,
     Fetch,
     Store,
     Copy,
@@ -111,7 +115,7 @@ impl Row {
 use Allowed::{Any, Authenticated, NotAuthenticated, Selected};
 
 /// All commands.
-pub const COMMANDS: [Row; 49] = [
+pub const COMMANDS: [Row; 55] = [
     row("CAPABILITY", Verb::Capability, Any, "RFC 3501 §6.1.1"),
     row("NOOP", Verb::Noop, Any, "RFC 3501 §6.1.2"),
     row("LOGOUT", Verb::Logout, Any, "RFC 3501 §6.1.3"),
@@ -151,6 +155,12 @@ pub const COMMANDS: [Row; 49] = [
     row("UID EXPUNGE", Verb::Expunge, Selected, "RFC 4315 §2.1").by_uid().of("UIDPLUS"),
     row("SEARCH", Verb::Search, Selected, "RFC 3501 §6.4.4").holding_expunge(),
     row("UID SEARCH", Verb::Search, Selected, "RFC 3501 §6.4.8").by_uid(),
+    row("ESEARCH", Verb::ESearch, Authenticated, "RFC 7377 §2").by_uid().of("MULTISEARCH"),
+    row("SORT", Verb::Sort, Selected, "RFC 5256 §3").holding_expunge().of("SORT"),
+    row("UID SORT", Verb::Sort, Selected, "RFC 5256 §3").by_uid().of("SORT"),
+    row("THREAD", Verb::Thread, Selected, "RFC 5256 §3").holding_expunge(),
+    row("UID THREAD", Verb::Thread, Selected, "RFC 5256 §3").by_uid(),
+    row("CANCELUPDATE", Verb::CancelUpdate, Selected, "RFC 5267 §4.3.5").of("CONTEXT=SEARCH"),
     row("FETCH", Verb::Fetch, Selected, "RFC 3501 §6.4.5").holding_expunge(),
     row("UID FETCH", Verb::Fetch, Selected, "RFC 3501 §6.4.8").by_uid(),
     row("STORE", Verb::Store, Selected, "RFC 3501 §6.4.6").holding_expunge(),
@@ -173,10 +183,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fetch_store_search_and_copy_by_sequence_number_hold_expunge_back() {
+    fn only_what_names_messages_by_sequence_number_holds_expunge_back() {
         let held: Vec<_> = COMMANDS.iter().filter(|r| r.expunge == Expunge::Held).collect();
         let names: Vec<_> = held.iter().map(|r| r.name).collect();
-        assert_eq!(names, ["SEARCH", "FETCH", "STORE", "COPY"]);
+        assert_eq!(names, ["SEARCH", "SORT", "THREAD", "FETCH", "STORE", "COPY"]);
     }
 
     #[test]

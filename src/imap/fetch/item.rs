@@ -186,6 +186,8 @@ impl Request {
     pub fn capabilities(&self) -> impl Iterator<Item = &'static str> {
         self.items.iter().filter_map(|item| match item {
             Item::Preview(_) => Some("PREVIEW"),
+            Item::EmailId | Item::ThreadId => Some("OBJECTID"),
+            Item::SaveDate => Some("SAVEDATE"),
             Item::Section(section) if section.transfer != Transfer::Kept => Some("BINARY"),
             _ => None,
         })

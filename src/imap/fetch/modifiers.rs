@@ -1,6 +1,7 @@
 //! What stands in parentheses behind the items of a FETCH, and narrows it. RFC 4466 §2.5
 
 use crate::imap::Refusal;
+use crate::imap::search::returns::Partial;
 use crate::imap::wire::lex::Cursor;
 use crate::mail::id::ModSeq;
 
@@ -11,6 +12,8 @@ pub struct Modifiers {
     pub changed_since: Option<ModSeq>,
     /// And those that have gone after it. RFC 7162 §3.2.6
     pub vanished: Option<Vanished>,
+    /// Only these of the messages that the set names. RFC 9394 §3.3
+    pub partial: Option<Partial>,
 }
 
 /// VANISHED was asked for.
@@ -32,7 +35,11 @@ impl Modifiers {
                     modifiers.changed_since = Some(ModSeq(cursor.number64()?));
                 }
                 "VANISHED" => modifiers.vanished = Some(Vanished),
-                _ => return Err(start.expected("CHANGEDSINCE or VANISHED")),
+                "PARTIAL" if modifiers.partial.is_none() => {
+                    cursor.space()?;
+                    modifiers.partial = Some(Partial::parse(cursor)?);
+                }
+                _ => return Err(start.expected("CHANGEDSINCE, VANISHED or PARTIAL")),
             }
             if cursor.take(b')') {
                 break;
@@ -40,7 +47,7 @@ impl Modifiers {
             cursor.space()?;
         }
         match modifiers {
-            Modifiers { vanished: Some(_), changed_since: None } => {
+            Modifiers { vanished: Some(_), changed_since: None, .. } => {
                 Err(cursor.expected("CHANGEDSINCE beside VANISHED"))
             }
             modifiers => Ok(modifiers),

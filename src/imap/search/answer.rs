@@ -1,12 +1,11 @@
-//! The two forms of SEARCH's answer. RFC 3501 §7.2.5, RFC 4731 §3.1
+//! The forms of the answers of SEARCH and SORT. RFC 3501 §7.2.5, RFC 4731 §3.1, RFC 5256 §4
 
 use super::evaluate::Hit;
-use super::parse::Returns;
+use super::returns::Returns;
 use crate::imap::output::Output;
 use crate::imap::wire::{number, utf7};
 use crate::imap::{Numbering, Refusal};
-use crate::mail::id::{ModSeq, Uid};
-use crate::mail::uid_set::UidSet;
+use crate::mail::id::ModSeq;
 
 /// So many numbers are written before the buffer is looked at.
 const NUMBERS_PER_FLUSH: usize = 4096;
@@ -14,19 +13,21 @@ const NUMBERS_PER_FLUSH: usize = 4096;
 /// Whether the answer carries the highest mod-sequence of what was found. RFC 7162 §3.1.5
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WithModSeq {
-    /// SEARCH had a MODSEQ key.
+    /// There was a MODSEQ key.
     Yes,
-    /// It had none.
+    /// There was none.
     No,
 }
 
-/// `* SEARCH 2 84 882`
-pub async fn write_search(
+/// `* SEARCH 2 84 882`, and the same with `SORT`.
+pub async fn write_numbers(
+    name: &str,
     hits: &[Hit],
     (by, modseq): (Numbering, WithModSeq),
     out: &mut Output<'_>,
 ) -> Result<(), Refusal> {
-    out.push(b"* SEARCH");
+    out.push(b"* ");
+    out.push(name.as_bytes());
     for some in hits.chunks(NUMBERS_PER_FLUSH) {
         for hit in some {
             out.push(b" ");
@@ -43,47 +44,88 @@ pub async fn write_search(
     Ok(())
 }
 
-/// `* ESEARCH (TAG "A282") MIN 2 COUNT 3`
+/// `* ESEARCH (TAG "A282") MIN 2 COUNT 3`; the hits stand in the order that was asked for.
 pub fn write_esearch(
     hits: &[Hit],
     (tag, returns): (&str, Returns),
     (by, modseq): (Numbering, WithModSeq),
     out: &mut Output<'_>,
 ) {
-    let mut line = format!("* ESEARCH (TAG {})", utf7::quoted(tag));
+    out.push(format!("* ESEARCH (TAG {})", utf7::quoted(tag)).as_bytes());
     if by == Numbering::Uid {
-        line.push_str(" UID");
+        out.push(b" UID");
     }
-    if let (Some(first), Some(last)) = (hits.first(), hits.last()) {
-        if returns.min {
-            line.push_str(&format!(" MIN {}", named(first, by)));
-        }
-        if returns.max {
-            line.push_str(&format!(" MAX {}", named(last, by)));
-        }
-        if returns.all {
-            let all: UidSet = hits.iter().map(|hit| Uid(named(hit, by))).collect();
-            line.push_str(&format!(" ALL {all}"));
-        }
-    }
-    if returns.count {
-        line.push_str(&format!(" COUNT {}", hits.len()));
-    }
-    let shown = shown(hits, returns);
-    if let Some(highest) = highest(&shown).filter(|_| modseq == WithModSeq::Yes) {
-        line.push_str(&format!(" MODSEQ {}", highest.0));
-    }
-    out.line(format_args!("{line}"));
+    write_results(hits, returns, (by, modseq), out.buffer());
+    out.push(b"\r\n");
 }
 
-/// The hits whose mod-sequence counts: with nothing but MIN and MAX, those two. RFC 7162 §3.1.10
-fn shown(hits: &[Hit], returns: Returns) -> Vec<Hit> {
-    if returns.all || returns.count {
-        return hits.to_vec();
+/// ` MIN 2 COUNT 3`: what stands behind the correlator. RFC 4466 §2.6.2 `search-return-data`
+pub fn write_results(
+    hits: &[Hit],
+    returns: Returns,
+    (by, modseq): (Numbering, WithModSeq),
+    out: &mut Vec<u8>,
+) {
+    if let (Some(first), Some(last)) = (hits.first(), hits.last()) {
+        if returns.min {
+            labelled(out, b" MIN ", u64::from(named(first, by)));
+        }
+        if returns.max {
+            labelled(out, b" MAX ", u64::from(named(last, by)));
+        }
+        if returns.all {
+            out.extend_from_slice(b" ALL ");
+            write_set(hits.iter().map(|hit| named(hit, by)), out);
+        }
     }
-    let first = hits.first().filter(|_| returns.min);
-    let last = hits.last().filter(|_| returns.max);
-    first.into_iter().chain(last).copied().collect()
+    if let Some(partial) = returns.partial {
+        out.extend_from_slice(format!(" PARTIAL ({partial} ").as_bytes());
+        match &hits[partial.range(hits.len())] {
+            [] => out.extend_from_slice(b"NIL"),
+            some => write_set(some.iter().map(|hit| named(hit, by)), out),
+        }
+        out.push(b')');
+    }
+    if returns.count {
+        labelled(out, b" COUNT ", hits.len() as u64);
+    }
+    let highest = highest(&returns.shown(hits)).filter(|_| modseq == WithModSeq::Yes);
+    if let Some(highest) = highest {
+        labelled(out, b" MODSEQ ", highest.0);
+    }
+}
+
+/// A set whose order means something: only what ascends one by one becomes a range. RFC 5267 §3.2
+pub fn write_set(numbers: impl Iterator<Item = u32>, out: &mut Vec<u8>) {
+    let mut run: Option<(u32, u32)> = None;
+    let mut separator = false;
+    let mut write_run = |(first, last): (u32, u32), out: &mut Vec<u8>| {
+        if std::mem::replace(&mut separator, true) {
+            out.push(b',');
+        }
+        number::write(out, u64::from(first));
+        if first != last {
+            labelled(out, b":", u64::from(last));
+        }
+    };
+    for number in numbers {
+        match &mut run {
+            Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+            _ => {
+                if let Some(before) = run.replace((number, number)) {
+                    write_run(before, out);
+                }
+            }
+        }
+    }
+    if let Some(last) = run {
+        write_run(last, out);
+    }
+}
+
+fn labelled(out: &mut Vec<u8>, label: &[u8], value: u64) {
+    out.extend_from_slice(label);
+    number::write(out, value);
 }
 
 fn named(hit: &Hit, by: Numbering) -> u32 {
@@ -113,7 +155,7 @@ mod tests {
 
     #[test]
     fn esearch_returns_what_was_asked_for_only() {
-        let all = Returns { min: true, max: true, all: true, count: true };
+        let all = Returns { min: true, max: true, all: true, count: true, ..Returns::default() };
         assert_eq!(
             esearch(&hits(), all, WithModSeq::No),
             "* ESEARCH (TAG \"a\\\"1\") UID MIN 5 MAX 9 ALL 5:6,9 COUNT 3\r\n"
@@ -130,5 +172,18 @@ mod tests {
         assert!(esearch(&hits(), max, WithModSeq::Yes).ends_with("MAX 9 MODSEQ 4\r\n"));
         let count = Returns { count: true, ..Returns::default() };
         assert!(esearch(&hits(), count, WithModSeq::Yes).ends_with("COUNT 3 MODSEQ 9\r\n"));
+    }
+
+    #[test]
+    fn a_set_keeps_its_order() {
+        let set = |numbers: &[u32]| {
+            let mut out = Vec::new();
+            write_set(numbers.iter().copied(), &mut out);
+            String::from_utf8(out).expect("ASCII")
+        };
+        assert_eq!(set(&[]), "");
+        assert_eq!(set(&[3]), "3");
+        assert_eq!(set(&[3, 2, 1, 2, 3, 5, 6, 4294967295]), "3,2,1:3,5:6,4294967295");
+        assert_eq!(set(&[3, 2, 1]), "3,2,1");
     }
 }

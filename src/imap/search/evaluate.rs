@@ -42,9 +42,18 @@ pub struct Hit {
 
 /// The messages that meet `key`, in the order of their numbers.
 pub async fn find(store: &dyn Store, view: &View, key: &Key) -> Result<Vec<Hit>, StoreError> {
-    let base = base(key, view);
+    find_among(store, view, key, &base(key, view)).await
+}
+
+/// As `find`, among some messages only.
+pub async fn find_among(
+    store: &dyn Store,
+    view: &View,
+    key: &Key,
+    among: &Selection,
+) -> Result<Vec<Hit>, StoreError> {
     let (mut hits, mut open) = (Vec::new(), Vec::new());
-    let mut messages = view.messages(&base);
+    let mut messages = view.messages(among);
     loop {
         let next = messages.next();
         if open.len() == CHUNK || (next.is_none() && !open.is_empty()) {
@@ -97,6 +106,7 @@ impl Hit {
 fn base(key: &Key, view: &View) -> Selection {
     let named = |key: &Key| match key {
         Key::Messages(selection) => Some(selection.clone()),
+        Key::Uids(uids) => Some(view.with_uids(uids)),
         _ => None,
     };
     let found = match key {
@@ -148,6 +158,7 @@ fn quick(key: &Key, m: &Message<'_>, known: &impl Fn(&Key) -> Option<bool>) -> O
     match key {
         Key::All => Some(true),
         Key::Messages(selection) => Some(selection.contains(m.number)),
+        Key::Uids(uids) => Some(uids.contains(m.entry.uid)),
         Key::Flags(flags) => Some(m.flags.contains(*flags)),
         Key::Keyword(number) => Some(number.is_some_and(|n| m.entry.keywords.contains(n))),
         Key::Recent => Some(m.recent == Recent::Yes),

@@ -3,9 +3,10 @@
 
 use crate::imap::date::Day;
 use crate::imap::object_id::EmailId;
-use crate::imap::view::Selection;
+use crate::imap::view::{Selection, View};
 use crate::mail::flag::SystemFlags;
 use crate::mail::id::{ModSeq, ThreadId};
+use crate::mail::uid_set::UidSet;
 
 /// Deepest nesting of NOT, OR and parentheses.
 pub const DEPTH_MAX: usize = 32;
@@ -17,8 +18,10 @@ pub const KEYS_MAX: usize = 256;
 pub enum Key {
     /// Every message.
     All,
-    /// A sequence set or UID.
+    /// Sequence numbers.
     Messages(Selection),
+    /// UID, or what was saved.
+    Uids(UidSet),
     /// All of these system flags are set.
     Flags(SystemFlags),
     /// The keyword with this number is set; `None`: the mailbox does not know it.
@@ -90,6 +93,20 @@ impl Key {
     /// Not `self`.
     pub fn negated(self) -> Key {
         Key::Not(Box::new(self))
+    }
+
+    /// The same without sequence numbers, which mean what they mean now. RFC 5267 §4.3
+    pub fn lasting(self, view: &View) -> Key {
+        match self {
+            Key::Messages(selection) => Key::Uids(view.uids(&selection)),
+            Key::Not(key) => key.lasting(view).negated(),
+            Key::Or(keys) => {
+                let (one, other) = *keys;
+                Key::Or(Box::new((one.lasting(view), other.lasting(view))))
+            }
+            Key::And(keys) => Key::And(keys.into_iter().map(|key| key.lasting(view)).collect()),
+            key => key,
+        }
     }
 
     /// Whether `test` holds for this key or any key in it.

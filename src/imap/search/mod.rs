@@ -1,8 +1,13 @@
-//! SEARCH: its keys as a tree (`key`, `parse`), tests on what is known of a message (`evaluate`),
-//! and the two forms of its answer (`answer`). RFC 3501 §6.4.4
+//! SEARCH and its kin: keys as a tree (`key`, `parse`), tests on what is known of a message
+//! (`evaluate`), what is to be returned (`returns`) and how (`answer`), the orders of SORT (`sort`)
+//! and THREAD (`threads`), results that are kept up to date (`contexts`). RFC 3501 §6.4.4
 
 pub mod answer;
+pub mod contexts;
 pub mod evaluate;
 pub mod key;
 mod narrow;
 pub mod parse;
+pub mod returns;
+pub mod sort;
+pub mod threads;

@@ -1,4 +1,4 @@
-//! The arguments of SEARCH: what is to be returned, charset, keys. RFC 3501 §6.4.4, RFC 4731 §3.1
+//! Charset and keys of SEARCH, SORT and THREAD. RFC 3501 §6.4.4, RFC 5256 §5
 
 use super::key::{DEPTH_MAX, KEYS_MAX, Key, When};
 use crate::imap::object_id::EmailId;
@@ -9,85 +9,60 @@ use crate::mail::flag::SystemFlags;
 use crate::mail::fold::{decode_needle, fold, is_charset_known};
 use crate::mail::id::{ModSeq, Timestamp};
 
-/// What SEARCH asks for.
+/// What is searched for.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Request {
-    /// What ESEARCH returns; `None`: the old form.
-    pub returns: Option<Returns>,
+pub struct Program {
     /// What messages must meet.
     pub key: Key,
     /// Whether EXPUNGE must wait: sequence numbers are among the keys. RFC 7162 §3.2.10.2
     pub expunge: Expunge,
 }
 
-/// RETURN options. RFC 4731 §3.1
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Returns {
-    /// MIN
-    pub min: bool,
-    /// MAX
-    pub max: bool,
-    /// ALL
-    pub all: bool,
-    /// COUNT
-    pub count: bool,
-}
-
-impl Request {
-    /// Reads all arguments; messages are named as `view` numbers them, intervals end `now`.
-    pub fn parse(cursor: &mut Cursor<'_>, view: &View, now: Timestamp) -> Result<Request, Refusal> {
-        let returns = match cursor.take_word("RETURN ") {
-            true => Some(returns(cursor)?),
+impl Program {
+    /// `[CHARSET UTF-8] keys`, to the end of the command: messages are named as `view` numbers
+    /// them, intervals end `now`.
+    pub fn parse(cursor: &mut Cursor<'_>, view: &View, now: Timestamp) -> Result<Program, Refusal> {
+        let charset = match cursor.take_word("CHARSET ") {
+            true => Some(charset(cursor)?),
             false => None,
         };
-        let mut charset = None;
-        if cursor.take_word("CHARSET ") {
-            let name = String::from_utf8_lossy(&cursor.astring()?).into_owned();
-            cursor.space()?;
-            if !name.eq_ignore_ascii_case("US-ASCII") && !is_charset_known(&name) {
-                return Err(Refusal::no(
-                    "BADCHARSET (US-ASCII UTF-8)",
-                    "This charset is not known here, use UTF-8",
-                ));
-            }
-            charset = Some(name);
-        }
-        let mut parser = Parser {
-            cursor: cursor.clone(),
-            view,
-            now,
-            charset,
-            keys: 0,
-            expunge: Expunge::Allowed,
-        };
+        Program::keys(cursor, charset, (view, now))
+    }
+
+    /// `UTF-8 keys`: SORT and THREAD must have a charset. RFC 5256 §5 `search-criteria`
+    pub fn parse_behind_charset(
+        cursor: &mut Cursor<'_>,
+        view: &View,
+        now: Timestamp,
+    ) -> Result<Program, Refusal> {
+        let charset = charset(cursor)?;
+        Program::keys(cursor, Some(charset), (view, now))
+    }
+
+    fn keys(
+        cursor: &mut Cursor<'_>,
+        charset: Option<String>,
+        (view, now): (&View, Timestamp),
+    ) -> Result<Program, Refusal> {
+        let (keys, expunge) = (0, Expunge::Allowed);
+        let mut parser = Parser { cursor: cursor.clone(), view, now, charset, keys, expunge };
         let key = parser.all(0)?;
         parser.cursor.end()?;
-        Ok(Request { returns, key, expunge: parser.expunge })
+        Ok(Program { key, expunge: parser.expunge })
     }
 }
 
-/// `(MIN COUNT) `; an empty list is ALL.
-fn returns(cursor: &mut Cursor<'_>) -> Result<Returns, Refusal> {
-    if !cursor.take(b'(') {
-        return Err(cursor.expected("a list of return options"));
-    }
-    let mut returns = Returns::default();
-    while !cursor.take(b')') {
-        let start = cursor.clone();
-        match cursor.atom()?.to_ascii_uppercase().as_str() {
-            "MIN" => returns.min = true,
-            "MAX" => returns.max = true,
-            "ALL" => returns.all = true,
-            "COUNT" => returns.count = true,
-            _ => return Err(start.expected("MIN, MAX, ALL or COUNT")),
-        }
-        if cursor.peek() != Some(b')') {
-            cursor.space()?;
-        }
-    }
+/// The name of a charset that is known, and the space behind it.
+fn charset(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
+    let name = String::from_utf8_lossy(&cursor.astring()?).into_owned();
     cursor.space()?;
-    returns.all |= returns == Returns::default();
-    Ok(returns)
+    if !name.eq_ignore_ascii_case("US-ASCII") && !is_charset_known(&name) {
+        return Err(Refusal::no(
+            "BADCHARSET (US-ASCII UTF-8)",
+            "This charset is not known here, use UTF-8",
+        ));
+    }
+    Ok(name)
 }
 
 struct Parser<'a> {
@@ -135,7 +110,6 @@ impl Parser<'_> {
             };
         }
         if SequenceSet::is_next(&self.cursor) {
-            self.expunge = Expunge::Held;
             return self.messages(Numbering::Sequence);
         }
         let start = self.cursor.clone();
@@ -204,7 +178,14 @@ impl Parser<'_> {
 
     fn messages(&mut self, by: Numbering) -> Result<Key, Refusal> {
         let set = SequenceSet::parse(&mut self.cursor)?;
-        Ok(Key::Messages(self.view.select(&set, by)?))
+        match by {
+            _ if set.is_saved() => Ok(Key::Uids(self.view.saved().clone())),
+            Numbering::Sequence => {
+                self.expunge = Expunge::Held;
+                Ok(Key::Messages(self.view.searched_numbers(&set)))
+            }
+            Numbering::Uid => Ok(Key::Uids(self.view.searched_uids(&set))),
+        }
     }
 
     fn keyword(&mut self) -> Result<Key, Refusal> {

@@ -165,6 +165,9 @@ impl Dialogue {
         };
         let mut call = call(&self.context, (command, session), out);
         match (command.row.allowed, selected) {
+            (_, selected) if command.row.verb == Verb::ESearch => {
+                commands::esearch::run(&mut call, selected).await
+            }
             (_, selected) if command.row.verb == Verb::Enable => {
                 commands::enable::run(&mut call, selected.as_deref())
             }
@@ -229,6 +232,9 @@ async fn with_selected(
         Verb::Check => call.arguments.end().map(|()| Completion::ok("Done")),
         Verb::Expunge => commands::expunge::run(call, selected).await,
         Verb::Search => commands::search::run(call, selected).await,
+        Verb::Sort => commands::search::sort(call, selected).await,
+        Verb::Thread => commands::search::thread(call, selected).await,
+        Verb::CancelUpdate => commands::search::cancel_update(call, selected),
         Verb::Fetch => commands::fetch::run(call, selected).await,
         Verb::Store => commands::store::run(call, selected).await,
         Verb::Copy => commands::copy::copy(call, selected).await,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Condstore, Message, OwnSeen, Selection, View, present};
 use crate::imap::flags::{self, Changeable};
 use crate::imap::output::Output;
+use crate::imap::search::contexts;
 use crate::imap::wire::number;
 use crate::imap::{Context, Numbering, Refusal, Selected, virtual_mailbox};
 use crate::mail::flag::{KeywordSet, SystemFlags};
@@ -121,7 +122,11 @@ pub async fn updates_with(
     }
     let changeable = selected.changeable();
     let present = Present { snapshot, overlay, first_recent, changeable };
-    selected.view.advance(present, (expunge, own), out).await
+    let touched = selected.view.advance(present, (expunge, own), out).await?;
+    if !selected.view.contexts().is_empty() && !touched.is_empty() {
+        contexts::refresh(&**store, &mut selected.view, &touched, out).await?;
+    }
+    Ok(())
 }
 
 impl Selected {
@@ -142,12 +147,13 @@ pub(super) struct Present {
 
 impl View {
     /// Writes what lies between the client's belief and `present`, and believes that from now on.
+    /// Answers which messages have changed or come.
     pub(super) async fn advance(
         &mut self,
         present: Present,
         (expunge, own): (Expunge, Option<&Own>),
         out: &mut Output<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<UidSet, Refusal> {
         let new = present.snapshot;
         if self.told.keywords.len() != new.keywords.len() {
             flags::write_known(out.buffer(), &new.keywords);
@@ -156,7 +162,12 @@ impl View {
         let difference = Snapshot::difference(&self.believed, &new);
         let touched = self.touched(&new, &present.overlay, own);
         let before = self.clone();
+        let mut told: UidSet = touched.iter().copied().collect();
         if expunge == Expunge::Allowed || difference.expunged.is_empty() {
+            if !self.contexts().is_empty() {
+                contexts::tell_gone(self, &difference.expunged, out);
+            }
+            difference.added.iter().for_each(|uid| told.insert(*uid));
             self.tell_expunged(&difference.expunged, out).await?;
             self.believed = new.clone();
             self.tell_added(difference.added.len(), present.first_recent, out);
@@ -168,7 +179,7 @@ impl View {
         self.overlay = present.overlay;
         self.tell_flags(&before, &touched, own, out).await?;
         self.tell_caught_up(&before, out);
-        Ok(())
+        Ok(told)
     }
 
     /// The flags of messages that have changed while the client was away. RFC 7162 §3.2.5.1

@@ -59,12 +59,6 @@ impl View {
         Selection::from_numbers(numbers.filter(|number| among.contains(*number)))
     }
 
-    /// Those of `selection` with these UIDs.
-    pub fn among(&self, selection: &Selection, uids: &UidSet) -> Selection {
-        let wanted = self.messages(selection).filter(|m| uids.contains(m.entry.uid));
-        Selection::from_numbers(wanted.map(|m| m.number))
-    }
-
     /// Those of `expunged` in which the client does not believe: what it believes in is told by
     /// EXPUNGE or VANISHED without EARLIER, when it may be.
     pub fn not_believed(&self, expunged: &UidSet) -> UidSet {
@@ -82,6 +76,9 @@ impl View {
 
     /// The UIDs that `set` names, whether they exist or not; `*` is the last one given.
     pub fn named_uids(&self, set: &SequenceSet) -> UidSet {
+        if set.is_saved() {
+            return self.saved().clone();
+        }
         let last = self.told.uid_next.0.saturating_sub(1);
         set.uids(last).intersection(&self.given())
     }

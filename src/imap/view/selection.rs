@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::sequence_set::{Bound, SequenceSet};
 use crate::imap::Refusal;
 use crate::mail::id::Uid;
+use crate::mail::uid_set::UidSet;
 use crate::store::snapshot::Snapshot;
 
 /// Messages of a view: ascending, disjoint ranges of places, from 0. Valid as long as no EXPUNGE
@@ -40,6 +41,19 @@ impl Selection {
         Ok(Selection::merged(ranges))
     }
 
+    /// By sequence numbers; those that do not exist are left out without a word.
+    pub(super) fn by_number_clipped(set: &SequenceSet, exists: usize) -> Selection {
+        let number = |bound: Bound| match bound {
+            Bound::Number(n) => n as usize,
+            Bound::Last => exists,
+        };
+        let range = |&(first, last): &(Bound, Bound)| {
+            let (low, high) = (number(first).min(number(last)), number(first).max(number(last)));
+            low.max(1) - 1..high.min(exists)
+        };
+        Selection::merged(set.ranges().iter().map(range).collect())
+    }
+
     /// By UIDs; those that do not exist are left out without a word. RFC 3501 §6.4.8
     pub(super) fn by_uid(set: &SequenceSet, believed: &Snapshot) -> Selection {
         let last = believed.len().checked_sub(1).and_then(|last| believed.nth(last));
@@ -49,11 +63,38 @@ impl Selection {
             Bound::Last => last,
         };
         let ranges = set.ranges().iter().map(|&(first, end)| {
-            let (low, high) = (uid(first).min(uid(end)), uid(first).max(uid(end)));
-            let start = believed.position(Uid(low)).unwrap_or_else(|at| at);
-            start..believed.position(Uid(high)).map_or_else(|at| at, |at| at + 1)
+            places(believed, (uid(first).min(uid(end)), uid(first).max(uid(end))))
         });
         Selection::merged(ranges.collect())
+    }
+
+    /// By UIDs, as far as they are there.
+    pub(super) fn with_uids(uids: &UidSet, believed: &Snapshot) -> Selection {
+        let ranges = uids.ranges().iter().map(|range| places(believed, *range));
+        Selection::merged(ranges.collect())
+    }
+
+    /// The messages in both.
+    pub fn intersection(&self, other: &Selection) -> Selection {
+        let (mut ours, mut theirs) = (&self.ranges[..], &other.ranges[..]);
+        let mut ranges = Vec::new();
+        while let (Some(a), Some(b)) = (ours.first(), theirs.first()) {
+            ranges.push(a.start.max(b.start)..a.end.min(b.end));
+            if a.end < b.end { ours = &ours[1..] } else { theirs = &theirs[1..] }
+        }
+        Selection::merged(ranges)
+    }
+
+    /// The messages from the `range.start`-th on, counted from 0, up to the `range.end`-th.
+    pub fn slice(&self, range: Range<usize>) -> Selection {
+        let mut before = 0;
+        let cut = |places: &Range<usize>| {
+            let from = range.start.saturating_sub(before).min(places.len());
+            let to = range.end.saturating_sub(before).min(places.len());
+            before += places.len();
+            places.start + from..places.start + to
+        };
+        Selection::merged(self.ranges.iter().map(cut).collect())
     }
 
     /// From places in ascending order.
@@ -122,6 +163,12 @@ impl Selection {
     }
 }
 
+/// The places of the messages in a range of UIDs.
+fn places(believed: &Snapshot, (low, high): (u32, u32)) -> Range<usize> {
+    let start = believed.position(Uid(low)).unwrap_or_else(|at| at);
+    start..believed.position(Uid(high)).map_or_else(|at| at, |at| at + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +192,19 @@ mod tests {
         assert_eq!(numbers("6:7", 5), None);
         assert_eq!(numbers("1:*", 0), Some(vec![]));
         assert_eq!(numbers("1", 0), None);
+    }
+
+    #[test]
+    fn selections_are_cut_and_combined() {
+        let whole = Selection::merged(vec![0..10, 20..23, 30..31]);
+        assert_eq!(whole.slice(8..12), Selection::merged(vec![8..10, 20..22]));
+        assert_eq!(whole.slice(12..99), Selection::merged(vec![22..23, 30..31]));
+        assert_eq!(whole.slice(14..99), Selection::default());
+        let other = Selection::merged(vec![5..21, 22..40]);
+        let both = Selection::merged(vec![5..10, 20..21, 22..23, 30..31]);
+        assert_eq!(whole.intersection(&other), both);
+        assert_eq!(other.intersection(&whole), both);
+        assert_eq!(whole.intersection(&Selection::default()), Selection::default());
     }
 
     #[test]

@@ -11,6 +11,16 @@ pub const RANGES_MAX: usize = 32_768;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SequenceSet {
     ranges: Vec<(Bound, Bound)>,
+    origin: Origin,
+}
+
+/// Where messages are named.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Origin {
+    /// In the set itself.
+    Here,
+    /// By the last SEARCH with SAVE: `$`. RFC 5182 §2.1
+    Saved,
 }
 
 /// One end of a range.
@@ -26,6 +36,9 @@ impl SequenceSet {
     /// Reads a set.
     pub fn parse(cursor: &mut Cursor<'_>) -> Result<SequenceSet, Refusal> {
         let mut ranges = Vec::new();
+        if cursor.take(b'$') {
+            return Ok(SequenceSet { ranges, origin: Origin::Saved });
+        }
         loop {
             let first = bound(cursor)?;
             ranges.push((first, if cursor.take(b':') { bound(cursor)? } else { first }));
@@ -33,18 +46,26 @@ impl SequenceSet {
                 return Err(cursor.expected("at most 32768 ranges"));
             }
             if !cursor.take(b',') {
-                return Ok(SequenceSet { ranges });
+                return Ok(SequenceSet { ranges, origin: Origin::Here });
             }
         }
     }
 
     /// Whether a set could begin here.
     pub fn is_next(cursor: &Cursor<'_>) -> bool {
-        cursor.peek().is_some_and(|b| b.is_ascii_digit() || b == b'*')
+        cursor.peek().is_some_and(|b| b.is_ascii_digit() || b == b'*' || b == b'$')
+    }
+
+    /// Whether it stands for what the last SEARCH has saved.
+    pub fn is_saved(&self) -> bool {
+        self.origin == Origin::Saved
     }
 
     /// The ranges, if they ascend without a `*`, each above the one before.
     pub(super) fn ascending(&self) -> Option<Vec<(u32, u32)>> {
+        if self.is_saved() {
+            return None;
+        }
         let mut before = 0;
         let range = |&(first, last): &(Bound, Bound)| match (first, last) {
             (Bound::Number(low), Bound::Number(high)) if before < low && low <= high => {
@@ -69,10 +90,23 @@ impl SequenceSet {
         UidSet::of_ranges(self.ranges.iter().map(range).collect())
     }
 
+    /// The numbers, where a range up to `*` takes in what comes after `last`, too.
+    pub(super) fn open_uids(&self, last: u32) -> UidSet {
+        let range = |range: &(Bound, Bound)| match *range {
+            (Bound::Number(a), Bound::Number(b)) => (a.min(b), a.max(b)),
+            (Bound::Number(n), Bound::Last) | (Bound::Last, Bound::Number(n)) => {
+                (n.min(last), u32::MAX)
+            }
+            (Bound::Last, Bound::Last) => (last, last),
+        };
+        UidSet::of_ranges(self.ranges.iter().map(range).collect())
+    }
+
     /// The numbers, if there is no `*` among them. RFC 7162 §7 `known-uids`
     pub fn known_uids(&self) -> Option<UidSet> {
         let starred = |range: &(Bound, Bound)| range.0 == Bound::Last || range.1 == Bound::Last;
-        (!self.ranges.iter().any(starred)).then(|| self.uids(0))
+        let is_known = !self.is_saved() && !self.ranges.iter().any(starred);
+        is_known.then(|| self.uids(0))
     }
 
     /// Whether it names one message by one number.
@@ -102,7 +136,8 @@ mod tests {
         let set = parse("1,5:3,*,7:*").expect("a set");
         assert_eq!(set.ranges().len(), 4);
         assert_eq!(set.ranges()[3], (Bound::Number(7), Bound::Last));
-        for wrong in ["", "0", "1,", "1:", "a", "1:2:3", "4294967296", "1 2"] {
+        assert!(parse("$").is_ok_and(|set| set.is_saved()));
+        for wrong in ["", "0", "$,1", "1,$", "$:5", "1,", "1:", "a", "1:2:3", "4294967296", "1 2"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -164,7 +164,7 @@ impl Modelled {
 }
 
 /// The numbers of a set.
-fn members(set: &str) -> Vec<u32> {
+pub(super) fn members(set: &str) -> Vec<u32> {
     let number = |text: &str| text.parse::<u32>().expect("a number");
     let range = |range: &str| {
         let (low, high) = range.split_once(':').unwrap_or((range, range));

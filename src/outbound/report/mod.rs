@@ -150,8 +150,9 @@ fn subject(action: Action, original: Option<&[u8]>) -> String {
     }
 }
 
-/// RFC 5322 §3.6.4
-fn thread(out: &mut String, original: &Envelope) {
+/// In-Reply-To and References of what answers `original`, as whole lines; nothing where that has no
+/// Message-ID that can be written. RFC 5322 §3.6.4
+pub fn thread(out: &mut String, original: &Envelope) {
     let is_usable = |id: &str| {
         !id.is_empty()
             && id.len() <= MESSAGE_ID_BYTES_MAX

@@ -2,8 +2,12 @@
 
 use super::Desk;
 use super::audit::Reading;
-use super::words::{Asked, Done, Line, Message, Request};
+use super::words::{Asked, Done, Line, Message, Request, Turn};
 use super::{away, glass, restore};
+use crate::conversation::routing::Candidate;
+use crate::conversation::{Scope, turn};
+use crate::directory::rule::{Action, Pick};
+use crate::mail::account::Account;
 use crate::mail::id::QueueId;
 use crate::server::queue::{Done as QueueDone, Verb, Which};
 
@@ -18,6 +22,8 @@ pub(super) enum Answer {
     Last(Vec<Line>),
     /// This is to be done.
     Do(Verb, Which),
+    /// Whose turn it is there.
+    Turns(Account),
     /// The audit log.
     Audit(Reading),
     /// This is to be done, by one of the files beside this.
@@ -50,6 +56,7 @@ impl Answer {
             },
             Request::Asked(asked) => match *asked {
                 Asked::Audit(filter) => Answer::Audit(Reading::new(filter)),
+                Asked::Turns(account) => Answer::Turns(account),
                 asked => Answer::Operate(Box::new(asked)),
             },
         }
@@ -66,6 +73,7 @@ impl Answer {
             Answer::Last(lines) => Some(lines),
             Answer::List(first, told) => Some(self.list(desk, (first, told))),
             Answer::Do(verb, which) => Some(vec![perform(desk, verb, which).await]),
+            Answer::Turns(account) => Some(turns(desk, &account).await),
             Answer::Operate(asked) => Some(operate(desk, *asked).await),
             Answer::Audit(mut reading) => {
                 let lines = reading.next(&*desk.store, desk.subjects).await?;
@@ -91,13 +99,30 @@ impl Answer {
     }
 }
 
+async fn turns(desk: &Desk, account: &Account) -> Vec<Line> {
+    let directory = desk.directory.borrow().clone();
+    let scope = Scope { store: &*desk.store, directory: &directory, account };
+    let all = Action::Assign { users: Vec::new(), teams: Vec::new(), pick: Pick::LeastOpen };
+    match turn::standing(&scope, &all).await {
+        Err(error) => vec![Line::Error(format!("the store cannot be asked: {error}"))],
+        Ok(turn::Standing { candidates, .. }) => {
+            let line = |Candidate { login, turn, open }| {
+                Line::Turn(Turn { login: login.to_string(), turn, open })
+            };
+            let mut lines: Vec<Line> = candidates.into_iter().map(line).collect();
+            lines.push(Line::Done(Done::new(QueueDone::default(), desk.store.now())));
+            lines
+        }
+    }
+}
+
 async fn operate(desk: &Desk, asked: Asked) -> Vec<Line> {
     let said = match asked {
         Asked::Absences => Ok(away::list(desk)),
         Asked::Away { user, until } => away::set(desk, user, until).await,
         Asked::Restore(asked) => restore::run(desk, &asked).await,
         Asked::BreakGlass(asked) => glass::run(desk, asked).await,
-        Asked::Audit(_) => Ok(Vec::new()),
+        Asked::Audit(_) | Asked::Turns(_) => Ok(Vec::new()),
     };
     match said {
         Ok(said) => said.into_iter().map(Line::Said).chain([Line::Over]).collect(),

@@ -38,7 +38,7 @@ fn open(folder: &Folder, world: &World) -> watch::Sender<bool> {
         store: world.store.clone(),
         queue: world.handle.clone(),
         subjects: Subjects::Shown,
-        directory: watch::channel(Arc::default()).1,
+        directory: world.directory(),
         hostname: "mail.example.org".into(),
     };
     let socket = Socket::open(&folder.0).expect("opened");

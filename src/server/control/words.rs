@@ -32,6 +32,8 @@ pub enum Request {
 pub enum Asked {
     /// What the audit log has of this.
     Audit(Filter),
+    /// Who works in an inbox or a channel, when each last had a turn, what each has open.
+    Turns(Account),
     /// Who is away.
     Absences,
     /// A user is away until then, or back.
@@ -146,6 +148,8 @@ impl Request {
 pub enum Line {
     /// A message.
     Message(Message),
+    /// Somebody who works in an inbox.
+    Turn(Turn),
     /// An entry of the audit log.
     Entry(Entry),
     /// The last line behind entries: where the log ends.
@@ -168,6 +172,17 @@ impl Line {
         bytes.push(b'\n');
         bytes
     }
+}
+
+/// Somebody to whom work may be handed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Turn {
+    /// Who.
+    pub login: String,
+    /// The number of their last turn there; 0 if they had none.
+    pub turn: u64,
+    /// Their open conversations there.
+    pub open: usize,
 }
 
 /// An entry of the audit log.
@@ -331,6 +346,7 @@ mod tests {
                 since: Some(Timestamp(7)),
                 ..Filter::default()
             }))),
+            Request::Asked(Box::new(Asked::Turns(Account::Channel("Anna's  Sales".into())))),
         ];
         for request in requests {
             assert_eq!(Request::parse(request.line().trim_end()), Some(request));

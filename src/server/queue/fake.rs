@@ -33,7 +33,7 @@ use crate::store::queue::{NewQueued, Progress, QueuedEnvelope, QueuedRecipient, 
 use crate::store::snapshot::Snapshot;
 use crate::store::{
     Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, StoreError, Subscriptions,
-    Usage,
+    Turns, Usage,
 };
 
 pub(in crate::server) const MESSAGE: &[u8] =
@@ -234,6 +234,11 @@ impl World {
     /// The directory changes.
     pub(in crate::server) fn declare(&self, change: impl FnOnce(&mut Directory)) {
         self.directory.send_modify(|directory| change(Arc::make_mut(directory)));
+    }
+
+    /// Follows the directory.
+    pub(in crate::server) fn directory(&self) -> watch::Receiver<Arc<Directory>> {
+        self.directory.subscribe()
     }
 
     pub(in crate::server) fn answer_with(&self, script: Script) {
@@ -457,6 +462,10 @@ impl Store for FullableStore {
 
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.inner.subscriptions(user)
+    }
+
+    fn turns(&self, account: &Account) -> Arc<Turns> {
+        self.inner.turns(account)
     }
 
     fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {

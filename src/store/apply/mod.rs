@@ -10,6 +10,7 @@ mod people;
 mod queue;
 mod refreshed;
 mod transfer;
+mod turns;
 
 use std::collections::HashMap;
 
@@ -133,6 +134,8 @@ impl<'a> Draft<'a> {
                 self.metadata_set(user, (mailbox, entry), value)
             }
             Change::Granted(grant) => self.granted(grant),
+            Change::TurnTaken { account, user, number } => self.turn_taken(account, (user, number)),
+            Change::KeyKept { key, secs } => Ok(self.key_kept(key, secs)),
             Change::AccessKnown(known) => self.access_known(known),
             Change::AwaySet { user, until } => self.away_set(user, until),
             Change::GlassBroken { opening, reason } => self.glass_broken(opening, reason),

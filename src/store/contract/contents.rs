@@ -93,6 +93,25 @@ pub(super) async fn a_duplicate_key_suppresses_a_second_instance_for_a_day(bench
     assert_eq!(stored(&bench.one(keyed(support)).await), Uid(2));
 }
 
+pub(super) async fn a_key_that_is_kept_suppresses_for_its_time(bench: &Bench) {
+    const WEEK: i64 = 7 * DUPLICATE_KEY_SECS;
+    let mailbox = bench.inbox().await;
+    let kept = || {
+        let (key, secs) = ([7; 32], WEEK);
+        let duplicate_key = Some(key);
+        let one = Delivered { duplicate_key, ..delivered(mailbox, "same") };
+        vec![Change::Delivered(Box::new(one)), Change::KeyKept { key, secs }]
+    };
+    let stored_at = async |seconds| {
+        bench.clock.set(Timestamp::from_seconds(START + seconds));
+        bench.commit(kept()).await.expect("commits")[0] != Outcome::Duplicate
+    };
+    assert!(stored_at(0).await);
+    assert!(!stored_at(DUPLICATE_KEY_SECS).await);
+    assert!(!stored_at(WEEK - 1).await, "and what was suppressed kept it no longer");
+    assert!(stored_at(WEEK).await);
+}
+
 pub(super) async fn facts_come_in_the_order_asked_for(bench: &Bench) {
     let mailbox = bench.inbox().await;
     bench.deliver_many(mailbox, 40).await;

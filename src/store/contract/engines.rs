@@ -120,6 +120,7 @@ contract! {
         an_entry_says_what_was_delivered
         equal_messages_are_stored_once
         a_duplicate_key_suppresses_a_second_instance_for_a_day
+        a_key_that_is_kept_suppresses_for_its_time
         facts_come_in_the_order_asked_for
         usage_is_what_all_mailboxes_of_an_account_hold
         a_body_is_read_by_ranges
@@ -149,7 +150,8 @@ contract! {
         an_emptied_mailbox_stays_and_its_messages_have_a_new_one
         an_account_has_a_limit_of_mailboxes_and_names_of_length
         subscriptions_are_each_users_own_and_outlive_the_mailbox
-        grants_replace_each_other_and_are_watched;
+        grants_replace_each_other_and_are_watched
+        turns_follow_one_another_and_of_two_who_take_the_same_one_is_told;
     metadata:
         notes_are_each_owners_own_and_follow_their_mailbox
         a_mailbox_can_be_made_with_a_note

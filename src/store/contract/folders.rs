@@ -158,3 +158,34 @@ pub(super) async fn grants_replace_each_other_and_are_watched(bench: &Bench) {
     bench.one(Change::MailboxDeleted { mailbox }).await;
     assert_eq!(counted(), 2);
 }
+
+pub(super) async fn turns_follow_one_another_and_of_two_who_take_the_same_one_is_told(
+    bench: &Bench,
+) {
+    let take = |account: &str, user: &str, number| Change::TurnTaken {
+        account: inbox(account),
+        user: login(user),
+        number,
+    };
+    assert!(bench.store.turns(&inbox("Support")).is_empty());
+    bench.one(take("Support", "anna", 1)).await;
+    bench.one(take("Support", "ben", 2)).await;
+    bench.one(take("Sales", "ben", 1)).await;
+    for number in [0, 1, 2, 4] {
+        let outrun = bench.commit(vec![take("Support", "carla", number)]).await;
+        assert_eq!(outrun.err(), Some(StoreError::Outrun), "{number}");
+    }
+    let both = vec![take("Support", "carla", 3), take("Support", "anna", 4)];
+    bench.commit(both).await.expect("a later change sees the earlier one");
+    let (one, two) = tokio::join!(
+        bench.commit(vec![take("Support", "anna", 5)]),
+        bench.commit(vec![take("Support", "ben", 5)])
+    );
+    assert_eq!(one.is_ok(), two.is_err(), "{one:?} {two:?}");
+    let turns = bench.store.turns(&inbox("Support"));
+    let last = turns.values().copied().collect::<Vec<_>>();
+    assert_eq!(turns.len(), 3);
+    assert_eq!(last.iter().max(), Some(&5));
+    assert_eq!(turns.get(&login("carla")), Some(&3));
+    assert_eq!(*bench.store.turns(&inbox("Sales")), [(login("ben"), 1)].into());
+}

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::encode;
 use super::failure;
-use crate::mail::account::Folder;
+use crate::mail::account::{Account, Folder};
 use crate::mail::id::{
     BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid, UidValidity,
 };
@@ -19,7 +19,7 @@ use crate::store::overlay::{Block, Overlay};
 use crate::store::queue::Queued;
 use crate::store::snapshot::Snapshot;
 use crate::store::state::{Contents, Counters, Held, Loaded, State};
-use crate::store::{Mailbox, Metadata, StoreError, Subscriptions, Usage, sql};
+use crate::store::{Mailbox, Metadata, StoreError, Subscriptions, Turns, Usage, sql};
 
 /// A pack as the database knows it.
 pub(super) struct PackRow {
@@ -31,6 +31,7 @@ pub(super) struct PackRow {
 /// Everything but the contents of mailboxes.
 pub(super) fn state(connection: &Connection) -> Result<State, StoreError> {
     let mut state = tree(connection).map_err(|e| failure(&e))?;
+    state.load_turns(turns(connection).map_err(|e| failure(&e))?);
     for queued in queue(connection)? {
         state.load_queued(queued);
     }
@@ -253,6 +254,18 @@ fn grants(connection: &Connection) -> rusqlite::Result<Vec<Grant>> {
     let mut grants = rows.collect::<Result<Vec<_>, _>>()?;
     grants.sort_by(|a, b| (&a.account, &a.user).cmp(&(&b.account, &b.user)));
     Ok(grants)
+}
+
+fn turns(connection: &Connection) -> rusqlite::Result<HashMap<Account, Arc<Turns>>> {
+    let mut all: HashMap<Account, Arc<Turns>> = HashMap::new();
+    let mut statement = connection.prepare(sql::TURNS)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let turns = all.entry(encode::read_account(row, 0)?).or_default();
+        let user = Login::new(encode::text(row, 2)?);
+        Arc::make_mut(turns).insert(user, row.get::<_, i64>(3)?.unsigned_abs());
+    }
+    Ok(all)
 }
 
 fn metadata(connection: &Connection) -> rusqlite::Result<HashMap<Option<Login>, Metadata>> {

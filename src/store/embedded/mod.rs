@@ -48,7 +48,7 @@ use super::state::{Contents, Loaded};
 use super::text::{Needle, Verdict};
 use super::{
     Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, Store, StoreError,
-    Subscriptions, Usage,
+    Subscriptions, Turns, Usage,
 };
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::SeenMode;
@@ -368,6 +368,10 @@ impl Store for Embedded {
 
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.0.shared.board().subscriptions(user)
+    }
+
+    fn turns(&self, account: &Account) -> Arc<Turns> {
+        self.0.shared.board().state.turns(account)
     }
 
     fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {

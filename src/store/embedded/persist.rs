@@ -329,6 +329,11 @@ fn choices(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
     for (of, rights) in &rows.grants {
         put_grant(connection, of, rights.as_deref())?;
     }
+    let mut put = connection.prepare_cached(sql::PUT_TURN)?;
+    for ((account, user), number) in &rows.turns {
+        let (kind, account) = encode::account_columns(account);
+        put.execute(params![kind, account, user.as_str(), number.cast_signed()])?;
+    }
     let mut put = connection.prepare_cached(sql::PUT_DUPLICATE_KEY)?;
     for (key, used) in &rows.duplicate_keys {
         put.execute(params![key.as_slice(), used.0])?;

@@ -79,7 +79,8 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 /// from the body's: `search_text` is emptied into these two and dropped. A message of layout 1 is a
 /// thread of its own, and has no preview. Metadata: no login is everybody's, mailbox 0 is the
 /// server. The audit log, by which of its entries instances came into a Trash, and each user's
-/// rights as they were told there last. Who is away, and which mailboxes are open to others.
+/// rights as they were told there last. Who is away, and which mailboxes are open to others. A turn
+/// is whom work in an account was handed to, the highest number last.
 /// Messages of virtual mailboxes are not counted by what they show, and found by nothing.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
@@ -97,6 +98,9 @@ CREATE TABLE mirrored (
   trace_bytes BIGINT NOT NULL, internal_date BIGINT NOT NULL, saved BIGINT NOT NULL,
   flags BIGINT NOT NULL, keywords {bytes}, origin BIGINT NOT NULL, origin_uid BIGINT NOT NULL,
   PRIMARY KEY (mailbox, uid)){clustered};
+CREATE TABLE turn (
+  kind BIGINT NOT NULL, account TEXT NOT NULL, login TEXT NOT NULL, number BIGINT NOT NULL,
+  PRIMARY KEY (kind, account, login)){clustered};
 CREATE TABLE header_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE body_text (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE audit (

@@ -14,6 +14,7 @@ pub(super) const SUBSCRIPTIONS: &str =
     "SELECT login, kind, account, folder, subscribed FROM subscription ORDER BY login";
 pub(super) const GRANTS: &str =
     "SELECT kind, account, login, rights FROM access ORDER BY kind, account, login";
+pub(super) const TURNS: &str = "SELECT kind, account, login, number FROM turn";
 pub(super) const METADATA: &str =
     "SELECT login, mailbox, entry, value FROM metadata ORDER BY login";
 pub(super) const PACKS: &str = "SELECT number, committed_end, dead FROM pack ORDER BY number";
@@ -96,6 +97,9 @@ pub(super) const PUT_GRANT: &str =
   ON CONFLICT (kind, account, login) DO UPDATE SET rights = excluded.rights";
 pub(super) const DELETE_GRANT: &str =
     "DELETE FROM access WHERE kind = $1 AND account = $2 AND login = $3";
+pub(super) const PUT_TURN: &str =
+    "INSERT INTO turn (kind, account, login, number) VALUES ($1, $2, $3, $4)
+  ON CONFLICT (kind, account, login) DO UPDATE SET number = excluded.number";
 pub(super) const PUT_DUPLICATE_KEY: &str = "INSERT INTO duplicate_key (digest, used)
   VALUES ($1, $2) ON CONFLICT (digest) DO UPDATE SET used = excluded.used";
 pub(super) const PUT_PACK_END: &str =

@@ -126,7 +126,7 @@ fn search_refuses_what_it_does_not_understand() {
         "OR ALL",
         "(ALL",
         "ALL)",
-        "9",
+        "0",
         "UID",
         "BEFORE 1-Foo-2020",
         "LARGER x",
@@ -140,6 +140,10 @@ fn search_refuses_what_it_does_not_understand() {
         assert!(answer.starts_with("a BAD"), "{wrong}: {answer}");
     }
     assert_eq!(found(&rig, &mut anna, "UNSEEN "), "1 2 3");
+    // numbers beyond the last message are no error in a search. RFC 7377 §2
+    assert_eq!(found(&rig, &mut anna, "9"), "");
+    assert_eq!(found(&rig, &mut anna, "3:9"), "3");
+    assert_eq!(found(&rig, &mut anna, "101:200"), "");
 }
 
 #[test]

@@ -145,3 +145,25 @@ async fn what_is_queued_and_gone_in_one_group_leaves_no_rows() {
     };
     assert_eq!((count("queue"), count("queue_recipient"), count("trace")), (1, 1, 2));
 }
+
+#[tokio::test]
+async fn turns_are_there_after_a_restart() {
+    let (place, clock) = (Place::new(), clock());
+    let support = || contract::inbox("Support");
+    let take = |user: &str, number| {
+        let (account, user) = (support(), contract::login(user));
+        crate::store::change::Change::TurnTaken { account, user, number }
+    };
+    let running = start(idle(&place, &clock, Options::default()));
+    for (user, number) in [("anna", 1), ("ben", 2), ("anna", 3)] {
+        running.0.one(take(user, number)).await;
+    }
+    let before = running.0.store.turns(&support());
+    assert_eq!(close(running), Ok(()));
+    let running = start(idle(&place, &clock, Options::default()));
+    assert_eq!(running.0.store.turns(&support()), before);
+    let outrun = running.0.commit(vec![take("ben", 3)]).await;
+    assert_eq!(outrun.err(), Some(crate::store::StoreError::Outrun));
+    running.0.one(take("ben", 4)).await;
+    assert_eq!(close(running), Ok(()));
+}
