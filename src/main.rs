@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use clap::builder::RangedI64ValueParser;
 use clap::{Parser, Subcommand, value_parser};
 use postfach::admin::demo::{self, Options, PORT_BASE_MAX};
-use postfach::admin::{audit, check, dkim_key, explain, hash_password, queue};
+use postfach::admin::{audit, check, dkim_key, explain, hash_password, operate, queue};
 use postfach::config::DEFAULT_PATH;
 use postfach::directory::{password, scram};
 use postfach::mail::account::Account;
 use postfach::mail::date::When;
 use postfach::mail::id::Login;
-use postfach::server::control::words::Request;
+use postfach::server::control::words::{Asked, BreakGlass, How, Request, Restore};
 use postfach::server::queue::Verb as QueueChange;
 use postfach::server::serve;
 use postfach::store::audit::Filter;
@@ -84,11 +84,107 @@ enum Verb {
         #[command(flatten)]
         asked: AuditAsked,
     },
+    /// Say that a user is away or back, or list who is away
+    Away {
+        /// The login
+        #[arg(requires = "change")]
+        user: Option<String>,
+        #[command(flatten)]
+        change: AwayChange,
+    },
+    /// Bring deleted messages of an inbox or channel back to where they were
+    Restore(RestoreAsked),
+    /// Open a personal mailbox to a super-admin, to read only and for a while; its owner and all
+    /// super-admins are told by mail
+    BreakGlass {
+        /// The super-admin
+        #[arg(long, value_name = "LOGIN")]
+        user: String,
+        /// Whose mailbox
+        #[arg(long, value_name = "LOGIN")]
+        mailbox_of: String,
+        /// Why: it is in the mail and in the audit log
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// For how long: 30m, 1h, 2d; at most 7d
+        #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+        secs: i64,
+    },
     /// Show and change what waits to go out, in the running daemon
     Queue {
         #[command(subcommand)]
         verb: QueueVerb,
     },
+}
+
+#[derive(clap::Args)]
+#[group(id = "change", multiple = false)]
+struct AwayChange {
+    /// Through this day, or until a moment: 2026-12-05, 2026-12-05T14:05 (UTC)
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    until: Option<When>,
+    /// The user is back
+    #[arg(long)]
+    off: bool,
+}
+
+#[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("where").required(true).args(["inbox", "channel"]))]
+struct RestoreAsked {
+    /// Of this inbox
+    #[arg(long, value_name = "NAME")]
+    inbox: Option<String>,
+    /// Of this private channel
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
+    /// Deleted on this day or later, or from a moment on: 2026-11-26, 2026-11-26T14:05 (UTC)
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    since: Option<When>,
+    /// Deleted by this user
+    #[arg(long, value_name = "LOGIN")]
+    deleted_by: Option<String>,
+    /// The message with this Message-ID
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    /// Tell what would be restored, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl RestoreAsked {
+    fn run(self, config: &Path) -> ExitCode {
+        let inbox = self.inbox.map(|name| Account::Inbox(name.into()));
+        let channel = self.channel.map(|name| Account::Channel(name.into()));
+        let Some(account) = inbox.or(channel) else { return ExitCode::FAILURE };
+        let bare = |id: String| id.trim_matches(['<', '>']).to_owned();
+        let asked = Asked::Restore(Restore {
+            account,
+            since: self.since.map(When::start),
+            deleted_by: self.deleted_by.as_deref().map(Login::new),
+            message_id: self.message_id.map(bare),
+            how: if self.dry_run { How::Dry } else { How::ForReal },
+        });
+        operate::run(config, asked)
+    }
+}
+
+fn away(config: &Path, user: Option<String>, change: AwayChange) -> ExitCode {
+    let asked = match user {
+        None => Asked::Absences,
+        Some(user) => Asked::Away { user: Login::new(&user), until: change.until.map(When::end) },
+    };
+    operate::run(config, asked)
+}
+
+/// `90s`, `30m`, `1h`, `2d`
+fn seconds(text: &str) -> Result<i64, String> {
+    let units = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
+    let unit = units.iter().find(|(unit, _)| text.ends_with(*unit));
+    let number = text.get(..text.len().saturating_sub(1)).and_then(|n| n.parse::<i64>().ok());
+    match (number, unit) {
+        (Some(number), Some((_, secs))) if number > 0 => Ok(number.saturating_mul(*secs)),
+        _ => Err("write 30m, 1h or 2d".into()),
+    }
 }
 
 #[derive(clap::Args)]
@@ -108,6 +204,12 @@ struct AuditAsked {
     /// Up to the end of this day, or before a moment
     #[arg(long, value_name = "WHEN", value_parser = when)]
     until: Option<When>,
+    /// About the message with this number, as entries have it
+    #[arg(long, value_name = "N")]
+    message: Option<i64>,
+    /// About the conversation with this number
+    #[arg(long, value_name = "N")]
+    conversation: Option<i64>,
     /// A JSON object an entry, each on its line
     #[arg(long)]
     json: bool,
@@ -132,6 +234,8 @@ impl AuditAsked {
             user: self.user.as_deref().map(Login::new),
             since: self.since.map(When::start),
             until: self.until.map(When::end),
+            message: self.message,
+            conversation: self.conversation,
         };
         audit::run(config, filter, if self.json { queue::Form::Json } else { queue::Form::Text })
     }
@@ -203,6 +307,13 @@ fn main() -> ExitCode {
         Verb::Queue { verb } => verb.run(&arguments.config),
         Verb::Audit { verb: Some(AuditVerb::Verify { noted }), .. } => {
             audit::run_verify(&arguments.config, noted.as_deref())
+        }
+        Verb::Away { user, change } => away(&arguments.config, user, change),
+        Verb::Restore(asked) => asked.run(&arguments.config),
+        Verb::BreakGlass { user, mailbox_of, reason, secs } => {
+            let (user, of) = (Login::new(&user), Login::new(&mailbox_of));
+            let asked = Asked::BreakGlass(BreakGlass { user, of, reason, secs });
+            operate::run(&arguments.config, asked)
         }
         Verb::Audit { verb: None, asked } => asked.run(&arguments.config),
     }

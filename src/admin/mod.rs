@@ -8,6 +8,7 @@ pub mod demo;
 pub mod dkim_key;
 pub mod explain;
 pub mod hash_password;
+pub mod operate;
 pub mod queue;
 
 use std::io::{self, Write};

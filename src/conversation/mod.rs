@@ -6,12 +6,16 @@
 //! `Assigned/<login>`, closed in `Done`. A keyword names the assignee and stays when it is closed;
 //! setting it assigns.
 
+pub mod absence;
 pub mod collision;
 mod header;
 pub mod moving;
 pub mod note;
 pub mod placing;
+pub mod restoring;
 pub mod thread;
+
+pub use absence::is_away;
 
 use crate::directory::Directory;
 use crate::mail::account::{Account, Folder, FolderRole};

@@ -67,15 +67,33 @@ pub async fn changes(
     Ok(changes)
 }
 
+/// Where copies come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Came {
+    /// Another folder of the same inbox.
+    FromHere,
+    /// Another account.
+    FromElsewhere,
+}
+
 /// The changes behind a copy into the mailbox `to`, so that the copies name whom that mailbox's
-/// state names and nobody else, though they come from one that knows the keywords `known`.
-pub fn arrivals(to: MailboxId, state: Option<&State>, known: &[Arc<str>]) -> Vec<Change> {
+/// state names and nobody else, though they come from one that knows the keywords `known`. Out of
+/// another account nothing comes as a note: there its user may have marked it.
+pub fn arrivals(
+    to: MailboxId,
+    state: Option<&State>,
+    (from, known): (Came, &[Arc<str>]),
+) -> Vec<Change> {
     let own = match state {
         Some(State::Assigned(login)) => keyword(login),
         _ => None,
     };
     let is_own = |name: &str| own.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(name));
-    let stale = known.iter().filter(|name| assignee(name).is_some() && !is_own(name));
+    let is_stale = |name: &str| match from {
+        Came::FromElsewhere => is_ours(name),
+        Came::FromHere => assignee(name).is_some(),
+    };
+    let stale = known.iter().filter(|name| is_stale(name) && !is_own(name));
     let stale: Vec<String> = stale.map(|name| name.to_string()).collect();
     let steps = [(FlagOperation::Remove, stale), (FlagOperation::Add, own.into_iter().collect())];
     let steps = steps.into_iter().filter(|(_, keywords)| !keywords.is_empty());

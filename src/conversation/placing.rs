@@ -3,7 +3,7 @@
 
 use super::moving::{self, Target};
 use super::thread::{Header, Thread};
-use super::{Scope, State, assignee, keyword};
+use super::{Scope, State, assignee, is_away, keyword};
 use crate::directory::Moves;
 use crate::mail::flag::FlagList;
 use crate::mail::id::{Login, MailboxId, ThreadId};
@@ -55,6 +55,7 @@ pub async fn place(
     };
     let works = |login: &Login| {
         scope.directory.works_in(login, scope.account)
+            && !is_away(scope, login)
             && scope.store.find(scope.account, &State::Assigned(login.clone()).folder()).is_some()
     };
     let after = if is_repetition { before.clone() } else { follow_up(before, last, works) };

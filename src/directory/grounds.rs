@@ -25,6 +25,8 @@ pub enum Ground {
     Granted,
     /// The user's role.
     Role(Role),
+    /// `postfach break-glass` has opened it to them.
+    Opened,
 }
 
 impl fmt::Display for Ground {
@@ -36,6 +38,7 @@ impl fmt::Display for Ground {
             Ground::Team(team, level) => write!(f, "team {team} ({})", level.word()),
             Ground::Named(level) => write!(f, "by name ({})", level.word()),
             Ground::Granted => f.write_str("granted by SETACL"),
+            Ground::Opened => f.write_str("opened by break-glass"),
             Ground::Role(role) => write!(f, "role {}", role.word()),
         }
     }
@@ -47,7 +50,10 @@ pub fn grounds(directory: &Directory, user: &Login, account: &Account) -> Vec<(G
     let Some(declared) = directory.users.get(user) else { return Vec::new() };
     let access = match account {
         Account::User(owner) if owner == user => return vec![(Ground::Owner, Rights::manage())],
-        Account::User(_) => return Vec::new(),
+        Account::User(_) => {
+            let rights = by_role(directory, user, account);
+            return (!rights.is_none()).then_some((Ground::Opened, rights)).into_iter().collect();
+        }
         Account::Inbox(name) => directory.inboxes.get(name).map(|inbox| &inbox.access),
         Account::Channel(name) => directory.channels.get(name).map(|channel| &channel.access),
     };

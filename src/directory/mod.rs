@@ -16,14 +16,15 @@ pub mod source;
 pub mod view;
 mod written;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use crate::mail::account::Account;
 use crate::mail::address::Address;
+use crate::mail::day::Day;
 use crate::mail::flag::SeenMode;
-use crate::mail::id::Login;
+use crate::mail::id::{Login, Timestamp};
 use quota::{Quota, Quotas};
 pub use rights::{Rights, rights};
 pub use route::AddressIndex;
@@ -47,6 +48,10 @@ pub struct Directory {
     pub grants: BTreeMap<(Account, Login), Rights>,
     /// How much accounts may hold, where that is limited.
     pub quotas: Quotas,
+    /// The last day, in UTC, of users' absences.
+    pub away: BTreeMap<Login, Day>,
+    /// Personal mailboxes that are open to a super-admin for a while: to whom, and whose.
+    pub openings: BTreeSet<(Login, Login)>,
     /// What is odd in the file, or declared but not built yet in this version.
     pub warnings: Vec<Fault>,
     /// Who has which address; made from the above when it is first asked for.
@@ -69,6 +74,16 @@ impl Directory {
             };
         }
         directory
+    }
+
+    /// This directory with these personal mailboxes open, each to a user; and no others.
+    pub fn with_openings(self, openings: BTreeSet<(Login, Login)>) -> Directory {
+        Directory { openings, ..self }
+    }
+
+    /// Whether a user is away by what is declared.
+    pub fn is_away(&self, user: &Login, now: Timestamp) -> bool {
+        self.away.get(user).is_some_and(|last| Day::of(now) <= *last)
     }
 
     /// Whether these grants are made in it, and no others.

@@ -17,6 +17,11 @@ impl Rights {
     /// The mailbox does not exist for this user.
     pub const NONE: Rights = Rights(0);
 
+    /// See and read, and leave no mark: `lr`. For who looks into somebody else's mailbox.
+    pub fn look() -> Rights {
+        Rights::letters("lr")
+    }
+
     /// See, read, keep own \Seen: `lrs`.
     pub fn read() -> Rights {
         Rights::letters("lrs")
@@ -76,22 +81,28 @@ pub fn rights(directory: &Directory, user: &Login, account: &Account) -> Rights 
     by_role(directory, user, account).union(declared(directory, user, account))
 }
 
-/// Whether `user` reads somebody else's private channel by their role alone: the audit log tells of
-/// it.
+/// Whether `user` reads somebody else's private channel or mailbox by their role alone: the audit
+/// log tells of it.
 pub fn reads_by_role(directory: &Directory, user: &Login, account: &Account) -> bool {
-    matches!(account, Account::Channel(_))
+    !matches!(account, Account::Inbox(_))
         && rights(directory, user, account).has('r')
         && !declared(directory, user, account).has('r')
 }
 
-/// What the user's role alone gives: reading or managing every inbox and channel that exists.
+/// What the user's role alone gives: reading or managing every inbox and channel that exists, and
+/// looking into a personal mailbox that is open to them.
 pub(super) fn by_role(directory: &Directory, user: &Login, account: &Account) -> Rights {
+    let role = directory.users.get(user).map(|user| user.role);
     let exists = match account {
-        Account::User(_) => false,
+        Account::User(owner) => {
+            let key = (user.clone(), owner.clone());
+            let is_open = role == Some(Role::SuperAdmin) && directory.openings.contains(&key);
+            return if is_open { Rights::look() } else { Rights::NONE };
+        }
         Account::Inbox(name) => directory.inboxes.contains_key(name),
         Account::Channel(name) => directory.channels.contains_key(name),
     };
-    match directory.users.get(user).map(|user| user.role) {
+    match role {
         Some(Role::Admin) if exists => Rights::read(),
         Some(Role::SuperAdmin) if exists => Rights::manage(),
         _ => Rights::NONE,

@@ -5,6 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::directory::rights::reads_by_role;
 use crate::directory::{file, rights};
 
 /// member: in the team; named: by name to read; other: a user like any; and one of each role.
@@ -154,6 +155,46 @@ fn a_personal_mailbox_is_its_owners_alone() {
 }
 
 #[test]
+fn a_personal_mailbox_that_is_open_is_looked_into_by_that_super_admin_and_nobody_else() {
+    let login = Login::new;
+    let opened = |to: &str, of: &str| {
+        directory().with_openings([(login(to), login(of))].into_iter().collect())
+    };
+    let held = |d: &Directory, user: &str, of: &str| {
+        rights(d, &login(user), &Account::User(login(of))).to_string()
+    };
+    let to_super = opened("super", "member");
+    assert_eq!(held(&to_super, "super", "member"), "lr");
+    let others =
+        [("admin", "member"), ("other", "member"), ("super", "owner"), ("super", "nobody")];
+    for (user, of) in others {
+        assert_eq!(held(&to_super, user, of), NONE, "{user} in {of}");
+    }
+    assert_eq!(held(&to_super, "member", "member"), MANAGE, "its owner's all the same");
+    assert_eq!(held(&opened("super", "gone"), "super", "gone"), "lr", "of a user who has left");
+    for user in ["admin", "member", "other", "nobody"] {
+        assert_eq!(held(&opened(user, "owner"), user, "owner"), NONE, "{user} is no super-admin");
+    }
+    let account = Account::User(login("member"));
+    assert!(reads_by_role(&to_super, &login("super"), &account));
+    assert!(!reads_by_role(&to_super, &login("member"), &account));
+    let why = grounds(&to_super, &login("super"), &account);
+    assert_eq!(why, [(Ground::Opened, Rights::look())]);
+    let shown = crate::directory::view(&to_super, &login("super"));
+    let place = shown.iter().find(|v| v.account == account).map(|v| v.place.clone());
+    assert_eq!(place, Some(crate::directory::Place::OtherUsers(login("member"))));
+}
+
+#[test]
+fn a_channel_of_others_is_read_by_role_and_a_shared_inbox_is_not_private() {
+    let by_role =
+        |user: &str, account: &Account| reads_by_role(&directory(), &Login::new(user), account);
+    assert!(by_role("admin", &channel("Owner")) && by_role("super", &channel("Owner")));
+    assert!(!by_role("owner", &channel("Owner")) && !by_role("other", &channel("Owner")));
+    assert!(!by_role("admin", &channel("Everyone")) && !by_role("admin", &inbox("Limited")));
+}
+
+#[test]
 fn who_or_what_is_not_declared_has_no_rights() {
     row(&inbox("Absent"), &[("member", NONE), ("admin", NONE), ("super", NONE)]);
     row(&channel("Absent"), &[("owner", NONE), ("admin", NONE), ("super", NONE)]);
@@ -219,7 +260,8 @@ proptest! {
         let directory = directory();
         let users: Vec<Login> = directory.users.keys().cloned().collect();
         let grants = grants.iter().map(|(account, n, l)| (account, &users[*n], Some(l.as_str())));
-        let directory = directory.with_grants(grants);
+        let openings = [(Login::new("super"), Login::new("owner"))].into_iter().collect();
+        let directory = directory.with_grants(grants).with_openings(openings);
         for user in &users {
             let why = grounds(&directory, user, &account);
             let union = why.iter().fold(Rights::NONE, |all, (_, rights)| all.union(*rights));

@@ -23,14 +23,15 @@ pub enum Place {
     Personal,
     /// `Private/<channel>`: owned by or routed to the user.
     Private,
-    /// `Other Users/<owner>/<channel>`
+    /// `Other Users/<owner>/<channel>`; of a mailbox that is open, `Other Users/<owner>/INBOX`.
     OtherUsers(Login),
     /// `Shared/<inbox>`
     Shared,
 }
 
 /// The accounts that `user` sees, in the order in which they are listed: own folders, private
-/// channels, other users' channels, shared inboxes; each group by name.
+/// channels, other users' mailboxes that are open to them and channels, shared inboxes; each group
+/// by name.
 pub fn view(directory: &Directory, user: &Login) -> Vec<Visible> {
     let mut visible = everything(directory, user);
     visible.retain(|v| v.rights.has('l'));
@@ -50,8 +51,10 @@ pub fn everything(directory: &Directory, user: &Login) -> Vec<Visible> {
     let others = others
         .into_iter()
         .map(|c| (Account::Channel(c.name.clone()), Place::OtherUsers(c.owner.clone())));
+    let opened = directory.openings.iter().filter(|(to, _)| to == user);
+    let opened = opened.map(|(_, of)| (Account::User(of.clone()), Place::OtherUsers(of.clone())));
     let shared = directory.inboxes.keys().map(|name| (Account::Inbox(name.clone()), Place::Shared));
-    let places = std::iter::once(own).chain(private).chain(others).chain(shared);
+    let places = std::iter::once(own).chain(private).chain(opened).chain(others).chain(shared);
     let visible = |(account, place)| {
         let rights = rights(directory, user, &account);
         Visible { account, rights, place }

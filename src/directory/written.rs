@@ -42,6 +42,7 @@ pub(super) struct User {
     pub(super) addresses: Vec<Text>,
     pub(super) quota_mib: Option<Spanned<i64>>,
     pub(super) quota_messages: Option<Spanned<i64>>,
+    pub(super) away: Option<Text>,
 }
 
 /// `[[team]]`

@@ -7,6 +7,7 @@ use super::annotation::{self, SPECIAL_USE};
 use super::names::{self, DELIMITER, Named};
 use super::{Context, Session};
 use crate::mail::account::{Account, FolderRole};
+use crate::mail::id::Login;
 use crate::store::{Mailbox, Metadata};
 
 /// One name.
@@ -50,7 +51,7 @@ pub fn nodes(context: &Context, session: &Session) -> Vec<Node> {
         known.insert(named.name.clone());
         let place = (named.mailbox.account.clone(), named.mailbox.folder.clone());
         let subscribed = choices.get(&place).copied().unwrap_or(true);
-        let (name, uses) = (named.name.clone(), uses(&named.mailbox, &notes));
+        let (name, uses) = (named.name.clone(), uses(&session.user, (&named.mailbox, &notes)));
         let kind = Kind::Mailbox(Box::new(named));
         nodes.push(Node { name, kind, subscribed, has_children: false, uses });
     }
@@ -72,8 +73,9 @@ pub fn parents(name: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Of a folder with a role its own, of another what the user has said.
-fn uses(mailbox: &Mailbox, notes: &Metadata) -> Vec<&'static str> {
-    if !matches!(mailbox.account, Account::User(_)) {
+fn uses(user: &Login, (mailbox, notes): (&Mailbox, &Metadata)) -> Vec<&'static str> {
+    // somebody else's that is open to the user is not theirs
+    if mailbox.account != Account::User(user.clone()) {
         return Vec::new();
     }
     if let Some(role) = FolderRole::PERSONAL.iter().find(|role| mailbox.folder.is_role(**role)) {

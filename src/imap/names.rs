@@ -130,6 +130,7 @@ fn rank(account: &Account, folder: &Folder) -> usize {
 /// The name under which a user sees an account, as far as it is the same for all of its folders.
 pub fn prefix(visible: &Visible) -> String {
     match (&visible.account, &visible.place) {
+        (Account::User(_), Place::OtherUsers(owner)) => format!("{OTHER_USERS}/{owner}"),
         (Account::User(_), _) => String::new(),
         (Account::Inbox(name), _) => format!("{SHARED}/{name}"),
         (Account::Channel(name), Place::OtherUsers(owner)) => {
@@ -203,10 +204,15 @@ fn locate(
         }
         OTHER_USERS => {
             let (owner, channel) = split(below?);
-            let (channel, path) = split(channel?);
+            let (name, path) = (channel?, split(channel?));
             let is_theirs =
                 |c: &crate::directory::Channel| c.owner.as_str() == owner && !is_mine(c, user);
-            (channel_of(directory, channel, is_theirs)?, path)
+            match channel_of(directory, path.0, is_theirs) {
+                Some(account) => (account, path.1),
+                None => {
+                    return Some(locate_personal(names, &opened(directory, user, owner)?, name));
+                }
+            }
         }
         // `shared/x` beside `Shared/x` would only mislead
         _ if [SHARED, PRIVATE, OTHER_USERS].iter().any(|root| first.eq_ignore_ascii_case(root)) => {
@@ -228,6 +234,12 @@ fn locate_personal(names: &FolderNames, user: &Login, name: &str) -> (Account, F
         (false, _) => folder_at(names, &account, name),
     };
     (account, folder)
+}
+
+/// The owner of a mailbox that is open to the user.
+fn opened(directory: &Directory, user: &Login, owner: &str) -> Option<Login> {
+    let key = (user.clone(), Login::new(owner));
+    directory.openings.get(&key).map(|(_, of)| of.clone()).filter(|of| of.as_str() == owner)
 }
 
 fn is_mine(channel: &crate::directory::Channel, user: &Login) -> bool {

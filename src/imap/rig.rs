@@ -114,6 +114,11 @@ impl Rig {
         change(&mut directory.inboxes.get_mut("Support").expect("Support").policy);
     }
 
+    /// A user goes; for clients made from now on.
+    pub(crate) fn without(&mut self, login: &str) {
+        Arc::make_mut(&mut self.directory).users.remove(&Login::new(login));
+    }
+
     /// Support gets an `Assigned` folder for each of them.
     pub(crate) fn assignable(&self, logins: &[&str]) {
         let support = self.support().account.clone();

@@ -4,13 +4,14 @@
 //! A reload is asked for at any moment, also in the middle of somebody's writing. So the file must
 //! stand still while it is read, and one without users is refused: it would log everybody out.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::access::{self, Granted};
-use super::{folders, steady};
+use super::{folders, openings, steady};
 use crate::directory::Directory;
 use crate::directory::file;
 use crate::mail::account::Account;
@@ -23,6 +24,7 @@ pub(super) struct Declared {
     store: Arc<dyn Store>,
     declared: Directory,
     grants: Arc<Vec<Grant>>,
+    openings: Openings,
     present: watch::Sender<Arc<Directory>>,
 }
 
@@ -32,8 +34,8 @@ impl Declared {
         store: Arc<dyn Store>,
         declared: Directory,
     ) -> Result<Declared, StoreError> {
-        let grants = store.grants();
-        let present = with_grants(&declared, &grants);
+        let (grants, openings) = (store.grants(), open(&*store));
+        let present = with_grants(&declared, &grants).with_openings(openings.clone());
         folders::ensure(&*store, &present).await?;
         match access::tell(&*store, &present, &Granted::new()).await {
             // a full disk must not keep the daemon down; the next start tells it
@@ -43,7 +45,7 @@ impl Declared {
             told => drop(told?),
         }
         let present = watch::Sender::new(Arc::new(present));
-        Ok(Declared { store, declared, grants, present })
+        Ok(Declared { store, declared, grants, openings, present })
     }
 
     /// Follows every change.
@@ -83,20 +85,19 @@ impl Declared {
         }
     }
 
-    /// Takes the store's grants, if they have changed.
+    /// Takes the store's grants, and which mailboxes are open to whom, if that has changed.
     pub(super) async fn take_grants(&mut self) -> Result<(), StoreError> {
-        if *self.store.grants() == *self.grants {
+        if *self.store.grants() == *self.grants && open(&*self.store) == self.openings {
             return Ok(());
         }
         self.show().await
     }
 
     async fn show(&mut self) -> Result<(), StoreError> {
-        let grants = self.store.grants();
-        let present = with_grants(&self.declared, &grants);
+        let (grants, openings) = (self.store.grants(), open(&*self.store));
+        let present = with_grants(&self.declared, &grants).with_openings(openings.clone());
         let made = folders::ensure(&*self.store, &present).await?;
         let granted = regranted(&self.grants, &grants);
-        access::tell(&*self.store, &present, &granted).await?;
         tracing::info!(
             users = present.users.len(),
             inboxes = present.inboxes.len(),
@@ -105,10 +106,23 @@ impl Declared {
             folders_made = made,
             "directory in force"
         );
-        self.grants = grants;
-        self.present.send_replace(Arc::new(present));
+        (self.grants, self.openings) = (grants, openings);
+        self.present.send_replace(Arc::new(present.clone()));
+        // what is taken away is taken, though the disk has no room for telling it
+        if let Err(error) = access::tell(&*self.store, &present, &granted).await {
+            tracing::error!(%error, "who was given access is not in the audit log yet");
+        }
         Ok(())
     }
+}
+
+/// Who may read whose mailbox at this moment.
+type Openings = BTreeSet<(Login, Login)>;
+
+fn open(store: &dyn Store) -> Openings {
+    let (openings, now) = (store.openings(), store.now());
+    let open = openings.iter().filter(|opening| openings::is_open(opening, now));
+    open.map(|opening| (opening.user.clone(), opening.of.clone())).collect()
 }
 
 /// Whom SETACL has given or taken something, between two states of the grants.
@@ -122,4 +136,48 @@ fn regranted(before: &[Grant], now: &[Grant]) -> Granted {
 
 fn with_grants(declared: &Directory, grants: &[Grant]) -> Directory {
     declared.with_grants(grants.iter().map(|g| (&g.account, &g.user, g.rights.as_deref())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::server::queue::fake::FullableStore;
+    use crate::sys::ManualClock;
+
+    const DIRECTORY: &str = r#"
+[[domain]]
+name = "example.org"
+[[user]]
+login = "anna"
+name = "Anna"
+password = "$2b$04$abcdefghijklmnopqrstuuWkMVwbmqUjJ2y.fJjWT7u0E2FVBTyuu"
+[[user]]
+login = "ben"
+name = "Ben"
+password = "$2b$04$abcdefghijklmnopqrstuuWkMVwbmqUjJ2y.fJjWT7u0E2FVBTyuu"
+[[inbox]]
+name = "Support"
+addresses = ["support@example.org"]
+users = ["anna", "ben"]
+"#;
+
+    #[tokio::test]
+    async fn what_is_taken_away_is_taken_though_the_disk_is_full() {
+        let store = FullableStore::new(Arc::new(ManualClock::default()));
+        let file = std::env::temp_dir().join(format!("postfach-taken-{}.toml", std::process::id()));
+        let parsed = |text: &str| file::parse(text, &file).expect("valid");
+        let mut declared = Declared::new(store.clone(), parsed(DIRECTORY)).await.expect("made");
+        let watch = declared.watch();
+        store.is_full.store(true, Ordering::SeqCst);
+        let less = DIRECTORY.replace("users = [\"anna\", \"ben\"]", "users = [\"anna\"]");
+        std::fs::write(&file, less).expect("written");
+        declared.reload(&file).await.expect("in force");
+        let support = Account::Inbox("Support".into());
+        let rights =
+            |login| crate::directory::rights(&watch.borrow(), &Login::new(login), &support);
+        assert!(rights("anna").has('r') && !rights("ben").has('r'));
+        std::fs::remove_file(&file).expect("removed");
+    }
 }

@@ -16,6 +16,7 @@ mod inherited;
 pub mod listener;
 pub mod login;
 pub mod mta_sts;
+mod openings;
 mod outgoing;
 pub mod ports;
 pub mod queue;

@@ -1,6 +1,7 @@
 //! SIGHUP: config, certificates, directory and keys are read again, and what can change while the
-//! daemon runs does. A config with a fault changes nothing at all. Connections and deliveries that
-//! are open end by what they began with.
+//! daemon runs does. A config with a fault changes nothing at all; where the certificate, the
+//! directory or the DKIM keys have one, each stays as it was. Connections and deliveries that are
+//! open end by what they began with.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ impl Daemon {
         signals::ready("serving");
     }
 
-    /// Everything that can fail comes before the first change.
+    /// What the config itself names is looked at before the first change.
     async fn take(&mut self, new: Config) {
         let old = self.shared.config.load_full();
         let config = Arc::new(merged(&old, new));
@@ -115,6 +116,7 @@ fn merged(old: &Config, mut new: Config) -> Config {
     new.data_dir.clone_from(&old.data_dir);
     new.listen.clone_from(&old.listen);
     new.store = old.store.clone();
+    new.audit_subjects = old.audit_subjects;
     new.limits.connections_max = old.limits.connections_max;
     new.limits.waiting_per_address_max = old.limits.waiting_per_address_max;
     new.limits.smtp_per_address_max = old.limits.smtp_per_address_max;
@@ -133,6 +135,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[listen]", old.listen != new.listen),
         ("[tls], on or off", (old.tls == Tls::Off) != (new.tls == Tls::Off)),
         ("[store]", old.store != new.store),
+        ("[audit]", old.audit_subjects != new.audit_subjects),
         ("limits.connections_max", was.connections_max != is.connections_max),
         (
             "limits.waiting_per_address_max",

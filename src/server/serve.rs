@@ -26,6 +26,7 @@ use super::inherited::SocketFault;
 use super::listener::{self, Service};
 use super::login::oauth::Tokens;
 use super::login::{Authenticator, salts};
+use super::openings;
 use super::outgoing::{self, Sending};
 use super::ports::{self, Ports};
 use super::reserve;
@@ -255,6 +256,8 @@ impl Daemon {
                 let desk = control::Desk {
                     store: self.shared.store.clone(),
                     queue: self.sending.queue.clone(),
+                    directory: self.shared.directory.clone(),
+                    hostname: self.shared.config.load().hostname.clone(),
                     subjects: self.shared.config.load().audit_subjects,
                 };
                 tokio::spawn(socket.serve(desk, self.shared.shutdown.clone()));
@@ -266,9 +269,11 @@ impl Daemon {
     /// The life between start and stop.
     async fn follow(&mut self, signals: &mut Signals) -> Result<(), Failure> {
         let mut mailboxes = self.shared.store.watch_mailboxes();
-        let mut grants = self.shared.store.grants();
+        let access = |store: &dyn Store| (store.grants(), store.openings());
+        let mut known = access(&*self.shared.store);
         let mut watchdog = ticks(signals::watchdog_interval().unwrap_or(IDLE_INTERVAL));
         let mut certificates = ticks(CERTIFICATES_INTERVAL);
+        let mut not_before = Instant::now();
         let mut retention = ticks(Duration::from_secs(retention::INTERVAL_SECS));
         loop {
             tokio::select! {
@@ -277,18 +282,38 @@ impl Daemon {
                     Request::Stop => return Ok(()),
                 },
                 Ok(()) = mailboxes.changed() => {
-                    let now = self.shared.store.grants();
-                    if Arc::ptr_eq(&std::mem::replace(&mut grants, now.clone()), &now) {
+                    let now = access(&*self.shared.store);
+                    if Arc::ptr_eq(&known.0, &now.0) && Arc::ptr_eq(&known.1, &now.1) {
                         continue;
                     }
-                    if let Err(error) = self.declared.take_grants().await {
-                        tracing::error!(%error, "grants are not in force");
+                    match self.declared.take_grants().await {
+                        Ok(()) => known = now,
+                        Err(error) => tracing::error!(%error, "grants are not in force"),
                     }
                 }
                 _ = watchdog.tick() => signals::alive(),
                 _ = certificates.tick() => self.reload_certificates(&self.shared.config.load()),
+                () = openings::ended(&*self.shared.store, not_before) => {
+                    not_before = Instant::now() + self.close_openings().await;
+                }
                 _ = retention.tick() => self.empty_trash(),
                 error = self.writer.failed() => return Err(Failure::Store(error)),
+            }
+        }
+    }
+
+    /// Ends what has come to its end; answers how long to wait before the next look. The access is
+    /// over in any case.
+    async fn close_openings(&mut self) -> Duration {
+        let closed = openings::close(&*self.shared.store).await;
+        if let Err(error) = self.declared.take_grants().await {
+            tracing::error!(%error, "access is not as it should be");
+        }
+        match closed {
+            Ok(()) => Duration::ZERO,
+            Err(error) => {
+                tracing::error!(%error, "the end of a break-glass is not in the audit log yet");
+                openings::RETRY
             }
         }
     }

@@ -214,6 +214,28 @@ pub enum Change {
     Granted(Grant),
     /// Who may do what in an account is another than was known last. → `Done`
     AccessKnown(AccessKnown),
+    /// A user is away until then, or (`None`) back. → `Done`
+    AwaySet {
+        /// Who.
+        user: Login,
+        /// From then on they are back.
+        until: Option<Timestamp>,
+    },
+    /// A personal mailbox is opened to somebody else; a former end of the same is replaced.
+    /// → `Done`
+    GlassBroken {
+        /// What, to whom, until when.
+        opening: Opening,
+        /// Why, for the audit log.
+        reason: String,
+    },
+    /// It is closed again. → `Done`
+    GlassMended {
+        /// To whom it was open.
+        user: Login,
+        /// Whose it is.
+        of: Login,
+    },
     /// Something is to be told in the audit log that changes nothing else. → `Done`
     Noted(Box<Note>),
     /// A message is to go out to other servers. → `Queued` or `Duplicate`
@@ -316,6 +338,20 @@ pub struct Grant {
     /// The letters of RFC 4314 (empty: nothing at all); `None`: the directory decides again.
     pub rights: Option<String>,
 }
+
+/// A personal mailbox that somebody else may read for a while.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opening {
+    /// Who may read it.
+    pub user: Login,
+    /// Whose it is.
+    pub of: Login,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// Users who are away, each until then.
+pub type Absences = BTreeMap<Login, Timestamp>;
 
 /// Each user's rights, as `directory::Rights` writes them; who has none is missing.
 pub type UsersRights = BTreeMap<Login, String>;

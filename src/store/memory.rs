@@ -10,7 +10,9 @@ use tokio::sync::watch;
 use super::apply::{self, Base, Known};
 use super::audit::{EntryId, Record, Tip};
 use super::board::Board;
-use super::change::{Bytes, Grant, NewMessage, Receipt, Transaction, UsersRights};
+use super::change::{
+    Absences, Bytes, Grant, NewMessage, Opening, Receipt, Transaction, UsersRights,
+};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::rows::{Rows, Tombstone};
@@ -317,6 +319,14 @@ impl Store for Memory {
         let inner = self.inner();
         let all = inner.trashed.range((trash, Uid(0))..=(trash, Uid(u32::MAX)));
         Box::pin(std::future::ready(Ok(all.map(|((_, uid), entry)| (*uid, *entry)).collect())))
+    }
+
+    fn absences(&self) -> Arc<Absences> {
+        self.inner().board.state.absences().clone()
+    }
+
+    fn openings(&self) -> Arc<Vec<Opening>> {
+        self.inner().board.state.openings().clone()
     }
 
     fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {

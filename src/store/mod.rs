@@ -36,7 +36,7 @@ use crate::mail::id::{
 use crate::mail::message::{Envelope, Part};
 use crate::mail::uid_set::UidSet;
 use audit::{EntryId, Record, Tip};
-use change::{Grant, Receipt, Transaction, UsersRights};
+use change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
 use overlay::Overlay;
 use queue::Queued;
 use snapshot::Snapshot;
@@ -291,6 +291,13 @@ pub trait Store: Send + Sync {
     /// By which entries the instances of an inbox's Trash came there; those of which it is not
     /// known are missing.
     fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>>;
+
+    /// Who is away, and until when; a time that has passed may stand there still.
+    fn absences(&self) -> Arc<Absences>;
+
+    /// Which personal mailboxes are open to whom; `watch_mailboxes` tells of a change. A time that
+    /// has passed may stand there still.
+    fn openings(&self) -> Arc<Vec<Opening>>;
 
     /// Who may do what in each inbox and channel, as `Change::AccessKnown` said last.
     fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>>;

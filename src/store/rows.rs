@@ -50,6 +50,10 @@ pub struct Rows {
     pub trashed: BTreeMap<(MailboxId, Uid), Option<EntryId>>,
     /// Who may do what in an account, as it is known.
     pub access_known: BTreeMap<Account, UsersRights>,
+    /// Until when users are away; `None`: they are not.
+    pub absences: BTreeMap<Login, Option<Timestamp>>,
+    /// Until when mailboxes are open, by who may read them and whose they are; `None`: no longer.
+    pub openings: BTreeMap<(Login, Login), Option<Timestamp>>,
     /// Mailboxes removed with all that is theirs.
     pub deleted: Vec<MailboxId>,
 }
@@ -94,6 +98,8 @@ impl Rows {
         self.audit.extend(later.audit);
         self.trashed.extend(later.trashed);
         self.access_known.extend(later.access_known);
+        self.absences.extend(later.absences);
+        self.openings.extend(later.openings);
         self.deleted.extend(later.deleted);
     }
 

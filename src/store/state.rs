@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::audit::Tip;
-use super::change::Grant;
+use super::change::{Absences, Grant, Opening};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::rows::Rows;
@@ -28,6 +28,8 @@ pub struct State {
     queue: BTreeMap<QueueId, Arc<Queued>>,
     counters: Counters,
     audit: Tip,
+    absences: Arc<Absences>,
+    openings: Arc<Vec<Opening>>,
 }
 
 /// The last number given of each kind.
@@ -112,6 +114,10 @@ pub struct Changed {
     pub counters: Option<Counters>,
     /// Where the audit log ends, if something was added.
     pub audit: Option<Tip>,
+    /// Who is away, if that changed.
+    pub absences: Option<Arc<Absences>>,
+    /// Which mailboxes are open, if that changed.
+    pub openings: Option<Arc<Vec<Opening>>>,
     /// New messages by hash.
     pub blobs: HashMap<[u8; 32], BlobId>,
     /// What is to be written.
@@ -131,6 +137,8 @@ impl Changed {
         self.queue_length = later.queue_length.or(self.queue_length);
         self.counters = later.counters.or(self.counters);
         self.audit = later.audit.or(self.audit);
+        self.absences = later.absences.or(self.absences.take());
+        self.openings = later.openings.or(self.openings.take());
         self.blobs.extend(later.blobs);
         self.rows.absorb(later.rows);
     }
@@ -152,6 +160,7 @@ impl Changed {
     pub fn changes_tree(&self) -> bool {
         !self.names.is_empty()
             || self.grants.is_some()
+            || self.openings.is_some()
             || !self.subscriptions.is_empty()
             || !self.metadata.is_empty()
     }
@@ -227,6 +236,22 @@ impl State {
     /// Where the audit log ends.
     pub fn audit(&self) -> Tip {
         self.audit
+    }
+
+    /// Who is away.
+    pub fn absences(&self) -> &Arc<Absences> {
+        &self.absences
+    }
+
+    /// Which mailboxes are open.
+    pub fn openings(&self) -> &Arc<Vec<Opening>> {
+        &self.openings
+    }
+
+    /// Puts in place what an engine has read of people.
+    pub fn load_people(&mut self, absences: Absences, openings: Vec<Opening>) {
+        self.absences = Arc::new(absences);
+        self.openings = Arc::new(openings);
     }
 
     /// Puts the end of the audit log in place that an engine has read.
@@ -316,6 +341,12 @@ impl State {
         }
         self.counters = changed.counters.unwrap_or(self.counters);
         self.audit = changed.audit.unwrap_or(self.audit);
+        if let Some(absences) = changed.absences {
+            self.absences = absences;
+        }
+        if let Some(openings) = changed.openings {
+            self.openings = openings;
+        }
     }
 
     /// The messages may have been loaded while the commit was under way: then what it delivered is

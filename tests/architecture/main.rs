@@ -68,6 +68,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &[
             "src/server/spool.rs",
             "src/server/queue/",
+            "src/server/control/glass.rs",
             "src/server/login/",
             "src/store/embedded/",
             "src/delivery/",

@@ -9,7 +9,7 @@ use postfach::mail::flag::SeenMode;
 use postfach::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid};
 use postfach::mail::uid_set::UidSet;
 use postfach::store::audit::{EntryId, Record, Tip};
-use postfach::store::change::{Grant, Receipt, Transaction, UsersRights};
+use postfach::store::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
 use postfach::store::memory::Memory;
 use postfach::store::overlay::Overlay;
 use postfach::store::queue::Queued;
@@ -134,6 +134,12 @@ impl Store for Gate {
     }
     fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>> {
         self.inner.trashed(trash)
+    }
+    fn absences(&self) -> Arc<Absences> {
+        self.inner.absences()
+    }
+    fn openings(&self) -> Arc<Vec<Opening>> {
+        self.inner.openings()
     }
     fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {
         self.inner.access_known()

@@ -94,6 +94,39 @@ impl World {
 }
 
 #[tokio::test]
+async fn what_follows_somebody_who_is_away_goes_to_nobody_and_is_told() {
+    let world = World::new().await;
+    world.comes("q1@c", &[]).await;
+    world.answers("ben", "a1@o", &["q1@c"]).await.expect("accepted");
+    world.comes("other@c", &[]).await;
+    world.answers("ben", "a2@o", &["other@c"]).await.expect("accepted");
+    world.moves(assigned("ben"), done(), None).await;
+    world.comes("q2@c", &["q1@c"]).await;
+    assert_eq!(world.there(assigned("ben")).await.len(), 2, "while he is there");
+    let away = |until| vec![Change::AwaySet { user: login("ben"), until }];
+    let operator = async |changes| {
+        world.store.commit(Transaction { actor: Actor::Operator, changes }).await.expect("commits");
+    };
+    operator(away(Some(Timestamp(i64::MAX)))).await;
+    assert_eq!(world.there(assigned("ben")).await.len(), 2, "what he has, stays");
+    world.comes("q3@c", &["q2@c"]).await;
+    world.comes("q4@c", &["other@c"]).await;
+    assert_eq!(world.there(assigned("ben")).await, [""; 0]);
+    assert_eq!(world.there(Folder::root()).await, ["q1@c", "q2@c", "q3@c", "other@c", "q4@c"]);
+    let deeds: Vec<String> = crate::audited::entries(&world)
+        .await
+        .iter()
+        .filter(|entry| entry.user().is_none())
+        .map(|entry| entry.deed.to_string())
+        .collect();
+    assert_eq!(deeds, ["reopen", "assign", "away", "unassign", "reopen"]);
+    operator(away(None)).await;
+    world.moves(Folder::root(), assigned("ben"), Some("$assigned-ben")).await;
+    world.comes("q5@c", &["q1@c"]).await;
+    assert_eq!(world.there(assigned("ben")).await.len(), 6, "he is back");
+}
+
+#[tokio::test]
 async fn answering_takes_a_conversation_that_nobody_has() {
     let world = World::new().await;
     world.comes("q1@c", &[]).await;

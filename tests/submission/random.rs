@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use postfach::conversation::{Scope, State, moving};
-use postfach::mail::account::Folder;
+use postfach::conversation::{Scope, State, moving, restoring};
+use postfach::mail::account::{Folder, FolderRole};
+use postfach::mail::flag::SeenMode;
+use postfach::mail::id::Timestamp;
 use postfach::store::Store;
-use postfach::store::change::{Actor, Transaction};
+use postfach::store::change::{Actor, Change, Transaction, Transfer};
 use proptest::prelude::*;
 
 use crate::audited;
@@ -23,6 +25,12 @@ enum Step {
     Answers(usize, prop::sample::Index, bool),
     /// A user moves a message from one folder to another.
     Moves(usize, usize, prop::sample::Index),
+    /// A user deletes a message out of a folder.
+    Deletes(usize, usize, prop::sample::Index),
+    /// Some of what is in the Trash goes back to where it was.
+    Restores(prop::sample::Index),
+    /// A user is away, or back.
+    Goes(usize, bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -32,6 +40,9 @@ fn step() -> impl Strategy<Value = Step> {
         (0..2_usize, index(), any::<bool>())
             .prop_map(|(by, what, all)| Step::Answers(by, what, all)),
         (0..2_usize, 0..16_usize, index()).prop_map(|(by, way, what)| Step::Moves(by, way, what)),
+        (0..2_usize, 0..4_usize, index()).prop_map(|(by, n, what)| Step::Deletes(by, n, what)),
+        index().prop_map(Step::Restores),
+        (0..2_usize, any::<bool>()).prop_map(|(who, away)| Step::Goes(who, away)),
     ]
 }
 
@@ -61,15 +72,53 @@ async fn moves(world: &World, by: &str, (from, to): (&Folder, &Folder), what: us
     world.store.commit(Transaction { actor, changes }).await.expect("moves");
 }
 
+fn trash() -> Folder {
+    Folder::role(FolderRole::Trash)
+}
+
+/// As EXPUNGE does it in an inbox.
+async fn deletes(world: &World, by: &str, from: &Folder, what: usize) {
+    let id = |folder: &Folder| world.store.find(&inbox("Support"), folder).expect("there").id;
+    let (from, to) = (id(from), id(&trash()));
+    let snapshot = world.store.snapshot(from).await.expect("there");
+    let Some(entry) = snapshot.nth(what % snapshot.len().max(1)) else { return };
+    let (seen, uids) = (SeenMode::PerUser, [entry.uid].into_iter().collect());
+    let moved = Transfer { from, from_seen: seen, uids, to, to_seen: seen, user: login(by) };
+    let (actor, changes) = (Actor::User(login(by)), vec![Change::Moved(moved)]);
+    world.store.commit(Transaction { actor, changes }).await.expect("deletes");
+}
+
+/// As `postfach restore` does it.
+async fn restores(world: &World, what: usize) {
+    let account = inbox("Support");
+    let scope = Scope { store: &world.store, directory: &world.directory, account: &account };
+    let trash = world.store.find(&account, &trash()).expect("there").id;
+    let snapshot = world.store.snapshot(trash).await.expect("there");
+    let uids = snapshot.iter().map(|entry| entry.uid).collect();
+    let mut messages = restoring::deleted(&scope, (trash, &uids)).await.expect("reads");
+    assert!(messages.iter().all(|message| message.entry.is_some()), "it is known who did it");
+    messages.truncate(what % 3);
+    let messages = restoring::without_copies(&scope, trash, messages).await.expect("reads");
+    let returns = restoring::returns(&scope, &messages).await.expect("finds");
+    let changes = restoring::changes(&scope, (trash, &returns), &login("")).await.expect("changes");
+    world.store.commit(Transaction { actor: Actor::Operator, changes }).await.expect("restores");
+}
+
+async fn goes(world: &World, who: &str, away: bool) {
+    let until = away.then_some(Timestamp(i64::MAX));
+    let changes = vec![Change::AwaySet { user: login(who), until }];
+    world.store.commit(Transaction { actor: Actor::Operator, changes }).await.expect("goes");
+}
+
 async fn holds(world: &World, came: usize, answered: usize) {
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    for folder in folders() {
+    for folder in folders().into_iter().chain([trash()]) {
         let keyword = folder.assignee().map(|login| format!("$assigned-{login}"));
         for message in world.there(folder.clone()).await {
             let mut words = message.split(' ');
             *places.entry(words.next().expect("an id").to_owned()).or_default() += 1;
             let named: Vec<String> = words.map(str::to_owned).collect();
-            if folder != done() {
+            if folder != done() && folder != trash() {
                 assert_eq!(named, Vec::from_iter(keyword.clone()), "the keyword is the assignee's");
             }
         }
@@ -111,6 +160,11 @@ async fn run(steps: Vec<Step>) {
                 let way = (&folders[way / 4], &folders[way % 4]);
                 moves(&world, USERS[by], way, what.index(1_000)).await;
             }
+            Step::Deletes(by, n, what) => {
+                deletes(&world, USERS[by], &folders()[n], what.index(1_000)).await;
+            }
+            Step::Restores(what) => restores(&world, what.index(1_000)).await,
+            Step::Goes(who, away) => goes(&world, USERS[who], away).await,
         }
         holds(&world, came, answered).await;
     }

@@ -127,7 +127,7 @@ fn walk(
             Line::Entry(entry) => each(entry)?,
             Line::End(told) => end = Ok(told),
             Line::Error(why) => end = Err(why),
-            Line::Message(_) | Line::Done(_) => {}
+            Line::Message(_) | Line::Done(_) | Line::Said(_) | Line::Over => {}
         }
         Ok(())
     };

@@ -80,12 +80,17 @@ fn about(entry: &Entry) -> Option<String> {
 fn messages(entry: &Entry) -> Option<String> {
     let numbers: Vec<String> =
         entry.messages.iter().take(NUMBERS_SHOWN_MAX).map(ToString::to_string).collect();
-    match (numbers.len(), entry.messages.len()) {
-        (_, 0) => None,
-        (_, 1) => Some(format!("message {}", numbers[0])),
-        (shown, all) if shown == all => Some(format!("messages {}", numbers.join(" "))),
-        (_, all) => Some(format!("{}: {} …", count(all, "message"), numbers.join(" "))),
-    }
+    let messages = match (numbers.len(), entry.messages.len()) {
+        (_, 0) => return None,
+        (_, 1) => format!("message {}", numbers[0]),
+        (shown, all) if shown == all => format!("messages {}", numbers.join(" ")),
+        (_, all) => format!("{}: {} …", count(all, "message"), numbers.join(" ")),
+    };
+    Some(match entry.conversations[..] {
+        [] => messages,
+        [one] => format!("{messages} of conversation {one}"),
+        _ => format!("{messages} of {} conversations", entry.conversations.len()),
+    })
 }
 
 /// Details, and what is known of the session.

@@ -136,11 +136,11 @@ fn what_was_done_is_told_in_lines() {
     let anna = "(from 192.0.2.7; mutt 2.4[31m; session s1)";
     let assign = format!(
         "     1  2026-11-26T13:33:20Z  anna          assign     inbox Support: open → \
-         Assigned/anna, message 1 {anna}\n"
+         Assigned/anna, message 1 of conversation 1 {anna}\n"
     );
     let close = format!(
         "     2  2026-11-26T13:33:20Z  anna          close      inbox Support: Assigned/anna → \
-         Done, message 1 {anna}\n"
+         Done, message 1 of conversation 1 {anna}\n"
     );
     let read = "     3  2026-11-26T13:33:20Z  carla         read       channel Anna Sales: open\n";
     let report = |filter| place.report(filter, Form::Text);

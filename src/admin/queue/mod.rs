@@ -73,7 +73,7 @@ fn converse(
                 return Ok(Outcome::Done);
             }
             // what was not asked for
-            Line::Entry(_) | Line::End(_) => {}
+            Line::Entry(_) | Line::End(_) | Line::Said(_) | Line::Over => {}
             Line::Error(why) => {
                 writeln!(out, "{}", print::visible(&why))?;
                 return Ok(Outcome::Refused);

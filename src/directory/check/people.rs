@@ -8,6 +8,7 @@ use crate::directory::findings::Findings;
 use crate::directory::written::{Team, Text, User as WrittenUser};
 use crate::directory::{Directory, PasswordHash, Role, User, password};
 use crate::mail::account::Account;
+use crate::mail::day::Day;
 use crate::mail::id::Login;
 
 /// Characters that a login cannot have beside those that no name can: `dora:read` ends at the
@@ -32,6 +33,9 @@ pub(super) fn users(
         let addresses = addresses(found, directory, &user.addresses);
         let login = names.take(found, ("user", "login"), (&user.login, table));
         let Some(login) = login.filter(|_| has_no_colon(found, &user.login)) else { continue };
+        if let Some(day) = away(found, user.away) {
+            directory.away.insert(Login::new(&login), day);
+        }
         taken.add(Holder::User(Login::new(&login)), &addresses, &user.addresses);
         let entry = User {
             login: Login::new(&login),
@@ -43,6 +47,17 @@ pub(super) fn users(
         directory.limit(Account::User(entry.login.clone()), quota);
         directory.users.insert(entry.login.clone(), entry);
     }
+}
+
+/// The last day of an absence; one that has passed says nothing any more.
+fn away(found: &mut Findings, written: Option<Text>) -> Option<Day> {
+    let written = written?;
+    let day = Day::parse(written.get_ref());
+    if day.is_none() {
+        let message = format!("{:?} is no day", written.get_ref());
+        found.fault(written.span(), message, "write the last day of the absence: 2026-12-05");
+    }
+    day
 }
 
 fn password(

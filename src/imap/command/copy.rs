@@ -9,6 +9,7 @@
 
 use super::expunge::{self, Removal};
 use super::share::{Share, shares};
+use super::undelete::{self, Undeletion};
 use super::{Call, states};
 use crate::conversation::{self, State};
 use crate::imap::fetch::body::gone;
@@ -28,6 +29,14 @@ pub async fn copy(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Co
     let request = Request::parse(call, selected)?;
     if request.shares.is_empty() {
         return Ok(Completion::ok("No messages to copy"));
+    }
+    let is_move = |share: &Share| states::copy_is_move(share, &request.target);
+    let moves = |share: &Share| is_move(share) && share.may_be_left();
+    if request.shares.iter().all(moves)
+        && let Undeletion::Done(code) = request.undeleted(call).await?
+    {
+        let text = "Restored to where it was";
+        return Ok(code.map_or(Completion::ok(text), |code| Completion::with_code(code, text)));
     }
     let mut plan = Plan::default();
     for share in &request.shares {
@@ -50,6 +59,12 @@ pub async fn r#move(
     if request.shares.is_empty() {
         return Ok(Completion::ok("No messages to move"));
     }
+    if let Undeletion::Done(code) = request.undeleted(call).await? {
+        if let Some(code) = code {
+            call.out.line(format_args!("* OK [{code}] Moved"));
+        }
+        return expunge::told(call, selected, "Restored to where it was").await;
+    }
     let mut plan = Plan::default();
     for share in &request.shares {
         plan.add(request.moved(call, share).await?);
@@ -65,6 +80,8 @@ struct Request {
     shares: Vec<Share>,
     target: Resolved,
     to: MailboxId,
+    /// Whether nothing may be taken away: the mailbox was opened with EXAMINE.
+    examined: bool,
 }
 
 /// All changes of one command.
@@ -100,12 +117,24 @@ impl Request {
             return Err(Refusal::no_permission("You may not add messages to that mailbox"));
         }
         let shares = shares(selected, &selected.view.uids(&selection));
-        Ok(Request { shares, target, to })
+        Ok(Request { shares, target, to, examined: selected.examined })
+    }
+
+    /// What is dragged out of a Trash. One command has one of these at most.
+    async fn undeleted(&self, call: &Call<'_, '_>) -> Result<Undeletion, Refusal> {
+        match (&self.shares[..], &self.target.mailbox) {
+            ([share], Some(to)) => undelete::run(call, share, to).await,
+            _ => Ok(Undeletion::None),
+        }
     }
 
     async fn copied(&self, call: &Call<'_, '_>, share: &Share) -> Result<Vec<Change>, Refusal> {
         if !states::copy_is_move(share, &self.target) {
             return self.added(call, share).await;
+        }
+        if self.examined {
+            let why = "COPY between these folders moves, and the mailbox was opened with EXAMINE";
+            return Err(Refusal::no("READ-ONLY", why));
         }
         if !share.may_be_left() {
             return Err(Refusal::no_permission("You may not move conversations here"));

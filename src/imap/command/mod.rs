@@ -34,6 +34,7 @@ pub mod subscribe;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod undelete;
 
 use std::sync::Arc;
 

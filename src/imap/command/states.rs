@@ -49,7 +49,11 @@ pub(super) async fn arrivals(
     let store = &*call.context.store;
     let state = State::of(&to.account, &to.folder);
     let source = store.snapshot(share.mailbox.id).await?;
-    let mut changes = moving::arrivals(to.id, state.as_ref(), &source.keywords);
+    let from = match share.mailbox.account == to.account {
+        true => moving::Came::FromHere,
+        false => moving::Came::FromElsewhere,
+    };
+    let mut changes = moving::arrivals(to.id, state.as_ref(), (from, &source.keywords));
     let Some(state) = state.filter(|_| target.rights.has('e') && target.rights.has('t')) else {
         return Ok(changes);
     };

@@ -3,6 +3,7 @@
 use super::Desk;
 use super::audit::Reading;
 use super::words::{Asked, Done, Line, Message, Request};
+use super::{away, glass, restore};
 use crate::mail::id::QueueId;
 use crate::server::queue::{Done as QueueDone, Verb, Which};
 
@@ -19,6 +20,8 @@ pub(super) enum Answer {
     Do(Verb, Which),
     /// The audit log.
     Audit(Reading),
+    /// This is to be done, by one of the files beside this.
+    Operate(Box<Asked>),
     /// All is said.
     End,
 }
@@ -47,6 +50,7 @@ impl Answer {
             },
             Request::Asked(asked) => match *asked {
                 Asked::Audit(filter) => Answer::Audit(Reading::new(filter)),
+                asked => Answer::Operate(Box::new(asked)),
             },
         }
     }
@@ -62,6 +66,7 @@ impl Answer {
             Answer::Last(lines) => Some(lines),
             Answer::List(first, told) => Some(self.list(desk, (first, told))),
             Answer::Do(verb, which) => Some(vec![perform(desk, verb, which).await]),
+            Answer::Operate(asked) => Some(operate(desk, *asked).await),
             Answer::Audit(mut reading) => {
                 let lines = reading.next(&*desk.store, desk.subjects).await?;
                 *self = Answer::Audit(reading);
@@ -83,6 +88,20 @@ impl Answer {
             }
         }
         lines
+    }
+}
+
+async fn operate(desk: &Desk, asked: Asked) -> Vec<Line> {
+    let said = match asked {
+        Asked::Absences => Ok(away::list(desk)),
+        Asked::Away { user, until } => away::set(desk, user, until).await,
+        Asked::Restore(asked) => restore::run(desk, &asked).await,
+        Asked::BreakGlass(asked) => glass::run(desk, asked).await,
+        Asked::Audit(_) => Ok(Vec::new()),
+    };
+    match said {
+        Ok(said) => said.into_iter().map(Line::Said).chain([Line::Over]).collect(),
+        Err(why) => vec![Line::Error(why)],
     }
 }
 

@@ -6,6 +6,9 @@
 
 mod answer;
 pub mod audit;
+mod away;
+mod glass;
+mod restore;
 pub mod words;
 
 use std::io;
@@ -21,6 +24,7 @@ use tokio::time::timeout;
 
 use super::queue::Handle;
 use crate::config::Subjects;
+use crate::directory::Directory;
 use crate::store::Store;
 use words::{Line, REQUEST_BYTES_MAX, Request};
 
@@ -43,6 +47,10 @@ pub struct Desk {
     pub store: Arc<dyn Store>,
     /// Who changes it.
     pub queue: Handle,
+    /// What is declared at this moment.
+    pub directory: watch::Receiver<Arc<Directory>>,
+    /// Our name.
+    pub hostname: String,
     /// Whether the audit log is shown with what messages are about.
     pub subjects: Subjects,
 }
@@ -142,5 +150,7 @@ async fn request(stream: &mut UnixStream) -> io::Result<String> {
     }
 }
 
+#[cfg(test)]
+mod operate_tests;
 #[cfg(test)]
 mod tests;

@@ -34,8 +34,13 @@ async fn ask(folder: &Folder, request: &[u8]) -> Vec<Line> {
 /// The world's desk answers in this folder; the sender ends it.
 fn open(folder: &Folder, world: &World) -> watch::Sender<bool> {
     let (stop, shutdown) = watch::channel(false);
-    let desk =
-        Desk { store: world.store.clone(), queue: world.handle.clone(), subjects: Subjects::Shown };
+    let desk = Desk {
+        store: world.store.clone(),
+        queue: world.handle.clone(),
+        subjects: Subjects::Shown,
+        directory: watch::channel(Arc::default()).1,
+        hostname: "mail.example.org".into(),
+    };
     let socket = Socket::open(&folder.0).expect("opened");
     tokio::spawn(socket.serve(desk, shutdown));
     stop

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::mail::id::Timestamp;
+use crate::mail::account::Account;
+use crate::mail::id::{Login, Timestamp};
 use crate::server::queue::{Done as QueueDone, Verb};
 use crate::store::audit::Filter;
 use crate::store::queue::{Queued, QueuedRecipient};
@@ -31,6 +32,57 @@ pub enum Request {
 pub enum Asked {
     /// What the audit log has of this.
     Audit(Filter),
+    /// Who is away.
+    Absences,
+    /// A user is away until then, or back.
+    Away {
+        /// Who.
+        user: Login,
+        /// From then on they are back; `None`: now.
+        until: Option<Timestamp>,
+    },
+    /// Brings messages back out of a Trash.
+    Restore(Restore),
+    /// Opens a personal mailbox to a super-admin.
+    BreakGlass(BreakGlass),
+}
+
+/// Which messages of a Trash go back to where they were; all of it must fit.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Restore {
+    /// Of which inbox or channel.
+    pub account: Account,
+    /// Not deleted before.
+    pub since: Option<Timestamp>,
+    /// By whom.
+    pub deleted_by: Option<Login>,
+    /// Which message, without angle brackets.
+    pub message_id: Option<String>,
+    /// Whether it is done.
+    pub how: How,
+}
+
+/// Whether something is done or only told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// It is done.
+    ForReal,
+    /// It is told what would be done.
+    Dry,
+}
+
+/// A personal mailbox that is to be opened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BreakGlass {
+    /// To whom.
+    pub user: Login,
+    /// Whose.
+    pub of: Login,
+    /// Why.
+    pub reason: String,
+    /// For how long.
+    pub secs: i64,
 }
 
 /// The verbs, and whether they may be said of all.
@@ -53,7 +105,7 @@ enum Scope {
 impl Request {
     /// Reads a line.
     pub fn parse(line: &str) -> Option<Request> {
-        if line.starts_with('{') {
+        if line.starts_with(['{', '"']) {
             return serde_json::from_str(line).ok().map(Request::Asked);
         }
         let mut words = line.split_ascii_whitespace();
@@ -100,6 +152,10 @@ pub enum Line {
     End(End),
     /// The last line: all is said and done.
     Done(Done),
+    /// Something for people to read.
+    Said(String),
+    /// The last line behind it.
+    Over,
     /// The last line: why not.
     Error(String),
 }
@@ -262,6 +318,14 @@ mod tests {
             Request::One(Verb::Drop, id()),
             Request::All(Verb::Retry),
             Request::Asked(Box::new(Asked::Audit(Filter::default()))),
+            Request::Asked(Box::new(Asked::Absences)),
+            Request::Asked(Box::new(Asked::Away { user: Login::new("anna"), until: None })),
+            Request::Asked(Box::new(Asked::BreakGlass(BreakGlass {
+                user: Login::new("erik"),
+                of: Login::new("ben"),
+                reason: "Ben \"has\" left,\nfür immer".into(),
+                secs: 3600,
+            }))),
             Request::Asked(Box::new(Asked::Audit(Filter {
                 account: Some(crate::mail::account::Account::Inbox("Info Süd".into())),
                 since: Some(Timestamp(7)),

@@ -25,7 +25,7 @@ use crate::server::relay::Reach as HopReach;
 use crate::smtp::client::Told;
 use crate::store::audit::{EntryId, Record, Tip};
 use crate::store::change::Transaction;
-use crate::store::change::UsersRights;
+use crate::store::change::{Absences, Opening, UsersRights};
 use crate::store::change::{Actor, Bytes, Change, Grant, NewMessage, Outcome, Receipt};
 use crate::store::memory::Memory;
 use crate::store::overlay::Overlay;
@@ -352,7 +352,7 @@ pub(in crate::server) struct FullableStore {
 }
 
 impl FullableStore {
-    fn new(clock: Arc<dyn Clock>) -> Arc<FullableStore> {
+    pub(in crate::server) fn new(clock: Arc<dyn Clock>) -> Arc<FullableStore> {
         Arc::new(FullableStore {
             inner: Memory::new(clock),
             is_full: AtomicBool::new(false),
@@ -497,6 +497,14 @@ impl Store for FullableStore {
 
     fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>> {
         self.inner.trashed(trash)
+    }
+
+    fn absences(&self) -> Arc<Absences> {
+        self.inner.absences()
+    }
+
+    fn openings(&self) -> Arc<Vec<Opening>> {
+        self.inner.openings()
     }
 
     fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {

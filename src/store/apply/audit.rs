@@ -2,16 +2,19 @@
 //! without them. Personal mailboxes are nobody's business and leave none, but where somebody else
 //! than their owner is at work there. Mail of strangers leaves one where it does more than come in.
 
+use std::collections::BTreeSet;
+
 use super::transfer::{Copies, Way};
 use super::{Draft, MailboxId, Outcome, StoreError};
 use crate::mail::account::{Account, Folder, FolderRole};
-use crate::mail::id::{BlobId, Login, Uid};
+use crate::mail::date;
+use crate::mail::id::{BlobId, Login, ThreadId, Timestamp, Uid};
 use crate::mail::uid_set::UidSet;
 use crate::store::Mailbox;
 use crate::store::audit::{Deed, Entry, EntryId, MESSAGES_PER_ENTRY_MAX, NOTE_KEYWORD, Note};
-use crate::store::change::{AccessKnown, Actor, Delivered, Grant, Transfer};
+use crate::store::change::{AccessKnown, Actor, Delivered, Grant, Opening, Transfer};
 use crate::store::queue::Queued;
-use crate::store::snapshot::Snapshot;
+use crate::store::snapshot::{self, Snapshot};
 
 /// What of a delivery says what it was.
 pub(super) struct Arrival {
@@ -26,6 +29,14 @@ impl Arrival {
         let is_mail = !delivered.trace.is_empty();
         Arrival { is_mail, is_note: is_mail && delivered.flags.keywords.iter().any(is_note) }
     }
+}
+
+/// A message, and its conversation where that is known.
+pub(super) type Named = (BlobId, Option<ThreadId>);
+
+/// As the log names it.
+pub(super) fn named(instance: &snapshot::Entry) -> Named {
+    (instance.blob, Some(instance.thread))
 }
 
 /// What it means for a message to lie in a folder.
@@ -87,22 +98,22 @@ impl Draft<'_> {
         let to = self.held(transfer.to)?.mailbox.clone();
         let plain = if way == Way::Moved { Deed::Move } else { Deed::Copy };
         if from.account != to.account {
-            self.tell_left((plain, &from), &to.account, &copies.blobs);
+            self.tell_left((plain, &from), &to.account, &copies.messages);
             return self.tell_entered((plain, &to), &from.account, copies);
         }
         let deed = if way == Way::Moved { deed(&from.folder, &to.folder) } else { plain };
         let about = assignee(&to.folder).or_else(|| assignee(&from.folder));
         let entry = Entry { from: path(&from), to: path(&to), about, ..self.entry(deed) };
-        self.tell_each((&to.account, entry), &copies.blobs, |draft, id, range| {
+        self.tell_each((&to.account, entry), &copies.messages, |draft, id, range| {
             draft.note_deletion(&to, &copies.pairs[range], id);
         });
         Ok(())
     }
 
-    fn tell_left(&mut self, (deed, from): (Deed, &Mailbox), to: &Account, blobs: &[BlobId]) {
+    fn tell_left(&mut self, (deed, from): (Deed, &Mailbox), to: &Account, messages: &[Named]) {
         let detail = Some(format!("to {to}"));
         let entry = Entry { from: path(from), detail, ..self.entry(deed) };
-        self.tell_each((&from.account, entry), blobs, |_, _, _| {});
+        self.tell_each((&from.account, entry), messages, |_, _, _| {});
     }
 
     fn tell_entered(
@@ -113,7 +124,7 @@ impl Draft<'_> {
     ) -> Result<(), StoreError> {
         let (about, detail) = (assignee(&to.folder), Some(format!("from {from}")));
         let entry = Entry { to: path(to), about, detail, ..self.entry(deed) };
-        self.tell_each((&to.account, entry), &copies.blobs, |_, _, _| {});
+        self.tell_each((&to.account, entry), &copies.messages, |_, _, _| {});
         Ok(())
     }
 
@@ -121,11 +132,11 @@ impl Draft<'_> {
     pub(super) fn tell_expunged(
         &mut self,
         mailbox: MailboxId,
-        blobs: &[BlobId],
+        messages: &[Named],
     ) -> Result<(), StoreError> {
         let from = self.held(mailbox)?.mailbox.clone();
         let entry = Entry { from: path(&from), ..self.entry(Deed::Expunge) };
-        self.tell_each((&from.account, entry), blobs, |_, _, _| {});
+        self.tell_each((&from.account, entry), messages, |_, _, _| {});
         Ok(())
     }
 
@@ -133,7 +144,7 @@ impl Draft<'_> {
     pub(super) fn tell_arrival(
         &mut self,
         mailbox: MailboxId,
-        (blob, arrival): (BlobId, Arrival),
+        (message, arrival): (Named, Arrival),
     ) -> Result<(), StoreError> {
         let to = self.held(mailbox)?.mailbox.clone();
         let is_sent = to.folder.is_role(FolderRole::Sent);
@@ -154,11 +165,11 @@ impl Draft<'_> {
             (_, Meaning::Done | Meaning::Trash) => Deed::Deliver,
             (_, Meaning::Open | Meaning::Other) => return Ok(()),
         };
-        if deed == Deed::Send && !self.is_first_sending(blob) {
+        if deed == Deed::Send && !self.is_first_sending(message.0) {
             return Ok(());
         }
         let entry = Entry { to: path(&to), about: assignee(&to.folder), ..self.entry(deed) };
-        self.tell_each((&to.account, entry), &[blob], |_, _, _| {});
+        self.tell_each((&to.account, entry), &[message], |_, _, _| {});
         Ok(())
     }
 
@@ -167,7 +178,7 @@ impl Draft<'_> {
         let Some(account) = &queued.envelope.sender else { return };
         if self.actor.user().is_some() && self.is_first_sending(queued.blob) {
             let entry = self.entry(Deed::Send);
-            self.tell_each((account, entry), &[queued.blob], |_, _, _| {});
+            self.tell_each((account, entry), &[(queued.blob, None)], |_, _, _| {});
         }
     }
 
@@ -194,10 +205,10 @@ impl Draft<'_> {
     /// With what was still in it.
     pub(super) fn tell_deleted(&mut self, mailbox: &Mailbox, snapshot: &Snapshot) {
         let entry = Entry { from: path(mailbox), ..self.entry(Deed::DeleteFolder) };
-        let blobs: Vec<BlobId> = snapshot.iter().map(|entry| entry.blob).collect();
-        match blobs.is_empty() {
+        let messages: Vec<Named> = snapshot.iter().map(named).collect();
+        match messages.is_empty() {
             true => self.tell((&mailbox.account, entry)),
-            false => self.tell_each((&mailbox.account, entry), &blobs, |_, _, _| {}),
+            false => self.tell_each((&mailbox.account, entry), &messages, |_, _, _| {}),
         }
     }
 
@@ -223,6 +234,28 @@ impl Draft<'_> {
             let entry = Entry { about, detail, ..self.entry(deed) };
             self.tell((&known.account, entry));
         }
+    }
+
+    pub(super) fn tell_away(&mut self, user: &Login, until: Option<Timestamp>) {
+        let deed = if until.is_some() { Deed::Away } else { Deed::Back };
+        let detail = until.map(|until| format!("until {}", date::rfc3339(until)));
+        let entry = Entry { about: Some(user.clone()), detail, ..self.entry(deed) };
+        self.append(&entry);
+    }
+
+    pub(super) fn tell_opening(&mut self, opening: &Opening, reason: String) {
+        let until = date::rfc3339(opening.until);
+        let detail = Some(format!("until {until}: {reason}"));
+        let (account, about) =
+            (Some(Account::User(opening.of.clone())), Some(opening.user.clone()));
+        let entry = Entry { account, about, detail, ..self.entry(Deed::BreakGlass) };
+        self.append(&entry);
+    }
+
+    pub(super) fn tell_closing(&mut self, user: &Login, of: &Login) {
+        let (account, about) = (Some(Account::User(of.clone())), Some(user.clone()));
+        let entry = Entry { account, about, ..self.entry(Deed::BreakGlassEnd) };
+        self.append(&entry);
     }
 
     /// What somebody asks to be told.
@@ -278,18 +311,20 @@ impl Draft<'_> {
     fn tell_each(
         &mut self,
         (account, entry): (&Account, Entry),
-        blobs: &[BlobId],
+        messages: &[Named],
         mut each: impl FnMut(&mut Self, EntryId, std::ops::Range<usize>),
     ) {
         if !self.is_told(account) {
             return;
         }
         if entry.deed == Deed::Send {
-            self.sent.extend(blobs);
+            self.sent.extend(messages.iter().map(|(blob, _)| *blob));
         }
         let mut entry = Entry { account: Some(account.clone()), ..entry };
-        for (n, some) in blobs.chunks(MESSAGES_PER_ENTRY_MAX).enumerate() {
-            entry.messages = some.iter().map(|blob| blob.0).collect();
+        for (n, some) in messages.chunks(MESSAGES_PER_ENTRY_MAX).enumerate() {
+            entry.messages = some.iter().map(|(blob, _)| blob.0).collect();
+            let threads = some.iter().filter_map(|(_, thread)| Some(thread.as_ref()?.0));
+            entry.conversations = threads.collect::<BTreeSet<_>>().into_iter().collect();
             let id = self.append(&entry);
             let start = n * MESSAGES_PER_ENTRY_MAX;
             each(self, id, start..start + some.len());

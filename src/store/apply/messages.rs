@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::audit::Arrival;
+use super::audit::{Arrival, Named, named};
 use super::{DUPLICATE_KEY_SECS, Draft, KEYWORD_BYTES_MAX, MailboxId, ModSeq, Outcome, StoreError};
 use crate::mail::flag::{FlagList, KEYWORDS_MAX, KeywordSet, SystemFlags};
 use crate::mail::id::{BlobId, Login, TraceId, Uid};
@@ -61,7 +61,7 @@ impl Draft<'_> {
             self.see(mailbox, user, (&[uid], true, modseq))?;
         }
         self.use_duplicate_key(delivered.duplicate_key);
-        self.tell_arrival(mailbox, (blob, arrival))?;
+        self.tell_arrival(mailbox, ((blob, Some(thread)), arrival))?;
         Ok(Outcome::Stored { uid, uid_validity })
     }
 
@@ -135,8 +135,8 @@ impl Draft<'_> {
         mailbox: MailboxId,
         uids: &UidSet,
     ) -> Result<Outcome, StoreError> {
-        let (uids, blobs) = self.taken_out(mailbox, uids)?;
-        self.tell_expunged(mailbox, &blobs)?;
+        let (uids, messages) = self.taken_out(mailbox, uids)?;
+        self.tell_expunged(mailbox, &messages)?;
         Ok(Outcome::Expunged { uids })
     }
 
@@ -145,13 +145,13 @@ impl Draft<'_> {
         &mut self,
         mailbox: MailboxId,
         uids: &UidSet,
-    ) -> Result<(UidSet, Vec<BlobId>), StoreError> {
+    ) -> Result<(UidSet, Vec<Named>), StoreError> {
         let snapshot = self.loaded(mailbox)?.snapshot.clone();
         let gone: Vec<&Entry> = snapshot.entries_in(uids).collect();
         let uids: UidSet = gone.iter().map(|entry| entry.uid).collect();
-        let blobs = gone.iter().map(|entry| entry.blob).collect();
+        let messages = gone.iter().map(|entry| named(entry)).collect();
         if uids.is_empty() {
-            return Ok((uids, blobs));
+            return Ok((uids, messages));
         }
         let modseq = self.raise(mailbox)?;
         for entry in gone {
@@ -166,7 +166,7 @@ impl Draft<'_> {
         Arc::make_mut(&mut self.held_mut(mailbox)?.loaded_mut()?.snapshot).remove(&uids);
         self.forget(mailbox, &uids)?;
         self.forget_deletion(mailbox, &uids)?;
-        Ok((uids, blobs))
+        Ok((uids, messages))
     }
 
     /// Adds an instance, with its rows.

@@ -13,8 +13,10 @@ pub const METADATA_VALUE_BYTES_MAX: usize = 8 * 1024;
 pub const METADATA_ENTRY_BYTES_MAX: usize = 512;
 /// Most entries of one owner about one mailbox, or about the server.
 pub const METADATA_PER_MAILBOX_MAX: usize = 50;
-/// Most entries of one user in all.
+/// Most entries of one user in all, or for everybody about the mailboxes of one account.
 pub const METADATA_PER_USER_MAX: usize = 2_000;
+/// Most bytes of these, names and values: they are kept in memory.
+pub const METADATA_PER_USER_BYTES_MAX: usize = 256 * 1024;
 /// What `StoreError::Limit` says of too many entries.
 pub const TOO_MANY_ENTRIES: &str = "annotations";
 
@@ -54,13 +56,31 @@ impl Draft<'_> {
         }
         let here = notes.range((mailbox, String::new())..).take_while(|(key, _)| key.0 == mailbox);
         let too_many = here.count() > METADATA_PER_MAILBOX_MAX
-            || user.is_some() && notes.len() > METADATA_PER_USER_MAX;
+            || self.is_too_much(&notes, (user.as_ref(), mailbox));
         if too_many && value.is_some() {
             return Err(StoreError::Limit(TOO_MANY_ENTRIES));
         }
         self.own.rows.metadata.insert((user.clone(), mailbox, entry), value);
         self.own.metadata.insert(user, Arc::new(notes));
         Ok(Outcome::Done)
+    }
+
+    /// Whether a user has more, or everybody more about the account of a mailbox, than is kept.
+    fn is_too_much(
+        &self,
+        notes: &Metadata,
+        (user, mailbox): (Option<&Login>, Option<MailboxId>),
+    ) -> bool {
+        let account = |id: MailboxId| self.held(id).ok().map(|held| held.mailbox.account.clone());
+        let about = mailbox.and_then(account);
+        let counts = |id: &Option<MailboxId>| user.is_some() || id.and_then(account) == about;
+        let counted = notes.iter().filter(|((id, _), _)| counts(id));
+        let (mut entries, mut bytes) = (0, 0);
+        for ((_, entry), value) in counted {
+            entries += 1;
+            bytes += entry.len() + value.len();
+        }
+        entries > METADATA_PER_USER_MAX || bytes > METADATA_PER_USER_BYTES_MAX
     }
 
     /// Notes about a mailbox go with it. RFC 5464 §4.1

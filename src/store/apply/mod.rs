@@ -6,14 +6,15 @@ mod audit;
 mod folders;
 mod messages;
 mod metadata;
+mod people;
 mod queue;
 mod transfer;
 
 use std::collections::HashMap;
 
 pub use metadata::{
-    METADATA_ENTRY_BYTES_MAX, METADATA_PER_MAILBOX_MAX, METADATA_PER_USER_MAX,
-    METADATA_VALUE_BYTES_MAX, TOO_MANY_ENTRIES,
+    METADATA_ENTRY_BYTES_MAX, METADATA_PER_MAILBOX_MAX, METADATA_PER_USER_BYTES_MAX,
+    METADATA_PER_USER_MAX, METADATA_VALUE_BYTES_MAX, TOO_MANY_ENTRIES,
 };
 
 use super::change::{Actor, Change, Outcome, Receipt, Transaction};
@@ -127,6 +128,9 @@ impl<'a> Draft<'a> {
             }
             Change::Granted(grant) => self.granted(grant),
             Change::AccessKnown(known) => self.access_known(known),
+            Change::AwaySet { user, until } => self.away_set(user, until),
+            Change::GlassBroken { opening, reason } => self.glass_broken(opening, reason),
+            Change::GlassMended { user, of } => self.glass_mended(&user, &of),
             Change::Noted(note) => self.told(*note),
             Change::Queued(new) => self.queued(*new),
             Change::QueueUpdated { id, recipients } => Ok(self.queue_updated(id, recipients)),

@@ -1,8 +1,9 @@
 //! Copy and move between mailboxes, and what becomes of \Seen on the way.
 
+use super::audit::{Named, named};
 use super::{Draft, MailboxId, ModSeq, Outcome, StoreError};
 use crate::mail::flag::{KeywordSet, SeenMode, SystemFlags};
-use crate::mail::id::{BlobId, Uid, UidValidity};
+use crate::mail::id::{Uid, UidValidity};
 use crate::store::change::Transfer;
 use crate::store::overlay::Overlay;
 use crate::store::snapshot::Entry;
@@ -14,7 +15,7 @@ pub(super) struct Copies {
     /// Old and new UID of each.
     pub(super) pairs: Vec<(Uid, Uid)>,
     /// The message of each.
-    pub(super) blobs: Vec<BlobId>,
+    pub(super) messages: Vec<Named>,
 }
 
 /// Whether the instances that were copied stay.
@@ -63,8 +64,8 @@ impl Draft<'_> {
             }
             self.carry_seen(transfer, &source, (&pairs, modseq))?;
         }
-        let blobs = entries.iter().map(|entry| entry.blob).collect();
-        Ok(Copies { uid_validity, pairs, blobs })
+        let messages = entries.iter().map(|entry| named(entry)).collect();
+        Ok(Copies { uid_validity, pairs, messages })
     }
 
     /// The target's number for each of the source's keywords that is in use.

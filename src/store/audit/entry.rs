@@ -39,6 +39,9 @@ pub struct Entry {
     /// The numbers of the messages, as in `BlobId`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<i64>,
+    /// The numbers of their conversations, each once, as in `ThreadId`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conversations: Vec<i64>,
 }
 
 /// Who did something.
@@ -135,7 +138,8 @@ impl Entry {
     /// An entry that says no more than this.
     pub fn new(at: Timestamp, by: By, deed: Deed) -> Entry {
         let (account, from, to, about, detail) = (None, None, None, None, None);
-        Entry { at, by, deed, account, from, to, about, detail, messages: Vec::new() }
+        let (messages, conversations) = (Vec::new(), Vec::new());
+        Entry { at, by, deed, account, from, to, about, detail, messages, conversations }
     }
 
     /// Its text: what is stored, covered by the hash and shown.

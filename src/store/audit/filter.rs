@@ -18,6 +18,10 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Before this.
     pub until: Option<Timestamp>,
+    /// About this message.
+    pub message: Option<i64>,
+    /// About this conversation.
+    pub conversation: Option<i64>,
 }
 
 impl Filter {
@@ -32,6 +36,8 @@ impl Filter {
             && self.user.as_ref().is_none_or(is_theirs)
             && self.since.is_none_or(|since| entry.at >= since)
             && self.until.is_none_or(|until| entry.at < until)
+            && self.message.is_none_or(|message| entry.messages.contains(&message))
+            && self.conversation.is_none_or(|id| entry.conversations.contains(&id))
     }
 }
 
@@ -56,6 +62,8 @@ mod tests {
         let mut entry = Entry::new(Timestamp(5), By::User(person), Deed::Assign);
         entry.account = Some(Account::Inbox("Support".into()));
         entry.about = Some(Login::new("ben"));
+        (entry.messages, entry.conversations) = (vec![7, 8], vec![3]);
+        let about = |message, conversation| Filter { message, conversation, ..Filter::default() };
         let all = Filter::default();
         let user = |login| Filter { user: Some(Login::new(login)), ..all.clone() };
         let inbox =
@@ -65,9 +73,23 @@ mod tests {
             until: Some(Timestamp(until)),
             ..all.clone()
         };
-        let fitting = [all.clone(), user("anna"), user("ben"), inbox("support"), times(5, 6)];
+        let fitting = [
+            all.clone(),
+            user("anna"),
+            user("ben"),
+            inbox("support"),
+            times(5, 6),
+            about(Some(8), Some(3)),
+        ];
         fitting.iter().for_each(|filter| assert!(filter.fits(&entry), "{filter:?}"));
-        let others = [user("dora"), inbox("Sales"), times(6, 9), times(1, 5)];
+        let others = [
+            user("dora"),
+            inbox("Sales"),
+            times(6, 9),
+            times(1, 5),
+            about(Some(3), None),
+            about(None, Some(7)),
+        ];
         others.iter().for_each(|filter| assert!(!filter.fits(&entry), "{filter:?}"));
     }
 }

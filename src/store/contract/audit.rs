@@ -6,7 +6,7 @@ use super::queue::new_queued;
 use super::*;
 use crate::mail::account::FolderRole;
 use crate::store::audit::{Chain, Deed, Entry, EntryId, MESSAGES_PER_ENTRY_MAX, Note, Record};
-use crate::store::change::{AccessKnown, Grant};
+use crate::store::change::{AccessKnown, Grant, Opening};
 
 const EVER: Timestamp = Timestamp(i64::MIN);
 
@@ -108,6 +108,20 @@ pub(super) async fn what_is_done_in_an_inbox_is_told(bench: &Bench) {
     ];
     assert_eq!(bench.told().await, expected, "and nothing is told of what did nothing");
     bench.verify().await;
+}
+
+pub(super) async fn an_entry_names_each_conversation_once(bench: &Bench) {
+    let [root, ben, ..] = support(bench).await;
+    let mut of_first = delivered(root, "two");
+    bench.deliver(root, "one").await;
+    of_first.thread = Some(bench.entry(root, 1).await.thread);
+    bench.one(Change::Delivered(Box::new(of_first))).await;
+    bench.deliver(root, "three").await;
+    bench.by(anna(), vec![moved(root, ben, "1:3")]).await.expect("commits");
+    let entry = Entry::parse(&bench.records().await[0].text).expect("an entry");
+    let other = bench.entry(ben, 3).await.thread;
+    let first = bench.entry(ben, 1).await.thread;
+    assert_eq!((entry.messages.len(), entry.conversations), (3, vec![first.0, other.0]));
 }
 
 pub(super) async fn what_is_sent_is_told_once(bench: &Bench) {
@@ -263,6 +277,53 @@ pub(super) async fn a_trash_knows_by_which_entry_each_message_came(bench: &Bench
     bench.by(anna(), vec![moved(trash, root, "1")]).await.expect("commits");
     bench.expunge(trash, "3").await;
     assert_eq!(trashed(trash).await, entries(&[(2, 1)]));
+}
+
+pub(super) async fn who_is_away_is_known_and_told(bench: &Bench) {
+    let away = |user: &str, until: Option<i64>| {
+        let until = until.map(|seconds| Timestamp::from_seconds(START + seconds));
+        Change::AwaySet { user: login(user), until }
+    };
+    let all = vec![away("anna", Some(60)), away("ben", Some(90)), away("ben", Some(90))];
+    bench.by(Actor::Operator, all).await.expect("commits");
+    bench.by(Actor::Operator, vec![away("anna", None), away("dora", None)]).await.expect("commits");
+    let until = Timestamp::from_seconds(START + 90);
+    assert_eq!(*bench.store.absences(), BTreeMap::from([(login("ben"), until)]));
+    let expected = [
+        "away by Operator about anna (until 2026-09-21T14:14:20Z)",
+        "away by Operator about ben (until 2026-09-21T14:14:50Z)",
+        "back by Operator about anna",
+    ];
+    assert_eq!(bench.told().await, expected);
+}
+
+pub(super) async fn an_open_mailbox_is_known_watched_and_told(bench: &Bench) {
+    let mut watch = bench.store.watch_mailboxes();
+    let opening = |seconds| Opening {
+        user: login("erik"),
+        of: login("ben"),
+        until: Timestamp::from_seconds(START + seconds),
+    };
+    let broken = |seconds| {
+        let (opening, reason) = (opening(seconds), "he left".to_owned());
+        Change::GlassBroken { opening, reason }
+    };
+    bench.by(Actor::Operator, vec![broken(60)]).await.expect("commits");
+    bench.by(Actor::Operator, vec![broken(90)]).await.expect("commits");
+    assert!(watch.has_changed().expect("open"));
+    watch.mark_unchanged();
+    assert_eq!(*bench.store.openings(), [opening(90)]);
+    let mended = || Change::GlassMended { user: login("erik"), of: login("ben") };
+    bench.by(Actor::System, vec![mended()]).await.expect("commits");
+    bench.by(Actor::System, vec![mended()]).await.expect("commits");
+    assert!(watch.has_changed().expect("open"));
+    assert!(bench.store.openings().is_empty());
+    let expected = [
+        "break-glass by Operator in mailbox ben about erik (until 2026-09-21T14:14:20Z: he left)",
+        "break-glass by Operator in mailbox ben about erik (until 2026-09-21T14:14:50Z: he left)",
+        "break-glass-end by Daemon in mailbox ben about erik",
+    ];
+    assert_eq!(bench.told().await, expected);
 }
 
 pub(super) async fn the_log_is_read_in_pieces(bench: &Bench) {

@@ -101,6 +101,7 @@ macro_rules! contract {
 contract! {
     audit:
         what_is_done_in_an_inbox_is_told
+        an_entry_names_each_conversation_once
         what_is_sent_is_told_once
         personal_mail_is_told_only_where_somebody_else_is_at_work
         who_is_given_what_is_told
@@ -109,6 +110,8 @@ contract! {
         what_is_not_committed_is_not_told
         an_entry_names_a_thousand_messages_and_no_more
         a_trash_knows_by_which_entry_each_message_came
+        who_is_away_is_known_and_told
+        an_open_mailbox_is_known_watched_and_told
         the_log_is_read_in_pieces;
     contents:
         a_transaction_is_applied_whole_or_not_at_all
@@ -150,7 +153,8 @@ contract! {
     metadata:
         notes_are_each_owners_own_and_follow_their_mailbox
         a_mailbox_can_be_made_with_a_note
-        notes_have_limits;
+        notes_have_limits
+        notes_of_one_owner_have_room_for_so_many_bytes;
     lookup:
         instances_are_found_by_message_id_wherever_they_are
         messages_are_found_by_what_they_follow

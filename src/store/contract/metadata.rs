@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::store::apply::{
-    METADATA_ENTRY_BYTES_MAX, METADATA_PER_MAILBOX_MAX, METADATA_VALUE_BYTES_MAX, TOO_MANY_ENTRIES,
+    METADATA_ENTRY_BYTES_MAX, METADATA_PER_MAILBOX_MAX, METADATA_PER_USER_BYTES_MAX,
+    METADATA_VALUE_BYTES_MAX, TOO_MANY_ENTRIES,
 };
 use crate::store::change::About;
 
@@ -82,4 +83,25 @@ pub(super) async fn notes_have_limits(bench: &Bench) {
     assert_eq!(one_more.err(), Some(StoreError::Limit(TOO_MANY_ENTRIES)));
     bench.one(note(Some("anna"), about(), "/private/2", Some("changed"))).await;
     bench.one(note(Some("ben"), about(), "/private/2", Some("his"))).await;
+}
+
+pub(super) async fn notes_of_one_owner_have_room_for_so_many_bytes(bench: &Bench) {
+    let boxes =
+        [bench.create(&inbox("Support"), "a").await, bench.create(&inbox("Support"), "b").await];
+    let other = bench.create(&inbox("Sales"), "a").await;
+    // of each owner: a user, and everybody for one account
+    for (user, start) in [(Some("anna"), "/private/"), (None, "/shared/")] {
+        let entry = |n: usize, more: usize| {
+            let name = format!("{start}{n:03}");
+            let value = "x".repeat(METADATA_VALUE_BYTES_MAX - name.len() + more);
+            note(user, About::Mailbox(boxes[n % 2]), &name, Some(&value))
+        };
+        let fit = METADATA_PER_USER_BYTES_MAX / METADATA_VALUE_BYTES_MAX;
+        bench.commit((0..fit).map(|n| entry(n, 0)).collect()).await.expect("to the last byte");
+        let one_more = bench.commit(vec![entry(0, 1)]).await;
+        assert_eq!(one_more.err(), Some(StoreError::Limit(TOO_MANY_ENTRIES)), "{user:?}");
+        bench.one(note(user, About::Mailbox(boxes[0]), &format!("{start}000"), None)).await;
+        bench.one(entry(0, 0)).await;
+    }
+    bench.one(note(None, About::Mailbox(other), "/shared/1", Some("of another account"))).await;
 }

@@ -9,9 +9,11 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::encode;
 use super::failure;
 use crate::mail::account::Folder;
-use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, TraceId, Uid, UidValidity};
+use crate::mail::id::{
+    BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid, UidValidity,
+};
 use crate::store::audit::{EntryId, Tip};
-use crate::store::change::Grant;
+use crate::store::change::{Absences, Grant, Opening};
 use crate::store::overlay::{Block, Overlay};
 use crate::store::queue::Queued;
 use crate::store::snapshot::Snapshot;
@@ -38,6 +40,7 @@ fn tree(connection: &Connection) -> rusqlite::Result<State> {
     let mut state = State::default();
     state.load(counters(connection)?, grants(connection)?);
     state.load_audit(audit_tip(connection)?);
+    state.load_people(absences(connection)?, openings(connection)?);
     let mut keywords = keywords(connection)?;
     let mut statement = connection.prepare(sql::MAILBOXES)?;
     let mut rows = statement.query([])?;
@@ -154,6 +157,22 @@ fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
         }
     }
     Ok(counters)
+}
+
+fn absences(connection: &Connection) -> rusqlite::Result<Absences> {
+    let mut statement = connection.prepare(sql::ABSENCES)?;
+    let rows = statement
+        .query_map([], |row| Ok((Login::new(encode::text(row, 0)?), Timestamp(row.get(1)?))))?;
+    rows.collect()
+}
+
+fn openings(connection: &Connection) -> rusqlite::Result<Vec<Opening>> {
+    let mut statement = connection.prepare(sql::OPENINGS)?;
+    let rows = statement.query_map([], |row| {
+        let (user, of) = (Login::new(encode::text(row, 0)?), Login::new(encode::text(row, 1)?));
+        Ok(Opening { user, of, until: Timestamp(row.get(2)?) })
+    })?;
+    rows.collect()
 }
 
 fn audit_tip(connection: &Connection) -> rusqlite::Result<Tip> {

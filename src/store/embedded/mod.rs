@@ -40,7 +40,7 @@ use self::text_index::{Indexer, TextIndex, Work};
 use self::writer::{Commit, Job};
 use super::audit::{EntryId, Record, Tip};
 use super::board::Board;
-use super::change::{Grant, Receipt, Transaction, UsersRights};
+use super::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::snapshot::Snapshot;
@@ -408,6 +408,14 @@ impl Store for Embedded {
 
     fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>> {
         Box::pin(self.0.readers.ask(move |reader| reader.trashed(trash)))
+    }
+
+    fn absences(&self) -> Arc<Absences> {
+        self.0.shared.board().state.absences().clone()
+    }
+
+    fn openings(&self) -> Arc<Vec<Opening>> {
+        self.0.shared.board().state.openings().clone()
     }
 
     fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {

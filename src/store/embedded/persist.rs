@@ -52,7 +52,28 @@ fn audit(connection: &Connection, changed: &Changed) -> rusqlite::Result<()> {
             None => delete.execute(params![mailbox.0, uid.0])?,
         };
     }
+    people(connection, &changed.rows)?;
     access_known(connection, &changed.rows)
+}
+
+fn people(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached(sql::PUT_ABSENCE)?;
+    let mut delete = connection.prepare_cached(sql::DELETE_ABSENCE)?;
+    for (user, until) in &rows.absences {
+        match until {
+            Some(until) => put.execute(params![user.as_str(), until.0])?,
+            None => delete.execute(params![user.as_str()])?,
+        };
+    }
+    let mut put = connection.prepare_cached(sql::PUT_OPENING)?;
+    let mut delete = connection.prepare_cached(sql::DELETE_OPENING)?;
+    for ((user, of), until) in &rows.openings {
+        match until {
+            Some(until) => put.execute(params![user.as_str(), of.as_str(), until.0])?,
+            None => delete.execute(params![user.as_str(), of.as_str()])?,
+        };
+    }
+    Ok(())
 }
 
 fn access_known(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {

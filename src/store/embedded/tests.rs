@@ -1,6 +1,7 @@
 //! What the embedded engine promises beyond the contract: what is acknowledged is there after a
 //! restart, disks fail without harm, mailboxes come and go from memory, dead bytes are freed.
 
+mod audit;
 mod lookup;
 mod queue;
 mod upgrade;

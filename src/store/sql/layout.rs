@@ -79,7 +79,7 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 /// from the body's: `search_text` is emptied into these two and dropped. A message of layout 1 is a
 /// thread of its own, and has no preview. Metadata: no login is everybody's, mailbox 0 is the
 /// server. The audit log, by which of its entries instances came into a Trash, and each user's
-/// rights as they were told there last.
+/// rights as they were told there last. Who is away, and which mailboxes are open to others.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
   id {id} PRIMARY KEY, blob BIGINT NOT NULL, trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
@@ -98,6 +98,10 @@ CREATE TABLE audit_tip (one BIGINT PRIMARY KEY, id BIGINT NOT NULL, hash {bytes}
 CREATE TABLE trashed (
   mailbox BIGINT NOT NULL, uid BIGINT NOT NULL, entry BIGINT NOT NULL,
   PRIMARY KEY (mailbox, uid)){clustered};
+CREATE TABLE absence (login TEXT PRIMARY KEY, until BIGINT NOT NULL){clustered};
+CREATE TABLE opening (
+  login TEXT NOT NULL, owner TEXT NOT NULL, until BIGINT NOT NULL,
+  PRIMARY KEY (login, owner)){clustered};
 CREATE TABLE access_known (
   kind BIGINT NOT NULL, account TEXT NOT NULL, rights {bytes} NOT NULL,
   PRIMARY KEY (kind, account)){clustered};

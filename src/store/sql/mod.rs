@@ -28,6 +28,8 @@ pub(super) const QUEUE: &str = "SELECT id, blob, trace, size_bytes, envelope FRO
 pub(super) const QUEUED_RECIPIENTS: &str =
     "SELECT queue, data FROM queue_recipient ORDER BY queue, number";
 
+pub(super) const ABSENCES: &str = "SELECT login, until FROM absence";
+pub(super) const OPENINGS: &str = "SELECT login, owner, until FROM opening ORDER BY login, owner";
 pub(super) const AUDIT_TIP: &str = "SELECT id, hash FROM audit_tip WHERE one = 1";
 
 // Looking up before a group is applied.
@@ -105,6 +107,12 @@ pub(super) const PUT_AUDIT_TIP: &str = "INSERT INTO audit_tip (one, id, hash) VA
 pub(super) const PUT_TRASHED: &str = "INSERT INTO trashed (mailbox, uid, entry)
   VALUES ($1, $2, $3) ON CONFLICT (mailbox, uid) DO UPDATE SET entry = excluded.entry";
 pub(super) const DELETE_TRASHED: &str = "DELETE FROM trashed WHERE mailbox = $1 AND uid = $2";
+pub(super) const PUT_ABSENCE: &str = "INSERT INTO absence (login, until) VALUES ($1, $2)
+  ON CONFLICT (login) DO UPDATE SET until = excluded.until";
+pub(super) const DELETE_ABSENCE: &str = "DELETE FROM absence WHERE login = $1";
+pub(super) const PUT_OPENING: &str = "INSERT INTO opening (login, owner, until) VALUES ($1, $2, $3)
+  ON CONFLICT (login, owner) DO UPDATE SET until = excluded.until";
+pub(super) const DELETE_OPENING: &str = "DELETE FROM opening WHERE login = $1 AND owner = $2";
 pub(super) const PUT_ACCESS_KNOWN: &str = "INSERT INTO access_known (kind, account, rights)
   VALUES ($1, $2, $3) ON CONFLICT (kind, account) DO UPDATE SET rights = excluded.rights";
 

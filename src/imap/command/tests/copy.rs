@@ -106,3 +106,29 @@ fn a_copy_within_one_folder_is_a_copy() {
     assert!(rig.send(&mut anna, "COPY 2 Shared/Support").contains("a OK [COPYUID"));
     assert_eq!(counts(&rig), [4, 0, 0, 0, 0]);
 }
+
+#[test]
+fn copy_takes_nothing_out_of_a_mailbox_that_was_examined() {
+    let rig = rig();
+    let mut anna = rig.client("anna");
+    rig.send(&mut anna, "EXAMINE Shared/Support");
+    let answer = rig.send(&mut anna, &format!("COPY 1 {DONE}"));
+    assert!(answer.contains("a NO [READ-ONLY] COPY between these folders moves"), "{answer}");
+    assert!(rig.send(&mut anna, "COPY 1 INBOX").contains("a OK [COPYUID"));
+    assert_eq!(counts(&rig), [3, 0, 0, 0, 0]);
+}
+
+#[test]
+fn what_comes_from_a_personal_mailbox_is_no_note() {
+    let rig = rig();
+    let mut anna = in_support(&rig, "anna");
+    rig.send(&mut anna, "COPY 1:2 INBOX");
+    let mut inbox = selected(&rig, "anna", "INBOX");
+    rig.send(&mut inbox, "STORE 1:2 +FLAGS ($Note $Label1)");
+    rig.send(&mut inbox, "COPY 1 Shared/Support");
+    rig.send(&mut inbox, "MOVE 2 Shared/Support");
+    let mut anna = in_support(&rig, "anna");
+    let flags = rig.send(&mut anna, "FETCH 1:* FLAGS");
+    assert_eq!(flags.matches("$Label1").count(), 2, "{flags}");
+    assert!(!flags.contains("$Note"), "{flags}");
+}

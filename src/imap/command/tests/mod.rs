@@ -9,6 +9,7 @@ mod move_and_expunge;
 mod search;
 mod select;
 mod store;
+mod undelete;
 
 use crate::imap::rig::{Client, Rig};
 
