@@ -46,12 +46,12 @@ pub struct Directory {
     pub domains: BTreeMap<String, Domain>,
     /// What SETACL said, over the declared rights.
     pub grants: BTreeMap<(Account, Login), Rights>,
-    /// How much accounts may hold, where that is limited.
-    pub quotas: Quotas,
     /// The last day, in UTC, of users' absences.
     pub away: BTreeMap<Login, Day>,
     /// Personal mailboxes that are open to a super-admin for a while: to whom, and whose.
     pub openings: BTreeSet<(Login, Login)>,
+    /// How much accounts may hold, where that is limited.
+    pub quotas: Quotas,
     /// What is odd in the file, or declared but not built yet in this version.
     pub warnings: Vec<Fault>,
     /// Who has which address; made from the above when it is first asked for.

@@ -40,9 +40,9 @@ pub(super) struct User {
     pub(super) password: Option<Text>,
     pub(super) role: Option<Text>,
     pub(super) addresses: Vec<Text>,
+    pub(super) away: Option<Text>,
     pub(super) quota_mib: Option<Spanned<i64>>,
     pub(super) quota_messages: Option<Spanned<i64>>,
-    pub(super) away: Option<Text>,
 }
 
 /// `[[team]]`

@@ -155,18 +155,16 @@ impl PartBuilder {
         }
     }
 
-    fn write(mut self, count: usize, out: &mut Out) -> io::Result<PartDirectory> {
-        // stable in effect: the pairs of a word are told apart by their message
-        self.postings.sort_unstable();
+    fn write(self, count: usize, out: &mut Out) -> io::Result<PartDirectory> {
+        let (docs, ends) = self.by_word();
         let mut blocks = Vec::new();
         let (mut words, mut lists) = (vec![BREAK], Vec::new());
-        let mut docs = Vec::new();
-        for pairs in self.postings.chunk_by(|a, b| a.0 == b.0) {
-            docs.clear();
-            docs.extend(pairs.iter().map(|(_, doc)| *doc));
-            words.extend_from_slice(self.words.word(pairs[0].0));
+        let mut start = 0;
+        for (number, end) in (0..).zip(ends) {
+            words.extend_from_slice(self.words.word(number));
             words.push(BREAK);
-            postings::write(&docs, count, &mut lists);
+            postings::write(&docs[start..end], count, &mut lists);
+            start = end;
             if words.len() >= BLOCK_WORD_BYTES {
                 blocks.push(write_block(&mut words, &mut lists, out)?);
             }
@@ -175,6 +173,24 @@ impl PartBuilder {
             blocks.push(write_block(&mut words, &mut lists, out)?);
         }
         Ok(PartDirectory { blocks, open: self.open })
+    }
+
+    /// The messages of all words, word after word and ascending in each; where those of each end.
+    fn by_word(&self) -> (Vec<u16>, Vec<usize>) {
+        let mut ends = vec![0; self.words.ends.len()];
+        self.postings.iter().for_each(|(word, _)| ends[*word as usize] += 1);
+        let mut start = 0;
+        for end in &mut ends {
+            // where the next message of the word goes, which in the end is behind its last
+            start += std::mem::replace(end, start);
+        }
+        let mut docs = vec![0; self.postings.len()];
+        for (word, doc) in &self.postings {
+            let next = &mut ends[*word as usize];
+            docs[*next] = *doc;
+            *next += 1;
+        }
+        (docs, ends)
     }
 }
 
@@ -198,10 +214,19 @@ fn write_block(words: &mut Vec<u8>, lists: &mut Vec<u8>, out: &mut Out) -> io::R
 struct Words {
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// Numbers plus one, by hash; zero is free. Half of it at most is taken.
-    table: Vec<u32>,
+    /// By hash. Half of it at most is taken.
+    table: Vec<Slot>,
     /// Keyed: who sends mail does not choose which words collide.
     hasher: RandomState,
+}
+
+/// A place of the table.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    /// The word's number plus one; zero: free.
+    number: u32,
+    /// Of its hash, so that most other words are told apart without being looked at.
+    hash: u32,
 }
 
 impl Words {
@@ -215,34 +240,34 @@ impl Words {
         if self.ends.len() * 2 >= self.table.len() {
             self.grow();
         }
-        let place = self.place(word);
-        if let Some(number) = self.table[place].checked_sub(1) {
+        let hash = self.hasher.hash_one(word) as u32;
+        let is_it = |slot: Slot| slot.hash == hash && self.word(slot.number - 1) == word;
+        let place = self.place(hash, is_it);
+        if let Some(number) = self.table[place].number.checked_sub(1) {
             return number;
         }
         self.bytes.extend_from_slice(word);
         self.ends.push(self.bytes.len());
-        self.table[place] = self.ends.len() as u32;
+        self.table[place] = Slot { number: self.ends.len() as u32, hash };
         self.ends.len() as u32 - 1
     }
 
-    /// Where the word is in the table, or the free place where it belongs.
-    fn place(&self, word: &[u8]) -> usize {
+    /// The first place from that of the hash on that is free or `is_it`.
+    fn place(&self, hash: u32, is_it: impl Fn(Slot) -> bool) -> usize {
         let mask = self.table.len() - 1;
-        let mut place = self.hasher.hash_one(word) as usize & mask;
-        while let Some(number) = self.table[place].checked_sub(1) {
-            if self.word(number) == word {
-                break;
-            }
+        let mut place = hash as usize & mask;
+        while self.table[place].number != 0 && !is_it(self.table[place]) {
             place = (place + 1) & mask;
         }
         place
     }
 
     fn grow(&mut self) {
-        self.table = vec![0; (self.table.len() * 2).max(1024)];
-        for number in 0..self.ends.len() as u32 {
-            let place = self.place(self.word(number));
-            self.table[place] = number + 1;
+        let size = (self.table.len() * 2).max(1024);
+        let taken = std::mem::replace(&mut self.table, vec![Slot::default(); size]);
+        for slot in taken.into_iter().filter(|slot| slot.number != 0) {
+            let place = self.place(slot.hash, |_| false);
+            self.table[place] = slot;
         }
     }
 }

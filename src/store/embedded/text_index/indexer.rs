@@ -86,15 +86,17 @@ impl Pace {
 fn run(mut work: Work, mut pace: Pace) {
     // What fails, above all for want of room, is tried again when there is more to do.
     let _ = work.take_up(&mut || pace.rest());
+    let mut checked = Instant::now();
     loop {
         pace.since = Instant::now();
         while let Ok(true) = work.step(&mut || pace.rest()) {}
-        match pace.woken.recv_timeout(CHECK_PERIOD) {
-            Ok(()) => {}
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                let _ = work.check(&mut || pace.rest());
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        let left = CHECK_PERIOD.saturating_sub(checked.elapsed());
+        if let Err(mpsc::RecvTimeoutError::Disconnected) = pace.woken.recv_timeout(left) {
+            return;
+        }
+        if checked.elapsed() >= CHECK_PERIOD {
+            checked = Instant::now();
+            let _ = work.check(&mut || pace.rest());
         }
     }
 }

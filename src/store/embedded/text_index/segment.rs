@@ -15,7 +15,8 @@ use super::postings::{Docs, Postings};
 use super::words::{BREAK, Piece, Query};
 use crate::store::text::{TextPlace, Verdict};
 
-/// The last bytes of a file; another version is thrown away.
+/// The last bytes of a file; another version is thrown away. To be changed with what counts as a
+/// word, and whenever stored texts are made anew.
 pub(super) const MAGIC: &[u8; 8] = b"PFtext01";
 /// The directory's length and hash, and the magic.
 pub(super) const TRAILER_BYTES: u64 = 8 + 32 + 8;
