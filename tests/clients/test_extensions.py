@@ -10,6 +10,7 @@ import imapclient
 from harness import equal
 
 RAW = -zlib.MAX_WBITS
+FOLDER = "Extensions"  # other tests count on theirs
 BINARY = """Subject: binary\r
 MIME-Version: 1.0\r
 Content-Type: application/octet-stream\r
@@ -81,10 +82,11 @@ def flat(parts):
 
 def test_everything_works_compressed(demo):
     client = compressed(demo)
+    client.create(FOLDER)
     assert b"COMPRESS=DEFLATE" not in client.capability()[1][-1]
     body = b"Subject: gross\r\n\r\n" + random.randbytes(200_000).hex().encode() + b"\r\n"
-    equal(client.append("Drafts", None, None, body)[0], "OK", "APPEND")
-    client.select("Drafts")
+    equal(client.append(FOLDER, None, None, body)[0], "OK", "APPEND")
+    client.select(FOLDER)
     _, data = client.fetch("*", "(BODY.PEEK[])")
     equal(data[0][1], body, "the message, there and back")
     for _ in range(50):
@@ -124,8 +126,9 @@ def test_several_messages_are_appended_at_once(demo):
 
 def test_a_part_is_decoded_by_the_server(demo):
     client = demo.imaplib("anna")
-    client.append("Drafts", None, None, BINARY.encode())
-    client.select("Drafts")
+    client.create(FOLDER)
+    client.append(FOLDER, None, None, BINARY.encode())
+    client.select(FOLDER)
     _, data = client.fetch("*", "(BINARY.SIZE[1])")
     assert b"BINARY.SIZE[1] 5" in data[0], data
     client.logout()
@@ -166,12 +169,13 @@ def test_annotations_quota_and_replace(demo):
     assert b"mein Eingang" in raw(client, "GETMETADATA INBOX /private/comment")
     status, data = client.getquotaroot("INBOX")
     equal((status, data[1]), ("OK", [None]), "no limits, no root")
-    client.append("Drafts", r"(\Draft)", None, b"Subject: v1\r\n\r\n1\r\n")
-    client.select("Drafts")
+    client.create(FOLDER)
+    client.append(FOLDER, r"(\Draft)", None, b"Subject: v1\r\n\r\n1\r\n")
+    client.select(FOLDER)
     count = int(client.untagged_responses["EXISTS"][0])
     imaplib.Commands.setdefault("REPLACE", ("SELECTED",))
     client.literal = b"Subject: v2\r\n\r\n2\r\n"
-    equal(client._simple_command("REPLACE", "*", "Drafts", r"(\Draft)")[0], "OK", "REPLACE")
+    equal(client._simple_command("REPLACE", "*", FOLDER, r"(\Draft)")[0], "OK", "REPLACE")
     equal(client.fetch("*", "(BODY.PEEK[TEXT])")[1][0][1], b"2\r\n", "the new one")
-    equal(int(client.status("Drafts", "(MESSAGES)")[1][0].split()[-1].rstrip(b")")), count, "count")
+    equal(int(client.status(FOLDER, "(MESSAGES)")[1][0].split()[-1].rstrip(b")")), count, "count")
     client.logout()

@@ -7,7 +7,7 @@ import imapclient
 from harness import equal
 from imapclient.exceptions import IMAPClientError, LoginError
 
-MESSAGE = """From: "Jörg Müller" <joerg@example.net>\r
+MESSAGE = """From: =?utf-8?q?J=C3=B6rg_M=C3=BCller?= <joerg@example.net>\r
 To: anna@demo.test\r
 Cc: =?utf-8?q?B=C3=A4cker?= <b@example.net>\r
 Subject: =?utf-8?q?Bestellung_f=C3=BCr_K=C3=B6ln_{unique}?=\r
