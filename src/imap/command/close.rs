@@ -13,8 +13,11 @@ pub async fn close(
     call.arguments.end()?;
     if expunge::check(selected).is_ok() {
         let uids = expunge::deleted(call, selected, None).await?;
-        let stays = |share: &Share| Removal::of(call.context, share) == Removal::NotAllowed;
-        if !uids.is_empty() && !shares(call, selected, &uids).iter().any(stays) {
+        // of a virtual mailbox, what may not be removed where it lies stays
+        let goes = |share: &Share| {
+            share.rights.has('e') && Removal::of(call.context, share) != Removal::NotAllowed
+        };
+        if shares(call, selected, &uids).iter().any(goes) {
             expunge::remove(call, selected, uids).await?;
         }
     }

@@ -4,7 +4,7 @@
 use super::Call;
 use super::append::{self, Arrived, Pending, Settings};
 use super::expunge;
-use super::share::shares;
+use super::share::{Share, shares};
 use crate::imap::fetch::body::gone;
 use crate::imap::view::SequenceSet;
 use crate::imap::wire::utf7;
@@ -45,7 +45,7 @@ async fn freed(
     pending: &Pending,
 ) -> Result<Usage, Refusal> {
     let mut freed = Usage::default();
-    for share in shares(call, selected, replaced) {
+    for share in places(call, selected, replaced)? {
         if share.is_team() || share.mailbox.account != pending.target.account {
             continue;
         }
@@ -67,6 +67,23 @@ fn check(selected: &Selected) -> Result<(), Refusal> {
     }
 }
 
+/// Where what is replaced lies. Of a virtual mailbox, that may be where the user may not remove it,
+/// or where they may not read any more.
+fn places(
+    call: &Call<'_, '_>,
+    selected: &Selected,
+    replaced: &UidSet,
+) -> Result<Vec<Share>, Refusal> {
+    let shares = shares(call, selected, replaced);
+    if shares.is_empty() {
+        return Err(gone());
+    }
+    match shares.iter().all(Share::may_be_left) {
+        true => Ok(shares),
+        false => Err(Refusal::no_permission("You may not delete messages there")),
+    }
+}
+
 /// Stores the message and removes the other, in one transaction.
 pub async fn finish(
     call: &mut Call<'_, '_>,
@@ -75,7 +92,7 @@ pub async fn finish(
 ) -> Result<Completion, Refusal> {
     check(selected)?;
     append::check(call, &pending, &arrived)?;
-    for share in shares(call, selected, &pending.replaced) {
+    for share in places(call, selected, &pending.replaced)? {
         let present = call.context.store.snapshot(share.mailbox.id).await?;
         if present.entries_in(&share.uids).next().is_none() {
             return Err(gone());
