@@ -200,8 +200,8 @@ pub async fn deliver(
     }
 }
 
-/// Whether strangers may be told anything: that needs room in the queue, which is for our users' own
-/// mail above all.
+/// Whether strangers may be told anything: that needs room in the queue, which is for our users'
+/// own mail above all.
 fn has_room_for_courtesies(store: &dyn Store) -> bool {
     let queued = store.queued_from(QueueId(i64::MIN), QUEUED_WITH_COURTESIES_MAX);
     queued.len() < QUEUED_WITH_COURTESIES_MAX
