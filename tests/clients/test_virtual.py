@@ -141,7 +141,7 @@ def test_mutt_watches_all_open(demo):
     settings = {"login": "ben", "port": demo.ports["imaps"], "password": demo.password("ben")}
     with open(os.path.join(home, "rc"), "w") as file:
         text = MUTT.format(ca=demo.ca_pem, home=home, box=ALL_OPEN, **settings)
-        file.write(text + "set imap_idle=yes\n")
+        file.write(text + "set imap_idle=yes sort=reverse-date-received\n")
     with switched_on(demo):
         demo.mail(demo.address("Support"), subject=f"{word} eins")
         terminal = Terminal(home, "mutt", "-n", "-F", os.path.join(home, "rc"))

@@ -102,6 +102,10 @@ async fn what_refers_to_a_note_does_not_leave() {
         "In-Reply-To: <n1@o>\r\n\r\n",
         "References: <q1@c> <n1@o> <x@x>\r\n\r\n",
         "X-Forwarded-Message-Id: <q1@c>\r\nX-Forwarded-Message-Id: <n1@o>\r\n\r\n",
+        "In-Reply-To: <q1@c>\r\nIn-Reply-To: <n1@o>\r\n\r\n",
+        "References: <q1@c>\r\nReferences: <n1\r\n @o>\r\n\r\n",
+        "Resent-Message-ID: <n1@o>\r\n\r\n",
+        "Content-Type: message/rfc822\r\n\r\nMessage-ID: <a@x>\r\nIn-Reply-To: <n1@o>\r\n\r\n.\r\n",
         nested,
         mixed,
     ]
@@ -125,6 +129,22 @@ async fn what_refers_to_a_note_does_not_leave() {
     let inside = format!("Subject: Fwd: Notiz\r\n{inside}");
     let to_colleague = ("ben@example.org", &["dora@example.org"][..]);
     world.submit("ben", to_colleague, &inside).await.expect("colleagues may be told");
+}
+
+#[tokio::test]
+async fn a_note_has_a_message_id_of_its_own() {
+    let world = World::new().await;
+    world.comes("q1@c", &[]).await;
+    world.comes("q2@c", &["q1@c"]).await;
+    let text = written("support@example.org", "q2@c", &["q1@c"]) + "Notiz\r\n";
+    let told = world.submit("anna", INSIDE, &text).await;
+    assert!(told.is_err_and(|told| told.contains("5.7.1 Another message has this Message-ID")));
+    world.answers("ben", "a1@o", &["q1@c", "q2@c"]).await.expect("the customer can be answered");
+    // what the program filed before it was sent is the note itself
+    let note = written("anna@example.org", "n1@o", &["q1@c"]);
+    world.file((&user("anna"), sent()), &note).await;
+    let own = ("anna@example.org", &["support@example.org"][..]);
+    world.submit("anna", own, &note).await.expect("accepted");
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ pub async fn plan(
     let referred = answer::referred(by, parsed).await?;
     let mut reverse_path = envelope.transaction.reverse_path.clone();
     let is_personal = accounts.iter().all(|account| matches!(account, Account::User(_)));
-    let notes = note::inboxes(by, envelope, parsed).await?;
+    let notes = note::inboxes(by, envelope, (content, header)).await?;
     let guard =
         if is_personal && notes.is_empty() { referred.guard(by).await? } else { Guard::Free };
     let (account, from) = match guard {
