@@ -32,7 +32,8 @@
 //! Edges: mail → nothing. sys → mail. directory, store → mail, sys. sasl → mail. smtp → mail, sasl.
 //! conversation → mail, sys, and the traits and types of store and directory. imap → the same, sasl
 //! and conversation. delivery, outbound → everything below them; delivery → outbound.
-//! server, admin, config → everything. Nothing → server. `smtp` never sees `store`. A test enforces this.
+//! server, admin, config → everything. Nothing → server. `smtp` never sees `store`. A test enforces
+//! this.
 //!
 //! # Invariants
 //!
