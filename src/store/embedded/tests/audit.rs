@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::mail::account::{Folder as Path, FolderRole};
+use crate::mail::account::FolderRole;
 use crate::store::audit::{EntryId, Tip};
 use crate::store::change::{AccessKnown, Actor, Opening, Transaction};
 use crate::store::contract::{inbox, login};
-
-/// Entries that are measured.
-const MEASURED: i64 = 2_000;
 
 async fn by_anna(bench: &Bench, changes: Vec<Change>) {
     let actor = Actor::User(login("anna"));
@@ -61,34 +58,4 @@ async fn log_records_absences_and_openings_are_there_after_a_restart() {
     running.0.verify().await;
     assert!(running.0.store.trashed(trash).await.expect("answers").is_empty());
     assert_eq!(close(running), Ok(()));
-}
-
-/// `cargo test --release --lib cost_of_an_entry -- --ignored --nocapture`
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn cost_of_an_entry() {
-    let mut told = Vec::new();
-    for folder in ["\\Assigned/ben", "Mine"] {
-        let (place, clock) = (Place::new(), clock());
-        let running = start(idle(&place, &clock, Options::default()));
-        let account = inbox("Support");
-        let made = running.0.create(&account, Path::new(folder).path()).await;
-        let changes = (0..MEASURED).map(|n| contract::delivery(made, &format!("message {n}")));
-        let changes: Vec<Change> = changes.collect();
-        let start = std::time::Instant::now();
-        let actor = Actor::Delivery;
-        running.0.store.commit(Transaction { actor, changes }).await.expect("commits");
-        let micros = start.elapsed().as_micros() as i64 / MEASURED;
-        let records = running.0.records().await;
-        let bytes: usize = records.iter().map(|r| r.text.len() + r.hash.len() + 8).sum();
-        let entries = records.len().max(1);
-        println!(
-            "{folder}: {micros} us a delivery, {} entries of {}",
-            records.len(),
-            bytes / entries
-        );
-        told.push(micros);
-        assert_eq!(close(running), Ok(()));
-    }
-    println!("an entry costs {} us on the delivery path", told[0] - told[1]);
 }
