@@ -11,6 +11,7 @@ pub mod change;
 #[cfg(test)]
 mod contract;
 pub mod embedded;
+mod encode;
 pub mod memory;
 pub mod mirror;
 pub mod overlay;
@@ -20,6 +21,7 @@ pub mod snapshot;
 mod sql;
 pub mod state;
 pub mod text;
+mod texts;
 pub mod twin;
 
 use std::collections::BTreeMap;

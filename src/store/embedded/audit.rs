@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use rusqlite::params;
 
 use super::readers::Reader;
-use super::{encode, failure};
+use super::{columns, failure};
 use crate::mail::account::Account;
 use crate::mail::id::{MailboxId, Timestamp, Uid};
 use crate::store::audit::{EntryId, Record};
 use crate::store::change::UsersRights;
-use crate::store::{StoreError, sql};
+use crate::store::{StoreError, encode, sql};
 
 impl Reader {
     pub(super) fn audited(
@@ -43,7 +43,7 @@ impl Reader {
         let mut statement =
             self.connection.prepare_cached(sql::ACCESS_KNOWN).map_err(|e| failure(&e))?;
         let rows = statement
-            .query_map([], |row| Ok((encode::read_account(row, 0)?, row.get::<_, Vec<u8>>(2)?)));
+            .query_map([], |row| Ok((columns::account(row, 0)?, row.get::<_, Vec<u8>>(2)?)));
         let rows = rows.map_err(|e| failure(&e))?;
         let mut known = BTreeMap::new();
         for row in rows {

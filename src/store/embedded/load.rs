@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::encode;
-use super::failure;
+use super::{columns, failure};
 use crate::mail::account::{Account, Folder};
 use crate::mail::id::{
     BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid, UidValidity,
@@ -19,7 +18,7 @@ use crate::store::overlay::{Block, Overlay};
 use crate::store::queue::Queued;
 use crate::store::snapshot::Snapshot;
 use crate::store::state::{Contents, Counters, Held, Loaded, State};
-use crate::store::{Mailbox, Metadata, StoreError, Subscriptions, Turns, Usage, sql};
+use crate::store::{Mailbox, Metadata, StoreError, Subscriptions, Turns, Usage, encode, sql};
 
 /// A pack as the database knows it.
 pub(super) struct PackRow {
@@ -50,8 +49,8 @@ fn tree(connection: &Connection) -> rusqlite::Result<State> {
         let id = MailboxId(row.get(0)?);
         let mailbox = Mailbox {
             id,
-            account: encode::read_account(row, 1)?,
-            folder: Folder::new(encode::text(row, 3)?),
+            account: columns::account(row, 1)?,
+            folder: Folder::new(columns::text(row, 3)?),
             uid_validity: UidValidity(row.get(4)?),
         };
         let uid_next = Uid(row.get(5)?);
@@ -124,13 +123,13 @@ fn loaded(
     let mut instances = transaction.prepare_cached(sql::INSTANCES)?;
     let mut rows = instances.query(params![id.0])?;
     while let Some(row) = rows.next()? {
-        snapshot.push(encode::read_entry(row)?);
+        snapshot.push(columns::entry(row)?);
     }
     mirrored(transaction, &mut snapshot)?;
     let mut blocks = transaction.prepare_cached(sql::OVERLAYS)?;
     let blocks = blocks.query_map(params![id.0], |row| {
         let seen = row.get::<_, i64>(2)?.cast_unsigned();
-        Ok((Login::new(encode::text(row, 0)?), row.get(1)?, seen, row.get(3)?))
+        Ok((Login::new(columns::text(row, 0)?), row.get(1)?, seen, row.get(3)?))
     })?;
     Ok(Some((snapshot, blocks.collect::<Result<_, _>>()?)))
 }
@@ -141,7 +140,7 @@ fn mirrored(transaction: &Transaction<'_>, snapshot: &mut Snapshot) -> rusqlite:
     let mut rows = statement.query(params![snapshot.mailbox.0])?;
     let mut origins = Vec::new();
     while let Some(row) = rows.next()? {
-        let entry = encode::read_entry(row)?;
+        let entry = columns::entry(row)?;
         let origin = Origin { mailbox: MailboxId(row.get(11)?), uid: Uid(row.get(12)?) };
         origins.push((entry.uid, origin));
         snapshot.push(entry);
@@ -166,7 +165,7 @@ fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
     let mut statement = connection.prepare(sql::COUNTERS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        match encode::text(row, 0)? {
+        match columns::text(row, 0)? {
             "mailbox" => counters.mailbox = row.get(1)?,
             "message" => counters.blob = row.get(1)?,
             "trace" => counters.trace = row.get(1)?,
@@ -182,14 +181,14 @@ fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
 fn absences(connection: &Connection) -> rusqlite::Result<Absences> {
     let mut statement = connection.prepare(sql::ABSENCES)?;
     let rows = statement
-        .query_map([], |row| Ok((Login::new(encode::text(row, 0)?), Timestamp(row.get(1)?))))?;
+        .query_map([], |row| Ok((Login::new(columns::text(row, 0)?), Timestamp(row.get(1)?))))?;
     rows.collect()
 }
 
 fn openings(connection: &Connection) -> rusqlite::Result<Vec<Opening>> {
     let mut statement = connection.prepare(sql::OPENINGS)?;
     let rows = statement.query_map([], |row| {
-        let (user, of) = (Login::new(encode::text(row, 0)?), Login::new(encode::text(row, 1)?));
+        let (user, of) = (Login::new(columns::text(row, 0)?), Login::new(columns::text(row, 1)?));
         Ok(Opening { user, of, until: Timestamp(row.get(2)?) })
     })?;
     rows.collect()
@@ -207,7 +206,7 @@ fn keywords(connection: &Connection) -> rusqlite::Result<HashMap<MailboxId, Vec<
     let mut statement = connection.prepare(sql::KEYWORDS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let name = encode::text(row, 1)?.into();
+        let name = columns::text(row, 1)?.into();
         keywords.entry(MailboxId(row.get(0)?)).or_default().push(name);
     }
     Ok(keywords)
@@ -247,8 +246,8 @@ fn queued_recipients(connection: &Connection) -> rusqlite::Result<HashMap<QueueI
 fn grants(connection: &Connection) -> rusqlite::Result<Vec<Grant>> {
     let mut statement = connection.prepare(sql::GRANTS)?;
     let rows = statement.query_map([], |row| {
-        let account = encode::read_account(row, 0)?;
-        let user = Login::new(encode::text(row, 2)?);
+        let account = columns::account(row, 0)?;
+        let user = Login::new(columns::text(row, 2)?);
         Ok(Grant { account, user, rights: Some(row.get(3)?) })
     })?;
     let mut grants = rows.collect::<Result<Vec<_>, _>>()?;
@@ -261,8 +260,8 @@ fn turns(connection: &Connection) -> rusqlite::Result<HashMap<Account, Arc<Turns
     let mut statement = connection.prepare(sql::TURNS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let turns = all.entry(encode::read_account(row, 0)?).or_default();
-        let user = Login::new(encode::text(row, 2)?);
+        let turns = all.entry(columns::account(row, 0)?).or_default();
+        let user = Login::new(columns::text(row, 2)?);
         Arc::make_mut(turns).insert(user, row.get::<_, i64>(3)?.unsigned_abs());
     }
     Ok(all)
@@ -273,11 +272,11 @@ fn metadata(connection: &Connection) -> rusqlite::Result<HashMap<Option<Login>, 
     let mut statement = connection.prepare(sql::METADATA)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let login = encode::text(row, 0)?;
+        let login = columns::text(row, 0)?;
         let user = (!login.is_empty()).then(|| Login::new(login));
         let mailbox = row.get::<_, i64>(1)?;
         let about = (mailbox != 0).then_some(MailboxId(mailbox));
-        let (entry, value) = (encode::text(row, 2)?.to_owned(), row.get_ref(3)?.as_blob()?.into());
+        let (entry, value) = (columns::text(row, 2)?.to_owned(), row.get_ref(3)?.as_blob()?.into());
         all.entry(user).or_default().insert((about, entry), value);
     }
     Ok(all)
@@ -288,8 +287,8 @@ fn subscriptions(connection: &Connection) -> rusqlite::Result<HashMap<Login, Sub
     let mut statement = connection.prepare(sql::SUBSCRIPTIONS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let user = Login::new(encode::text(row, 0)?);
-        let name = (encode::read_account(row, 1)?, Folder::new(encode::text(row, 3)?));
+        let user = Login::new(columns::text(row, 0)?);
+        let name = (columns::account(row, 1)?, Folder::new(columns::text(row, 3)?));
         all.entry(user).or_default().insert(name, row.get::<_, i64>(4)? == 1);
     }
     Ok(all)

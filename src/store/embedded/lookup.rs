@@ -2,11 +2,11 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::failure;
 use super::readers::Reader;
-use super::{encode, failure};
 use crate::mail::id::{BlobId, MailboxId, ThreadId, Uid};
 use crate::mail::message::Envelope;
-use crate::store::{INSTANCES_OF_MAX, Instance, SAME_MESSAGE_ID_MAX, StoreError, sql};
+use crate::store::{INSTANCES_OF_MAX, Instance, SAME_MESSAGE_ID_MAX, StoreError, encode, sql};
 
 impl Reader {
     /// All of it at one moment.

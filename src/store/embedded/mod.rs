@@ -7,7 +7,7 @@
 //! protocol.
 
 mod audit;
-mod encode;
+mod columns;
 mod load;
 mod lookup;
 mod pack;
@@ -17,7 +17,6 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod text_index;
-mod texts;
 mod upgrade;
 mod writer;
 
@@ -33,7 +32,6 @@ use std::time::Instant;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 
-use self::encode::Encoded;
 use self::pack::{PackReader, PackWriter};
 use self::readers::{Reader, Readers};
 use self::text_index::{Indexer, TextIndex, Work};
@@ -41,6 +39,7 @@ use self::writer::{Commit, Job};
 use super::audit::{EntryId, Record, Tip};
 use super::board::Board;
 use super::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
+use super::encode::Encoded;
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::snapshot::Snapshot;

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, Connection, params};
 
-use super::encode::{self, Encoded};
 use super::pack::Place;
 use crate::mail::account::Account;
 use crate::mail::id::{BlobId, Login, Timestamp};
+use crate::store::encode::{self, Encoded};
 use crate::store::queue::Queued;
 use crate::store::rows::Rows;
 use crate::store::state::{Changed, Counters, Held};

@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
-use super::encode;
 use super::failure;
 use super::pack::{PackReader, Place};
-use super::texts::TextReader;
 use crate::mail::id::{BlobId, MailboxId, ModSeq, TraceId};
 use crate::mail::uid_set::UidSet;
-use crate::store::{Facts, FactsWanted, StoreError, sql};
+use crate::store::texts::TextReader;
+use crate::store::{Facts, FactsWanted, StoreError, encode, sql};
 
 /// Most questions that wait for a reader; who comes later waits before asking.
 const QUESTIONS_MAX: usize = 1024;

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::encode;
 use super::failure;
 use super::load::{self, PackRow};
 use super::pack::{HEADER_BYTES, Place};
@@ -14,7 +13,7 @@ use super::writer::Writer;
 use crate::mail::id::Timestamp;
 use crate::mail::message::Envelope;
 use crate::store::apply::DUPLICATE_KEY_SECS;
-use crate::store::{StoreError, sql};
+use crate::store::{StoreError, encode, sql};
 
 /// For how long a message can be read after its last instance is gone: sessions may still show it.
 pub(super) const GRACE_SECS: i64 = 600;

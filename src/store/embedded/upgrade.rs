@@ -5,11 +5,11 @@ use std::path::Path;
 
 use rusqlite::{Connection, Row, Transaction, params};
 
-use super::texts::{Packed, TextReader};
-use super::{encode, failure};
+use super::failure;
 use crate::mail::message::Envelope;
-use crate::store::StoreError;
 use crate::store::sql::{self, layout};
+use crate::store::texts::{Packed, TextReader};
+use crate::store::{StoreError, encode};
 
 /// Makes the tables, or adds what is missing. A newer layout than ours is refused: its rows may
 /// mean something that we would destroy.

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::encode::Encoded;
 use super::load;
 use super::pack::{PackWriter, Place};
 use super::persist::{self, Group};
@@ -19,6 +18,7 @@ use super::{Shared, failure};
 use crate::mail::id::{BlobId, MailboxId, Timestamp};
 use crate::store::apply::{self, Base, Known};
 use crate::store::change::{Receipt, Transaction};
+use crate::store::encode::Encoded;
 use crate::store::state::{Changed, Contents, Loaded};
 use crate::store::{StoreError, sql};
 

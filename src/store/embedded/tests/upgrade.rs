@@ -3,10 +3,10 @@
 use super::*;
 use crate::mail::id::ThreadId;
 use crate::mail::message::SearchText;
-use crate::store::Usage;
 use crate::store::contract::lookup::identified;
 use crate::store::snapshot;
 use crate::store::sql::layout;
+use crate::store::{Usage, encode, texts};
 use rusqlite::params;
 
 const TABLES_OF_1: [&str; 15] = [

@@ -13,8 +13,8 @@ use super::TextIndex;
 use super::build::{Builder, FINISHED, Message, UNFINISHED};
 use super::indexer::{BACKLOG_BYTES, BACKLOG_MESSAGES};
 use super::segment::Segment;
-use crate::store::embedded::texts::TextReader;
 use crate::store::embedded::{disk, failure};
+use crate::store::texts::TextReader;
 use crate::store::{StoreError, sql};
 use crate::sys::Clock;
 

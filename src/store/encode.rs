@@ -1,18 +1,14 @@
-//! How values stand in the tables: as bytes, numbers and text, and back. Knows no query.
+//! How values stand in the tables of every engine: as bytes, numbers and text, and back. Knows no
+//! query.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use rusqlite::Row;
-use rusqlite::types::ValueRef;
 
 use super::texts::Packed;
 use crate::mail::account::Account;
-use crate::mail::flag::{KeywordSet, SystemFlags};
-use crate::mail::id::{BlobId, Login, ModSeq, ThreadId, Timestamp, TraceId, Uid};
+use crate::mail::flag::KeywordSet;
+use crate::mail::id::Login;
 use crate::mail::message::{Envelope, Parsed};
 use crate::store::StoreError;
-use crate::store::snapshot::Entry;
 
 /// A message's facts as they are stored. Made by the committer, not by the writer: it is the one
 /// part of a commit that costs time and needs no order.
@@ -80,19 +76,13 @@ pub(super) fn account_columns(account: &Account) -> (i64, &str) {
     }
 }
 
-/// Reads what `account_columns` wrote, from columns `at` and `at + 1`.
-pub(super) fn read_account(row: &Row<'_>, at: usize) -> rusqlite::Result<Account> {
-    let name: Arc<str> = text(row, at + 1)?.into();
-    Ok(match row.get::<_, i64>(at)? {
-        0 => Account::User(Login::new(&name)),
-        1 => Account::Inbox(name),
-        _ => Account::Channel(name),
-    })
-}
-
-/// Text in place.
-pub(super) fn text<'r>(row: &'r Row<'_>, at: usize) -> rusqlite::Result<&'r str> {
-    Ok(row.get_ref(at)?.as_str()?)
+/// Reads what `account_columns` gave.
+pub(super) fn account(kind: i64, name: &str) -> Account {
+    match kind {
+        0 => Account::User(Login::new(name)),
+        1 => Account::Inbox(name.into()),
+        _ => Account::Channel(name.into()),
+    }
 }
 
 /// Keywords as 32 bytes, or nothing.
@@ -101,28 +91,8 @@ pub(super) fn keyword_bytes(keywords: &KeywordSet) -> Option<Vec<u8>> {
     (!keywords.is_empty()).then(bytes)
 }
 
-/// Reads an instance in the order of `sql::INSTANCES`.
-pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let keywords = match row.get_ref(10)? {
-        ValueRef::Null => KeywordSet::default(),
-        value => read_keywords(value.as_blob()?),
-    };
-    Ok(Entry {
-        uid: Uid(row.get(0)?),
-        modseq: ModSeq(row.get::<_, i64>(1)?.unsigned_abs()),
-        blob: BlobId(row.get(2)?),
-        trace: TraceId(row.get(3)?),
-        thread: ThreadId(row.get(4)?),
-        size_bytes: row.get(5)?,
-        trace_bytes: row.get(6)?,
-        internal_date: Timestamp(row.get(7)?),
-        saved: Timestamp(row.get(8)?),
-        flags: SystemFlags(row.get(9)?),
-        keywords,
-    })
-}
-
-fn read_keywords(bytes: &[u8]) -> KeywordSet {
+/// Reads what `keyword_bytes` wrote.
+pub(super) fn read_keywords(bytes: &[u8]) -> KeywordSet {
     let mut keywords = KeywordSet::default();
     for (word, bytes) in keywords.0.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
