@@ -49,7 +49,8 @@ async fn open(call: &mut Call<'_, '_>, opened: Opened) -> Result<(Selected, Comp
     view.set_condstore(call.session.condstore());
     let examined = opened == Opened::ReadOnly;
     let (rights, seen) = (found.rights, found.seen);
-    let selected = Selected { mailbox, rights, seen, sources, examined, view };
+    let mut selected = Selected { mailbox, rights, seen, sources, examined, view };
+    selected.heed(call.session);
     describe(call, &selected);
     if call.session.rev2 {
         tell_name(call, &selected.mailbox, &name);

@@ -96,7 +96,7 @@ pub(super) fn items(context: &Context, arguments: &mut Cursor<'_>) -> Result<Vec
 }
 
 /// The counts as they stand in the response's parentheses.
-pub(super) fn written(
+pub(in crate::imap) fn written(
     context: &Context,
     items: &[Item],
     (id, status): (MailboxId, &Status),

@@ -24,6 +24,7 @@ use crate::outbound::Security;
 use crate::server::relay::Reach as HopReach;
 use crate::smtp::client::Told;
 use crate::store::audit::{EntryId, Record, Tip};
+use crate::store::bell::Bell;
 use crate::store::change::Transaction;
 use crate::store::change::{Absences, Opening, UsersRights};
 use crate::store::change::{Actor, Bytes, Change, Grant, NewMessage, Outcome, Receipt};
@@ -482,6 +483,10 @@ impl Store for FullableStore {
 
     fn watch_mailboxes(&self) -> watch::Receiver<u64> {
         self.inner.watch_mailboxes()
+    }
+
+    fn attach(&self, bell: &Arc<Bell>, mailboxes: &[MailboxId]) {
+        self.inner.attach(bell, mailboxes);
     }
 
     fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {
