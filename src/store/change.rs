@@ -139,6 +139,16 @@ pub enum Change {
         operation: FlagOperation,
         /// What.
         flags: FlagList,
+        /// Who has seen them from now on, in a mailbox with per-user \Seen.
+        seen_by: Option<Login>,
+    },
+    /// All of these instances are still there, or else nothing of the transaction happens: a
+    /// message takes the place of each. → `Done`; fails with `Outrun`
+    Present {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uids: UidSet,
     },
     /// A user's own \Seen. → `Flags`
     SeenSet {
