@@ -63,6 +63,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("mail-builder", &["src/admin/"]),
     ("smtp-proto", &["src/smtp/"]),
     ("rusqlite", &["src/store/embedded/"]),
+    ("tokio-postgres", &["src/store/postgres/"]),
+    ("deadpool-postgres", &["src/store/postgres/"]),
+    ("tokio-postgres-rustls", &["src/store/postgres/"]),
+    ("object_store", &["src/store/objects/"]),
     (
         "blake3",
         &[

@@ -6,6 +6,7 @@ mod audit;
 mod folders;
 mod messages;
 mod metadata;
+mod nodes;
 mod people;
 mod queue;
 mod refreshed;
@@ -143,6 +144,12 @@ impl<'a> Draft<'a> {
             Change::GlassBroken { opening, reason } => self.glass_broken(opening, reason),
             Change::GlassMended { user, of } => self.glass_mended(&user, &of),
             Change::Noted(note) => self.told(*note),
+            Change::DirectoryPublished(new) => self.directory_published(*new),
+            Change::DutyTaken { duty, tenure } => Ok(self.duty_taken(duty, tenure)),
+            Change::Fenced { duty, tenure } => self.fenced(duty, tenure),
+            Change::Expected { mailbox, modseq } => self.expected(mailbox, modseq),
+            Change::QueueAsked(ask) => self.queue_asked(ask),
+            Change::QueueAnswered { id, answer } => Ok(self.queue_answered(id, answer)),
             Change::Queued(new) => self.queued(*new),
             Change::QueueUpdated { id, recipients } => Ok(self.queue_updated(id, recipients)),
         }
