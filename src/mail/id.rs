@@ -40,7 +40,7 @@ impl TraceId {
 pub struct ThreadId(pub i64);
 
 /// A message on its way out; ascending in the order in which they were accepted.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct QueueId(pub i64);
 
 /// Microseconds since 1970-01-01T00:00:00Z.

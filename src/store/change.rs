@@ -12,6 +12,7 @@ use crate::mail::message::Parsed;
 use crate::mail::uid_set::UidSet;
 use crate::store::audit::{By, Note, Person, Presence};
 use crate::store::mirror::Refresh;
+use crate::store::nodes::{Ask, Done, Duty, Published};
 use crate::store::queue::{NewQueued, RecipientUpdate};
 
 /// Changes that happen together or not at all.
@@ -139,6 +140,16 @@ pub enum Change {
         operation: FlagOperation,
         /// What.
         flags: FlagList,
+        /// Who has seen them from now on, in a mailbox with per-user \Seen.
+        seen_by: Option<Login>,
+    },
+    /// All of these instances are still there, or else nothing of the transaction happens: a
+    /// message takes the place of each. → `Done`; fails with `Outrun`
+    Present {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uids: UidSet,
     },
     /// A user's own \Seen. → `Flags`
     SeenSet {
@@ -257,6 +268,43 @@ pub enum Change {
         user: Login,
         /// Whose it is.
         of: Login,
+    },
+    /// This directory is in force on all nodes from now on; the store adds the time, and keeps the
+    /// first one's `salts`. → `Done`; fails with `Limit`
+    DirectoryPublished(Box<Published>),
+    /// A node begins a tenure of a duty, whose number nobody else has: whatever is fenced by
+    /// another one fails from now on. → `Done`
+    DutyTaken {
+        /// Of which duty.
+        duty: Duty,
+        /// Its number.
+        tenure: i64,
+    },
+    /// The transaction holds only while that tenure is the duty's last one. → `Done`; fails with
+    /// `Outrun`
+    Fenced {
+        /// Of which duty.
+        duty: Duty,
+        /// Which tenure.
+        tenure: i64,
+    },
+    /// The transaction holds only if that mailbox has not changed since it was looked at. → `Done`;
+    /// fails with `Outrun`
+    Expected {
+        /// Which mailbox.
+        mailbox: MailboxId,
+        /// Its last ModSeq then.
+        modseq: ModSeq,
+    },
+    /// Something is asked of the node that moves the queue; see `Store::watch_asks`. → `Done`;
+    /// fails with `Limit`
+    QueueAsked(Ask),
+    /// It answers. → `Done`
+    QueueAnswered {
+        /// Which ask.
+        id: i64,
+        /// What became of it.
+        answer: Result<Done, String>,
     },
     /// Something is to be told in the audit log that changes nothing else. → `Done`
     Noted(Box<Note>),
