@@ -47,7 +47,7 @@
 //! 8. Config faults are found at start.
 //! 9. A message is stored once. What differs between recipients (Return-Path, Delivered-To,
 //!    Received) is the instance's trace, put before the stored bytes when they are read.
-//! 10. An idle session costs no CPU and a few KiB; a compressed one some 40.
+//! 10. An idle session costs no CPU and a few KiB; a compressed one some 25.
 //!
 //! # Where this differs from the first design, and why
 //!
