@@ -114,6 +114,14 @@ impl Belfry {
         }
     }
 
+    /// Any mailbox may be another, and so may names and notes.
+    pub(super) fn everything_changed(&mut self) {
+        let mailboxes: Vec<MailboxId> = self.by_mailbox.keys().copied().collect();
+        mailboxes.into_iter().for_each(|mailbox| self.mailbox_changed(mailbox));
+        self.names_changed();
+        self.notes_changed(None);
+    }
+
     /// The mailbox is gone.
     pub(super) fn forget(&mut self, mailbox: MailboxId) {
         self.by_mailbox.remove(&mailbox);
@@ -176,6 +184,9 @@ mod tests {
         belfry.subscriptions_changed(&Login::new("anna"));
         assert_eq!(bell.take().names, Names::Changed);
         assert_eq!(bell.take(), Rung::default());
+        belfry.everything_changed();
+        let rung = bell.take();
+        assert!(rung.mailboxes.contains(&ONE) && rung.names == Names::Changed);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::bell::{Belfry, Bell};
+use super::nodes::Asks;
 use super::queue::Queued;
 use super::state::{Changed, Held, Loaded, State};
 use super::{Mailbox, Metadata, Status, StoreError, Subscriptions};
@@ -22,6 +23,7 @@ pub(super) struct Board {
     watches: HashMap<MailboxId, watch::Sender<ModSeq>>,
     tree: watch::Sender<u64>,
     queue: watch::Sender<QueueId>,
+    asks: watch::Sender<Asks>,
     recent: HashMap<MailboxId, HashMap<Login, Uid>>,
     shown_in: ShownIn,
     bells: Belfry,
@@ -65,6 +67,7 @@ impl Board {
             watches: HashMap::new(),
             tree,
             queue,
+            asks: watch::Sender::default(),
             recent: HashMap::new(),
             shown_in: ShownIn::default(),
             bells: Belfry::default(),
@@ -90,6 +93,7 @@ impl Board {
         let before = |id: &MailboxId| self.state.held(*id).map(|held| held.highest_modseq);
         let known: Vec<Option<ModSeq>> = touched.iter().map(|(id, _)| before(id)).collect();
         self.ring_for_people(&changed);
+        let asks = changed.asks.clone();
         self.state.publish(changed);
         for ((id, modseq), before) in touched.into_iter().zip(known) {
             match modseq {
@@ -117,6 +121,9 @@ impl Board {
         if tree {
             self.tree.send_modify(|count| *count += 1);
         }
+        if let Some(asks) = asks {
+            self.asks.send_replace(asks);
+        }
         if let Some(queued) = counters.map(|counters| QueueId(counters.queue)) {
             self.queue.send_if_modified(|last| std::mem::replace(last, queued) != queued);
         }
@@ -139,6 +146,32 @@ impl Board {
         for id in mailboxes.iter().filter(|id| self.state.held(**id).is_some()) {
             self.bells.attach(bell, *id);
         }
+    }
+
+    /// Shows a state that was loaded whole, in place of one from which no list of changes leads to
+    /// it; wakes everybody who may find something new.
+    pub(super) fn replace(&mut self, mut state: State) {
+        state.succeed(&self.state);
+        self.state = state;
+        let gone = |id: &MailboxId| self.state.held(*id).is_none();
+        let deleted: Vec<MailboxId> = self.watches.keys().copied().filter(gone).collect();
+        for id in deleted {
+            self.watches.remove(&id);
+            self.recent.remove(&id);
+            self.shown_in.forget(id);
+        }
+        self.bells.everything_changed();
+        for (id, sender) in &self.watches {
+            if let Some(held) = self.state.held(*id) {
+                sender.send_replace(held.highest_modseq);
+            }
+        }
+        self.tree.send_modify(|count| *count += 1);
+        self.queue.send_replace(QueueId(self.state.counters().queue));
+    }
+
+    pub(super) fn watch_asks(&self) -> watch::Receiver<Asks> {
+        self.asks.subscribe()
     }
 
     fn wake(&self, id: MailboxId, modseq: ModSeq) {

@@ -3,9 +3,11 @@
 
 mod audit;
 mod lookup;
+mod nodes;
 mod queue;
 mod upgrade;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
