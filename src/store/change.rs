@@ -2,6 +2,9 @@
 //! applied live, in the model test and on every engine.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -91,6 +94,21 @@ impl Bytes {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Some of them, those that are there; from a file, this waits for the disk.
+    pub fn read(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        let (start, end) = (range.start.min(self.len()), range.end.min(self.len()));
+        match self {
+            Bytes::Memory(bytes) => Ok(bytes[start as usize..end.max(start) as usize].to_vec()),
+            Bytes::File { path, .. } => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(start))?;
+                let mut bytes = Vec::new();
+                file.take(end.saturating_sub(start)).read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
+        }
+    }
 }
 
 /// A message to be stored, with what was computed from it. Stored once per `hash`.
@@ -140,6 +158,16 @@ pub enum Change {
         operation: FlagOperation,
         /// What.
         flags: FlagList,
+        /// Who has seen them from now on, in a mailbox with per-user \Seen.
+        seen_by: Option<Login>,
+    },
+    /// All of these instances are still there, or else nothing of the transaction happens: a
+    /// message takes the place of each. → `Done`; fails with `Outrun`
+    Present {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uids: UidSet,
     },
     /// A user's own \Seen. → `Flags`
     SeenSet {
@@ -470,4 +498,24 @@ pub enum Outcome {
     Queued(QueueId),
     /// Nothing more to say.
     Done,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_read_by_ranges_wherever_they_are() {
+        let path = std::env::temp_dir().join(format!("postfach-bytes-{}", std::process::id()));
+        std::fs::write(&path, b"0123456789 and more").expect("a file");
+        let in_file = Bytes::File { path: path.clone(), len: 10 };
+        for bytes in [in_file, Bytes::Memory(Arc::new(b"0123456789".to_vec()))] {
+            let read = |range| bytes.read(range).expect("reads");
+            assert_eq!(read(0..10), b"0123456789");
+            assert_eq!(read(3..5), b"34");
+            assert_eq!(read(8..99), b"89");
+            assert!(read(99..199).is_empty());
+        }
+        std::fs::remove_file(path).expect("is there");
+    }
 }

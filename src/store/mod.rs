@@ -14,6 +14,7 @@ pub mod embedded;
 mod encode;
 pub mod memory;
 pub mod mirror;
+pub mod objects;
 pub mod nodes;
 pub mod overlay;
 pub mod queue;

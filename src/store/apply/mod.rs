@@ -79,6 +79,7 @@ pub fn needs(change: &Change) -> Vec<MailboxId> {
         Change::Delivered(delivered) if !delivered.seen_by.is_empty() => vec![delivered.mailbox],
         Change::FlagsSet { mailbox, .. }
         | Change::ArrivalsFlagged { mailbox, .. }
+        | Change::Present { mailbox, .. }
         | Change::SeenSet { mailbox, .. }
         | Change::Expunged { mailbox, .. }
         | Change::MailboxEmptied { mailbox, .. }
@@ -113,9 +114,10 @@ impl<'a> Draft<'a> {
             Change::Moved(transfer) => self.moved(&transfer),
             Change::FlagsSet { .. } => self.flags_set(&change),
             Change::Refreshed(refresh) => self.refreshed(&refresh),
-            Change::ArrivalsFlagged { mailbox, operation, flags } => {
-                self.arrivals_flagged(mailbox, (operation, flags))
+            Change::ArrivalsFlagged { mailbox, operation, flags, seen_by } => {
+                self.arrivals_flagged(mailbox, (operation, flags), seen_by)
             }
+            Change::Present { mailbox, uids } => self.still_there(mailbox, &uids),
             Change::SeenSet { .. } => self.seen_set(&change),
             Change::Expunged { mailbox, uids } => self.expunged(mailbox, &uids),
             Change::MailboxCreated { account, folder } => {

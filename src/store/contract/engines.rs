@@ -116,6 +116,8 @@ contract! {
     contents:
         a_transaction_is_applied_whole_or_not_at_all
         a_later_change_sees_what_an_earlier_one_did
+        what_must_be_there_is_or_nothing_happens
+        what_has_just_come_is_flagged_and_seen_in_the_same_step
         uids_ascend_and_are_never_used_twice
         an_entry_says_what_was_delivered
         equal_messages_are_stored_once
