@@ -1,7 +1,7 @@
 //! `postfach check`: the faults and warnings of both files, who sees each inbox and channel, and
 //! which domain signs its mail.
-//! Opens no store, so it can run beside the daemon. Where the daemon runs on a store that other nodes
-//! work on, too, it is asked which directory is in force.
+//! Opens no store, so it can run beside the daemon. Where the daemon runs on a store that other
+//! nodes work on, too, it is asked which directory is in force.
 
 mod in_force;
 

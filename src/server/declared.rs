@@ -70,8 +70,8 @@ impl Declared {
         self.present.subscribe()
     }
 
-    /// Publishes the directory in the publisher's file, if it is to be, and takes what is published.
-    /// At faults, each of which is logged, the old one stays.
+    /// Publishes the directory in the publisher's file, if it is to be, and takes what is
+    /// published. At faults, each of which is logged, the old one stays.
     pub(super) async fn republish(&mut self, by: Publisher<'_>) -> Result<(), StoreError> {
         let faults = match steady::load(by.file, file::load_with_text).await {
             Ok((directory, text)) => match by.publish(&directory, text).await? {

@@ -1,6 +1,6 @@
 //! The directory where several nodes work on one store: what was taken last on any of them is in
-//! the store, and in force on all. A node's own file counts when it was changed after that; an older
-//! one, on a node that was left behind, does not bring back what was taken away since.
+//! the store, and in force on all. A node's own file counts when it was changed after that; an
+//! older one, on a node that was left behind, does not bring back what was taken away since.
 //!
 //! Files that the directory names have to be on every node: a node that cannot read one keeps the
 //! directory that it has, and says so.
@@ -214,7 +214,7 @@ mod tests {
         clock.set(Timestamp(SystemClock.now().0 - 30_000_000));
         node.publisher(&store).begin().await.expect("valid");
         node.writes(&[]);
-        let refused = node.publisher(&store).begin().await.err().expect("refused");
+        let refused = node.publisher(&store).begin().await.expect_err("refused");
         assert!(refused.to_string().contains("no users"), "{refused}");
         assert!(store.directory().expect("the old one").text.contains("anna"));
     }
@@ -229,7 +229,7 @@ mod tests {
         let new = Published { text, at, host: "x".into(), salts: [0; 32] };
         let changes = vec![Change::DirectoryPublished(Box::new(new))];
         store.commit(Transaction { actor: Actor::System, changes }).await.expect("room");
-        let refused = node.publisher(&store).begin().await.err().expect("refused");
+        let refused = node.publisher(&store).begin().await.expect_err("refused");
         assert!(matches!(refused, Failure::Declared(_)), "{refused}");
     }
 }

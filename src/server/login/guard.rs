@@ -2,7 +2,8 @@
 //! store, there, so that who guesses gets no more tries by asking another node.
 //!
 //! A node that is cut off from the store counts by itself for that while. So who guesses gets at
-//! most the same number of tries once more from each such node, and whose password is right gets in.
+//! most the same number of tries once more from each such node, and whose password is right
+//! gets in.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};

@@ -250,8 +250,8 @@ impl Queue {
         self.finish().await;
     }
 
-    /// The duty has come or gone, or come back: what was planned is forgotten, and planned anew if it
-    /// is ours.
+    /// The duty has come or gone, or come back: what was planned is forgotten, and planned anew if
+    /// it is ours.
     async fn look(&mut self) {
         let tenure = self.office.post.tenure();
         if self.office.tenure.is(tenure) {
@@ -341,8 +341,8 @@ impl Queue {
         }
     }
 
-    /// Until the agenda has something to do; for ever when it has nothing at all, or the duty is not
-    /// ours.
+    /// Until the agenda has something to do; for ever when it has nothing at all, or the duty is
+    /// not ours.
     fn sleep(&self) -> impl Future<Output = ()> + use<> {
         let now = self.office.clock.now();
         let next = self.agenda.next_wake().filter(|_| self.office.is_ours());

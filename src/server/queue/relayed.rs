@@ -1,5 +1,5 @@
-//! What an operator asks of a node that does not move the queue: it is put into the store, where the
-//! node that does finds it and answers.
+//! What an operator asks of a node that does not move the queue: it is put into the store, where
+//! the node that does finds it and answers.
 
 use std::time::Duration;
 
