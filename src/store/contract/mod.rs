@@ -13,6 +13,7 @@ pub(super) mod lookup;
 mod metadata;
 mod mirror;
 mod model;
+mod nodes;
 pub(super) mod queue;
 mod random;
 

@@ -6,6 +6,7 @@ mod lookup;
 mod queue;
 mod upgrade;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
