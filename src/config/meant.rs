@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::written::{Folders, Imap, Limits as WrittenLimits, Store, Submission, Text, Written};
 use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine, Subjects};
 use super::{DEFAULT_DATA_DIR, DEFAULT_DIRECTORY};
-use super::{dkim, network, oauth, outbound};
+use super::{blobs, dkim, network, oauth, outbound};
 use crate::directory::findings::Findings;
 use crate::directory::name;
 use crate::directory::source::{Fault, Source};
@@ -211,16 +211,22 @@ fn store(found: &mut Findings, written: Store) -> StoreEngine {
     let at = written.engine.as_ref().map_or(0..0, Spanned::span);
     match engine {
         "embedded" => {
-            for key in [written.url, written.blobs].into_iter().flatten() {
+            let at = |key: &Option<Text>| key.as_ref().map(Spanned::span);
+            let s3 = written.s3.as_ref().map(Spanned::span);
+            for key in [at(&written.url), at(&written.blobs), s3].into_iter().flatten() {
                 let remedy = "leave it out: the embedded store keeps everything in data_dir";
-                found.warn(key.span(), "this has no meaning for engine = \"embedded\"", remedy);
+                found.warn(key, "this has no meaning for engine = \"embedded\"", remedy);
             }
         }
-        "postgres" => found.fault(
-            at,
-            "the engine \"postgres\" is not built into this version",
-            "write engine = \"embedded\"",
-        ),
+        "postgres" => {
+            // its faults are told all the same
+            blobs::check(found, written.blobs.as_ref(), written.s3);
+            found.fault(
+                at,
+                "the engine \"postgres\" is not built into this version",
+                "write engine = \"embedded\"",
+            );
+        }
         other => found.fault(
             at,
             format!("there is no store engine {other:?}"),

@@ -2,6 +2,7 @@
 //! meant: `Config`, in which nothing is missing that the daemon needs. Faults are found here, at
 //! start, all at once, each with its place and what to do.
 
+mod blobs;
 mod dkim;
 mod meant;
 mod network;
@@ -12,6 +13,7 @@ mod written;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use blobs::{Blobs, Bucket, BucketKeys};
 pub use oauth::{Introspection, Judge, Oauth};
 
 pub use crate::directory::source::Fault;
@@ -228,6 +230,15 @@ fn check(source: &Source) -> Result<Config, Vec<Fault>> {
         Some(written) => meant::check(source, written, (reading.faults, reading.damaged)),
         None => Err(reading.faults),
     }
+}
+
+/// What a file says about the place of message bytes.
+#[cfg(test)]
+pub(crate) fn parse_blobs(text: &str, path: &Path) -> Blobs {
+    let source = Source::new(path, text);
+    let mut found = crate::directory::findings::Findings::new(&source, Vec::new(), Vec::new());
+    let store = source.read::<written::Written>().written.expect("TOML").store;
+    blobs::check(&mut found, store.blobs.as_ref(), store.s3)
 }
 
 #[cfg(test)]

@@ -95,6 +95,19 @@ pub(super) struct Store {
     pub(super) url: Option<Text>,
     pub(super) blobs: Option<Text>,
     pub(super) text_index: Option<bool>,
+    pub(super) s3: Option<Spanned<S3>>,
+}
+
+/// `[store.s3]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct S3 {
+    pub(super) endpoint: Option<Text>,
+    pub(super) region: Option<Text>,
+    pub(super) access_key: Option<Text>,
+    pub(super) secret_key: Option<Text>,
+    pub(super) ca: Option<Text>,
+    pub(super) allow_http: Option<Spanned<bool>>,
 }
 
 /// `[outbound]`

@@ -101,6 +101,7 @@ pub fn arrivals(
         mailbox: to,
         operation,
         flags: FlagList { keywords, ..FlagList::default() },
+        seen_by: None,
     };
     steps.map(change).collect()
 }

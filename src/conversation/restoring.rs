@@ -68,24 +68,25 @@ async fn entry(scope: &Scope<'_>, id: EntryId) -> Result<Option<Entry>, StoreErr
 
 /// Where these messages go back to: each to a folder that is there.
 pub async fn returns(scope: &Scope<'_>, messages: &[Deleted]) -> Result<Vec<Return>, StoreError> {
-    gather(scope, messages, |folder| folder).await
+    gather(scope, messages, |_| true).await
 }
 
-/// As `returns`, but of what was not in a folder of work, into the inbox itself.
+/// As `returns`, but of what was not in a folder of work, to its conversation or into the inbox
+/// itself.
 pub async fn to_work(scope: &Scope<'_>, messages: &[Deleted]) -> Result<Vec<Return>, StoreError> {
-    let is_at_work = |folder: &Folder| State::of(scope.account, folder).is_some();
-    let or_root = |folder| if is_at_work(&folder) { folder } else { Folder::root() };
-    gather(scope, messages, or_root).await
+    gather(scope, messages, |folder| State::of(scope.account, folder).is_some()).await
 }
 
 async fn gather(
     scope: &Scope<'_>,
     messages: &[Deleted],
-    wanted: impl Fn(Folder) -> Folder,
+    is_wanted: impl Fn(&Folder) -> bool,
 ) -> Result<Vec<Return>, StoreError> {
     let mut places: BTreeMap<Folder, UidSet> = BTreeMap::new();
     for message in messages {
-        let folder = wanted(place(scope, message, messages.len()).await?);
+        let was = message.entry.as_ref().and_then(|entry| entry.from.as_deref()).map(Folder::new);
+        let was = was.filter(|folder| is_wanted(folder) && can_hold(scope, folder));
+        let folder = place(scope, (message.blob, was), messages.len()).await?;
         places.entry(folder).or_default().insert(message.uid);
     }
     let found = |(folder, uids): (Folder, UidSet)| {
@@ -95,13 +96,15 @@ async fn gather(
     Ok(places.into_iter().filter_map(found).collect())
 }
 
-async fn place(scope: &Scope<'_>, message: &Deleted, count: usize) -> Result<Folder, StoreError> {
-    let was = message.entry.as_ref().and_then(|entry| entry.from.as_deref()).map(Folder::new);
-    let was = was.filter(|folder| can_hold(scope, folder));
+async fn place(
+    scope: &Scope<'_>,
+    (blob, was): (BlobId, Option<Folder>),
+    count: usize,
+) -> Result<Folder, StoreError> {
     let is_at_work = was.as_ref().is_none_or(|was| State::of(scope.account, was).is_some());
     if is_at_work
         && count <= NAMED_MAX
-        && let Some(folder) = conversation(scope, message.blob).await?
+        && let Some(folder) = conversation(scope, blob).await?
     {
         return Ok(folder);
     }

@@ -3,6 +3,7 @@
 
 mod access;
 pub mod auditor;
+pub mod bucket;
 pub mod connections;
 pub mod control;
 mod declared;

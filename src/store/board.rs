@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::nodes::Asks;
 use super::queue::Queued;
 use super::state::{Changed, Held, Loaded, State};
 use super::{Mailbox, Metadata, Status, StoreError, Subscriptions};
@@ -21,6 +22,7 @@ pub(super) struct Board {
     watches: HashMap<MailboxId, watch::Sender<ModSeq>>,
     tree: watch::Sender<u64>,
     queue: watch::Sender<QueueId>,
+    asks: watch::Sender<Asks>,
     recent: HashMap<MailboxId, HashMap<Login, Uid>>,
     shown_in: ShownIn,
 }
@@ -63,6 +65,7 @@ impl Board {
             watches: HashMap::new(),
             tree,
             queue,
+            asks: watch::Sender::default(),
             recent: HashMap::new(),
             shown_in: ShownIn::default(),
         }
@@ -84,6 +87,7 @@ impl Board {
         }
         let tree = changed.changes_tree();
         let counters = changed.counters;
+        let asks = changed.asks.clone();
         self.state.publish(changed);
         for (id, modseq) in touched {
             match modseq {
@@ -103,6 +107,9 @@ impl Board {
         }
         if tree {
             self.tree.send_modify(|count| *count += 1);
+        }
+        if let Some(asks) = asks {
+            self.asks.send_replace(asks);
         }
         if let Some(queued) = counters.map(|counters| QueueId(counters.queue)) {
             self.queue.send_if_modified(|last| std::mem::replace(last, queued) != queued);
@@ -128,6 +135,10 @@ impl Board {
         }
         self.tree.send_modify(|count| *count += 1);
         self.queue.send_replace(QueueId(self.state.counters().queue));
+    }
+
+    pub(super) fn watch_asks(&self) -> watch::Receiver<Asks> {
+        self.asks.subscribe()
     }
 
     fn wake(&self, id: MailboxId, modseq: ModSeq) {

@@ -2,6 +2,9 @@
 //! applied live, in the model test and on every engine.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +15,7 @@ use crate::mail::message::Parsed;
 use crate::mail::uid_set::UidSet;
 use crate::store::audit::{By, Note, Person, Presence};
 use crate::store::mirror::Refresh;
+use crate::store::nodes::{Ask, Done, Duty, Published};
 use crate::store::queue::{NewQueued, RecipientUpdate};
 
 /// Changes that happen together or not at all.
@@ -90,6 +94,21 @@ impl Bytes {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Some of them, those that are there; from a file, this waits for the disk.
+    pub fn read(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        let (start, end) = (range.start.min(self.len()), range.end.min(self.len()));
+        match self {
+            Bytes::Memory(bytes) => Ok(bytes[start as usize..end.max(start) as usize].to_vec()),
+            Bytes::File { path, .. } => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(start))?;
+                let mut bytes = Vec::new();
+                file.take(end.saturating_sub(start)).read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
+        }
+    }
 }
 
 /// A message to be stored, with what was computed from it. Stored once per `hash`.
@@ -139,6 +158,16 @@ pub enum Change {
         operation: FlagOperation,
         /// What.
         flags: FlagList,
+        /// Who has seen them from now on, in a mailbox with per-user \Seen.
+        seen_by: Option<Login>,
+    },
+    /// All of these instances are still there, or else nothing of the transaction happens: a
+    /// message takes the place of each. → `Done`; fails with `Outrun`
+    Present {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uids: UidSet,
     },
     /// A user's own \Seen. → `Flags`
     SeenSet {
@@ -257,6 +286,43 @@ pub enum Change {
         user: Login,
         /// Whose it is.
         of: Login,
+    },
+    /// This directory is in force on all nodes from now on; the store adds the time, and keeps the
+    /// first one's `salts`. → `Done`; fails with `Limit`
+    DirectoryPublished(Box<Published>),
+    /// A node begins a tenure of a duty, whose number nobody else has: whatever is fenced by
+    /// another one fails from now on. → `Done`
+    DutyTaken {
+        /// Of which duty.
+        duty: Duty,
+        /// Its number.
+        tenure: i64,
+    },
+    /// The transaction holds only while that tenure is the duty's last one. → `Done`; fails with
+    /// `Outrun`
+    Fenced {
+        /// Of which duty.
+        duty: Duty,
+        /// Which tenure.
+        tenure: i64,
+    },
+    /// The transaction holds only if that mailbox has not changed since it was looked at. → `Done`;
+    /// fails with `Outrun`
+    Expected {
+        /// Which mailbox.
+        mailbox: MailboxId,
+        /// Its last ModSeq then.
+        modseq: ModSeq,
+    },
+    /// Something is asked of the node that moves the queue; see `Store::watch_asks`. → `Done`;
+    /// fails with `Limit`
+    QueueAsked(Ask),
+    /// It answers. → `Done`
+    QueueAnswered {
+        /// Which ask.
+        id: i64,
+        /// What became of it.
+        answer: Result<Done, String>,
     },
     /// Something is to be told in the audit log that changes nothing else. → `Done`
     Noted(Box<Note>),
@@ -432,4 +498,24 @@ pub enum Outcome {
     Queued(QueueId),
     /// Nothing more to say.
     Done,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_read_by_ranges_wherever_they_are() {
+        let path = std::env::temp_dir().join(format!("postfach-bytes-{}", std::process::id()));
+        std::fs::write(&path, b"0123456789 and more").expect("a file");
+        let in_file = Bytes::File { path: path.clone(), len: 10 };
+        for bytes in [in_file, Bytes::Memory(Arc::new(b"0123456789".to_vec()))] {
+            let read = |range| bytes.read(range).expect("reads");
+            assert_eq!(read(0..10), b"0123456789");
+            assert_eq!(read(3..5), b"34");
+            assert_eq!(read(8..99), b"89");
+            assert!(read(99..199).is_empty());
+        }
+        std::fs::remove_file(path).expect("is there");
+    }
 }

@@ -13,6 +13,7 @@ use super::board::Board;
 use super::change::{
     Absences, Bytes, Grant, NewMessage, Opening, Receipt, Transaction, UsersRights,
 };
+use super::nodes::{Asks, Published};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::rows::{Rows, Tombstone};
@@ -337,6 +338,14 @@ impl Store for Memory {
 
     fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {
         Box::pin(std::future::ready(Ok(self.inner().access_known.clone())))
+    }
+
+    fn directory(&self) -> Option<Arc<Published>> {
+        self.inner().board.state.directory().cloned()
+    }
+
+    fn watch_asks(&self) -> watch::Receiver<Asks> {
+        self.inner().board.watch_asks()
     }
 
     fn now(&self) -> Timestamp {

@@ -14,6 +14,8 @@ pub mod embedded;
 mod encode;
 pub mod memory;
 pub mod mirror;
+pub mod nodes;
+pub mod objects;
 pub mod overlay;
 pub mod postgres;
 pub mod queue;
@@ -42,6 +44,7 @@ use crate::mail::message::{Envelope, Part};
 use crate::mail::uid_set::UidSet;
 use audit::{EntryId, Record, Tip};
 use change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
+use nodes::{Asks, Duty, Published};
 use overlay::Overlay;
 use queue::Queued;
 use snapshot::Snapshot;
@@ -326,6 +329,44 @@ pub trait Store: Send + Sync {
 
     /// Who may do what in each inbox and channel, as `Change::AccessKnown` said last.
     fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>>;
+
+    /// The directory that was published last, if one was; `watch_mailboxes` tells of another.
+    fn directory(&self) -> Option<Arc<Published>>;
+
+    /// What is asked of the queue, as it changes.
+    fn watch_asks(&self) -> watch::Receiver<Asks>;
+
+    /// Whether other nodes may work on the same store. Where it is one process's own, the methods
+    /// below are not asked.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Whether a duty is this node's for `nodes::LEASE` from when this was asked. It is, if nobody
+    /// else has it; by the database's clock.
+    fn lease(&self, _duty: Duty) -> Answer<'_, bool> {
+        Box::pin(std::future::ready(Ok(true)))
+    }
+
+    /// Lets others have a duty at once, if it is this node's.
+    fn release(&self, _duty: Duty) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// How often each of these has failed to log in within `nodes::FAILURES_WINDOW`, on all nodes.
+    fn failures<'a>(&'a self, of: &'a [String]) -> Answer<'a, Vec<u32>> {
+        Box::pin(std::future::ready(Ok(vec![0; of.len()])))
+    }
+
+    /// Counts one more failure of each of these, and says how many each has now.
+    fn count_failure<'a>(&'a self, of: &'a [String]) -> Answer<'a, Vec<u32>> {
+        self.failures(of)
+    }
+
+    /// Forgets the failures of these.
+    fn forget_failures<'a>(&'a self, _of: &'a [String]) -> Answer<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Now, as the store stamps it.
     fn now(&self) -> Timestamp;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::Tip;
 use super::change::{Absences, Grant, Opening};
+use super::nodes::{Asks, Published, Tenures};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::rows::Rows;
@@ -33,6 +34,9 @@ pub struct State {
     audit: Tip,
     absences: Arc<Absences>,
     openings: Arc<Vec<Opening>>,
+    directory: Option<Arc<Published>>,
+    tenures: Tenures,
+    asks: Asks,
 }
 
 /// The last number given of each kind.
@@ -123,6 +127,12 @@ pub struct Changed {
     pub absences: Option<Arc<Absences>>,
     /// Which mailboxes are open, if that changed.
     pub openings: Option<Arc<Vec<Opening>>>,
+    /// The directory that is in force, if another was published.
+    pub directory: Option<Arc<Published>>,
+    /// Tenures that have begun.
+    pub tenures: Tenures,
+    /// What is asked of the queue, if that changed; in no table.
+    pub asks: Option<Asks>,
     /// New messages by hash.
     pub blobs: HashMap<[u8; 32], BlobId>,
     /// What is to be written.
@@ -145,6 +155,9 @@ impl Changed {
         self.audit = later.audit.or(self.audit);
         self.absences = later.absences.or(self.absences.take());
         self.openings = later.openings.or(self.openings.take());
+        self.directory = later.directory.or(self.directory.take());
+        self.tenures.extend(later.tenures);
+        self.asks = later.asks.or(self.asks.take());
         self.blobs.extend(later.blobs);
         self.rows.absorb(later.rows);
     }
@@ -161,13 +174,18 @@ impl Changed {
             && self.counters.is_none()
             && self.audit.is_none()
             && self.rows.access_known.is_empty()
+            && self.directory.is_none()
+            && self.tenures.is_empty()
+            && self.asks.is_none()
     }
 
-    /// Whether a mailbox came, went or was renamed, or what is said about mailboxes changed.
+    /// Whether a mailbox came, went or was renamed, or what is said about mailboxes changed, or who
+    /// may see them.
     pub fn changes_tree(&self) -> bool {
         !self.names.is_empty()
             || self.grants.is_some()
             || self.openings.is_some()
+            || self.directory.is_some()
             || !self.subscriptions.is_empty()
             || !self.metadata.is_empty()
     }
@@ -268,6 +286,27 @@ impl State {
         &self.openings
     }
 
+    /// The directory that was published last.
+    pub fn directory(&self) -> Option<&Arc<Published>> {
+        self.directory.as_ref()
+    }
+
+    /// The last tenure of each duty.
+    pub fn tenures(&self) -> &Tenures {
+        &self.tenures
+    }
+
+    /// What is asked of the queue.
+    pub fn asks(&self) -> &Asks {
+        &self.asks
+    }
+
+    /// Puts in place what an engine has read of nodes.
+    pub fn load_nodes(&mut self, directory: Option<Published>, tenures: Tenures) {
+        self.directory = directory.map(Arc::new);
+        self.tenures = tenures;
+    }
+
     /// Puts in place what an engine has read of people.
     pub fn load_people(&mut self, absences: Absences, openings: Vec<Opening>) {
         self.absences = Arc::new(absences);
@@ -330,8 +369,8 @@ impl State {
         }
     }
 
-    /// Takes over from the state before it what no table has: from where on messages are recent, and
-    /// what was asked for last.
+    /// Takes over from the state before it what no table has: from where on messages are recent,
+    /// and what was asked for last.
     pub fn succeed(&mut self, before: &State) {
         for (id, held) in &mut self.mailboxes {
             match before.mailboxes.get(id) {
@@ -342,6 +381,7 @@ impl State {
                 None => held.recent_from = Uid(1),
             }
         }
+        self.asks = before.asks.clone();
     }
 
     /// Takes over what is committed.
@@ -382,6 +422,9 @@ impl State {
         if let Some(openings) = changed.openings {
             self.openings = openings;
         }
+        self.directory = changed.directory.or(self.directory.take());
+        self.tenures.extend(changed.tenures);
+        self.asks = changed.asks.unwrap_or_else(|| self.asks.clone());
     }
 
     /// The messages may have been loaded while the commit was under way: then what it delivered is

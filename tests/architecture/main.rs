@@ -67,6 +67,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("deadpool-postgres", &["src/store/postgres/"]),
     ("tokio-postgres-rustls", &["src/store/postgres/"]),
     ("object_store", &["src/store/objects/"]),
+    ("futures-util", &["src/store/objects/", "src/store/postgres/"]),
     (
         "blake3",
         &[
@@ -129,6 +130,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "src/outbound/dkim/",
             "src/outbound/dane.rs",
             "src/store/audit/chain.rs",
+            "src/store/postgres/blobs.rs",
             "src/server/tls.rs",
         ],
     ),

@@ -4,6 +4,7 @@ several messages at once, decoded parts, previews, UTF-8, annotations, quota.
 
 import imaplib
 import random
+import threading
 import zlib
 
 import imapclient
@@ -179,3 +180,35 @@ def test_annotations_quota_and_replace(demo):
     equal(client.fetch("*", "(BODY.PEEK[TEXT])")[1][0][1], b"2\r\n", "the new one")
     equal(int(client.status(FOLDER, "(MESSAGES)")[1][0].split()[-1].rstrip(b")")), count, "count")
     client.logout()
+
+
+def test_of_two_who_replace_at_once_one_wins(demo):
+    folder = FOLDER + "/Race"
+    imaplib.Commands.setdefault("REPLACE", ("SELECTED",))
+    writer = demo.imaplib("anna")
+    writer.create(folder)
+    won = []
+    for round in range(20):
+        writer.append(folder, r"(\Draft)", None, b"Subject: %d\r\n\r\n0\r\n" % round)
+        both = [demo.imaplib("anna"), demo.imaplib("anna")]
+        start = threading.Barrier(2)
+
+        def replace(client, number):
+            client.select(folder)
+            client.literal = b"Subject: %d\r\n\r\n%d\r\n" % (round, number)
+            start.wait()
+            won.append(client._simple_command("REPLACE", "1", folder)[0])
+
+        threads = [threading.Thread(target=replace, args=pair) for pair in zip(both, (1, 2))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for client in both:
+            client.logout()
+        writer.select(folder)
+        equal(writer.search(None, "ALL")[1], [b"1"], "one message took the place of the other")
+        writer.store("1", "+FLAGS", r"(\Deleted)")
+        writer.expunge()
+    equal(sorted(won), ["NO"] * 20 + ["OK"] * 20, "one of two")
+    writer.logout()

@@ -11,6 +11,7 @@ use postfach::mail::uid_set::UidSet;
 use postfach::store::audit::{EntryId, Record, Tip};
 use postfach::store::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
 use postfach::store::memory::Memory;
+use postfach::store::nodes::{Asks, Published};
 use postfach::store::overlay::Overlay;
 use postfach::store::queue::Queued;
 use postfach::store::snapshot::Snapshot;
@@ -147,6 +148,12 @@ impl Store for Gate {
     }
     fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {
         self.inner.access_known()
+    }
+    fn directory(&self) -> Option<Arc<Published>> {
+        self.inner.directory()
+    }
+    fn watch_asks(&self) -> watch::Receiver<Asks> {
+        self.inner.watch_asks()
     }
     fn now(&self) -> Timestamp {
         self.inner.now()

@@ -5,6 +5,7 @@ use super::copy::check_is_real;
 use super::{Call, append_sent};
 use crate::conversation::{Scope, moving, thread};
 use crate::directory::rights;
+use crate::imap::fetch::body::gone;
 use crate::imap::flags::{self, Changeable};
 use crate::imap::names::{Resolved, resolve};
 use crate::imap::wire::lex::Cursor;
@@ -188,6 +189,8 @@ pub(super) async fn stored(
     let receipt = receipt.map_err(|error| match error {
         // the mailbox was deleted while the message came in
         StoreError::Gone => Refusal::try_create(),
+        // what was to be replaced is gone
+        StoreError::Outrun => gone(),
         other => other.into(),
     })?;
     let (mut epoch, mut uids) = (None, UidSet::new());

@@ -9,8 +9,6 @@ use crate::imap::flags::Changeable;
 use crate::imap::{Completion, OwnCopies, Refusal};
 use crate::mail::account::{Account, Folder, FolderRole};
 use crate::mail::flag::{SeenMode, SystemFlags};
-use crate::mail::id::Uid;
-use crate::mail::uid_set::UidSet;
 use crate::store::change::{Change, FlagOperation, NewMessage, Outcome, Transfer};
 use crate::store::{Instance, Mailbox, twin};
 
@@ -89,40 +87,27 @@ async fn copied(
         to_seen: pending.target.seen,
         user: call.session.user.clone(),
     };
-    let receipt = call.commit(vec![Change::Copied(transfer)]).await?;
+    let changes = vec![Change::Copied(transfer), flagged(call, pending, settings)];
+    let receipt = call.commit(changes).await?;
     let Some(Outcome::Copied { uid_validity, pairs }) = receipt.outcomes.first() else {
         return Ok(None);
     };
     let Some((_, uid)) = pairs.first() else { return Ok(None) };
-    call.commit(flagged(call, (pending, settings), *uid)).await?;
     let code = format!("APPENDUID {} {}", uid_validity.0, uid.0);
     Ok(Some(Completion::with_code(code, "Appended")))
 }
 
 /// Sets the flags that the program gave its copy.
-fn flagged(
-    call: &Call<'_, '_>,
-    (pending, settings): (&Pending, &Settings),
-    uid: Uid,
-) -> Vec<Change> {
-    let (mailbox, uids) = (pending.to, UidSet::from_iter([uid]));
+fn flagged(call: &Call<'_, '_>, pending: &Pending, settings: &Settings) -> Change {
     let mut flags = Changeable::by(pending.target.rights).among(&settings.flags);
     let (account, folder) = (&pending.target.account, &pending.target.folder);
     flags.keywords = moving::appended(account, folder, flags.keywords);
-    let mut changes = Vec::new();
-    if pending.target.seen == SeenMode::PerUser && flags.system.contains(SystemFlags::SEEN) {
+    let mut seen_by = None;
+    if pending.target.seen == SeenMode::PerUser {
+        let seen = flags.system.contains(SystemFlags::SEEN);
+        seen_by = seen.then(|| call.session.user.clone());
         flags.system = flags.system & !SystemFlags::SEEN;
-        let (user, unchanged_since) = (call.session.user.clone(), None);
-        let uids = uids.clone();
-        changes.push(Change::SeenSet { mailbox, user, uids, seen: true, unchanged_since });
     }
-    changes.push(Change::FlagsSet {
-        mailbox,
-        uids,
-        operation: FlagOperation::Add,
-        flags,
-        unchanged_since: None,
-        viewer: None,
-    });
-    changes
+    let (mailbox, operation) = (pending.to, FlagOperation::Add);
+    Change::ArrivalsFlagged { mailbox, operation, flags, seen_by }
 }

@@ -41,7 +41,8 @@ pub async fn copy(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Co
     }
     let mut plan = Plan::default();
     for share in &request.shares {
-        plan.add(request.copied(call, share).await?);
+        let without_flags = request.without_flags(call, share).await?;
+        plan.add(request.copied(call, share).await?, without_flags);
     }
     if request.shares.iter().any(|share| states::copy_is_move(share, &request.target)) {
         plan.changes.extend(request.renewal(selected));
@@ -74,7 +75,8 @@ pub async fn r#move(
     }
     let mut plan = Plan::default();
     for share in &request.shares {
-        plan.add(request.moved(call, share).await?);
+        let without_flags = request.without_flags(call, share).await?;
+        plan.add(request.moved(call, share).await?, without_flags);
     }
     plan.changes.extend(request.renewal(selected));
     let code = request.commit(call, plan).await?;
@@ -113,10 +115,13 @@ struct Plan {
 
 impl Plan {
     /// Adds the changes for the next share, of which the first that makes new instances does so for
-    /// those that are named.
-    fn add(&mut self, changes: Vec<Change>) {
+    /// those that are named, perhaps without some of their flags.
+    fn add(&mut self, mut changes: Vec<Change>, without_flags: Option<Change>) {
         let is_transfer = |c: &Change| matches!(c, Change::Copied(_) | Change::Moved(_));
         let at = changes.iter().position(is_transfer);
+        if let Some((at, without_flags)) = at.zip(without_flags) {
+            changes.insert(at + 1, without_flags);
+        }
         self.named.extend(at.map(|at| (self.changes.len() + at, self.shares)));
         self.shares += 1;
         self.changes.extend(changes);
@@ -243,34 +248,28 @@ impl Request {
         let uid_validity = made.filter(|_| !pairs.is_empty()).ok_or_else(gone)?;
         pairs.sort_unstable();
         let old: UidSet = pairs.iter().map(|(old, _)| *old).collect();
-        self.drop_flags(call, pairs.iter().map(|(_, new)| *new).collect()).await?;
         let new = in_order(pairs.iter().map(|(_, new)| *new));
         Ok(format!("COPYUID {} {old} {new}", uid_validity.0))
     }
 
     /// Takes away the flags which the user may not set in the target. RFC 4314 §4
-    async fn drop_flags(&self, call: &Call<'_, '_>, uids: UidSet) -> Result<(), Refusal> {
+    async fn without_flags(
+        &self,
+        call: &Call<'_, '_>,
+        share: &Share,
+    ) -> Result<Option<Change>, Refusal> {
         let changeable = Changeable::by(self.target.rights);
-        let store = &call.context.store;
         if changeable.system == flags::ALL && changeable.keywords {
-            return Ok(());
+            return Ok(None);
         }
-        let snapshot = store.snapshot(self.to).await?;
+        let source = call.context.store.snapshot(share.mailbox.id).await?;
         // who has a conversation follows from the folder, and what is a note from its way in
-        let names = snapshot.keywords.iter().filter(|name| !conversation::is_ours(name));
+        let names = source.keywords.iter().filter(|name| !conversation::is_ours(name));
         let names = names.map(|name| name.to_string());
         let keywords = if changeable.keywords { Vec::new() } else { names.collect() };
-        let system = flags::ALL & !changeable.system;
-        let change = Change::FlagsSet {
-            mailbox: self.to,
-            uids,
-            operation: FlagOperation::Remove,
-            flags: FlagList { system, keywords },
-            unchanged_since: None,
-            viewer: None,
-        };
-        call.commit(vec![change]).await?;
-        Ok(())
+        let flags = FlagList { system: flags::ALL & !changeable.system, keywords };
+        let (mailbox, operation) = (self.to, FlagOperation::Remove);
+        Ok(Some(Change::ArrivalsFlagged { mailbox, operation, flags, seen_by: None }))
     }
 }
 

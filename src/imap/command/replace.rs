@@ -11,6 +11,7 @@ use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal, Selected};
 use crate::mail::uid_set::UidSet;
 use crate::store::Usage;
+use crate::store::change::Change;
 
 /// The message that goes, then as APPEND. RFC 8508 §3.2
 pub async fn begin(
@@ -92,15 +93,13 @@ pub async fn finish(
 ) -> Result<Completion, Refusal> {
     check(selected)?;
     append::check(call, &pending, &arrived)?;
-    for share in places(call, selected, &pending.replaced)? {
-        let present = call.context.store.snapshot(share.mailbox.id).await?;
-        if present.entries_in(&share.uids).next().is_none() {
-            return Err(gone());
-        }
-    }
     let mut changes = Vec::with_capacity(arrived.len());
     for one in arrived {
         changes.push(append::delivery(call, &pending, one).await?);
+    }
+    // of two at once one finds that it comes too late
+    for share in places(call, selected, &pending.replaced)? {
+        changes.push(Change::Present { mailbox: share.mailbox.id, uids: share.uids });
     }
     changes.extend(expunge::removal(call, selected, &pending.replaced)?);
     if let Some(code) = append::stored(call, changes).await? {

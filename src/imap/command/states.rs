@@ -6,7 +6,7 @@ use super::share::Share;
 use crate::conversation::{Scope, State, moving};
 use crate::imap::Refusal;
 use crate::imap::names::Resolved;
-use crate::mail::account::{Account, FolderRole};
+use crate::mail::account::{Account, Folder, FolderRole};
 use crate::mail::id::MailboxId;
 use crate::store::change::Change;
 
@@ -27,7 +27,7 @@ pub(super) async fn within(
         return Ok(Vec::new());
     }
     let mut groups = vec![(from.id, share.uids.clone())];
-    if from.id != to && State::of(account, &from.folder).is_some() {
+    if from.id != to && is_one_place(account, &from.folder) {
         groups.extend(moving::rest(&scope, (&blobs, &groups[0]), to).await?);
     }
     let target = moving::Target { state, mailbox: to, user: call.session.user.clone() };
@@ -67,15 +67,22 @@ pub(super) async fn arrivals(
 }
 
 /// Whether COPY takes the messages away from where they are: a message is in one place only of its
-/// inbox's states, Junk and Trash, so a copy into a state is a move. Programs without MOVE mark and
-/// expunge the original behind it, which is not there any more: it ends as a move, too.
+/// inbox's states, Junk and Trash, so a copy between two of these is a move. Programs without MOVE
+/// mark and expunge the original behind it, which is not there any more: it ends as a move, too.
 pub(super) fn copy_is_move(share: &Share, target: &Resolved) -> bool {
     let (from, account) = (&share.mailbox, &share.mailbox.account);
     let Some(to) = target.mailbox.as_ref().filter(|to| to.account == *account) else {
         return false;
     };
-    let is_one_place = State::of(account, &from.folder).is_some()
-        || from.folder.is_role(FolderRole::Trash)
-        || from.folder.is_role(FolderRole::Junk);
-    share.is_team() && from.id != to.id && is_one_place && State::of(account, &to.folder).is_some()
+    share.is_team()
+        && from.id != to.id
+        && is_one_place(account, &from.folder)
+        && is_one_place(account, &to.folder)
+}
+
+/// Whether a message is in this folder of an inbox or in another such one, and never in two.
+fn is_one_place(account: &Account, folder: &Folder) -> bool {
+    State::of(account, folder).is_some()
+        || folder.is_role(FolderRole::Trash)
+        || folder.is_role(FolderRole::Junk)
 }

@@ -28,6 +28,7 @@ use crate::store::change::Transaction;
 use crate::store::change::{Absences, Opening, UsersRights};
 use crate::store::change::{Actor, Bytes, Change, Grant, NewMessage, Outcome, Receipt};
 use crate::store::memory::Memory;
+use crate::store::nodes::{Asks, Published};
 use crate::store::overlay::Overlay;
 use crate::store::queue::{NewQueued, Progress, QueuedEnvelope, QueuedRecipient, RecipientUpdate};
 use crate::store::snapshot::Snapshot;
@@ -518,6 +519,14 @@ impl Store for FullableStore {
 
     fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {
         self.inner.access_known()
+    }
+
+    fn directory(&self) -> Option<Arc<Published>> {
+        self.inner.directory()
+    }
+
+    fn watch_asks(&self) -> watch::Receiver<Asks> {
+        self.inner.watch_asks()
     }
 
     fn now(&self) -> Timestamp {

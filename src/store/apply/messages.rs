@@ -93,11 +93,16 @@ impl Draft<'_> {
         &mut self,
         mailbox: MailboxId,
         (operation, flags): (FlagOperation, FlagList),
+        seen_by: Option<Login>,
     ) -> Result<Outcome, StoreError> {
         let first = self.before(mailbox).map_or(Uid(1), |held| held.uid_next);
         let mut uids = UidSet::new();
         uids.insert_range(first, Uid(u32::MAX));
         let (unchanged_since, viewer) = (None, None);
+        if let Some(user) = seen_by {
+            let (uids, seen) = (uids.clone(), true);
+            self.seen_set(&Change::SeenSet { mailbox, user, uids, seen, unchanged_since })?;
+        }
         self.flags_set(&Change::FlagsSet {
             mailbox,
             uids,
@@ -106,6 +111,18 @@ impl Draft<'_> {
             unchanged_since,
             viewer,
         })
+    }
+
+    pub(super) fn still_there(
+        &mut self,
+        mailbox: MailboxId,
+        uids: &UidSet,
+    ) -> Result<Outcome, StoreError> {
+        let present = self.loaded(mailbox)?.snapshot.entries_in(uids).count();
+        match present == uids.iter().count() {
+            true => Ok(Outcome::Done),
+            false => Err(StoreError::Outrun),
+        }
     }
 
     pub(super) fn seen_set(&mut self, change: &Change) -> Result<Outcome, StoreError> {

@@ -6,6 +6,7 @@ mod audit;
 mod folders;
 mod messages;
 mod metadata;
+mod nodes;
 mod people;
 mod queue;
 mod refreshed;
@@ -78,6 +79,7 @@ pub fn needs(change: &Change) -> Vec<MailboxId> {
         Change::Delivered(delivered) if !delivered.seen_by.is_empty() => vec![delivered.mailbox],
         Change::FlagsSet { mailbox, .. }
         | Change::ArrivalsFlagged { mailbox, .. }
+        | Change::Present { mailbox, .. }
         | Change::SeenSet { mailbox, .. }
         | Change::Expunged { mailbox, .. }
         | Change::MailboxEmptied { mailbox, .. }
@@ -112,9 +114,10 @@ impl<'a> Draft<'a> {
             Change::Moved(transfer) => self.moved(&transfer),
             Change::FlagsSet { .. } => self.flags_set(&change),
             Change::Refreshed(refresh) => self.refreshed(&refresh),
-            Change::ArrivalsFlagged { mailbox, operation, flags } => {
-                self.arrivals_flagged(mailbox, (operation, flags))
+            Change::ArrivalsFlagged { mailbox, operation, flags, seen_by } => {
+                self.arrivals_flagged(mailbox, (operation, flags), seen_by)
             }
+            Change::Present { mailbox, uids } => self.still_there(mailbox, &uids),
             Change::SeenSet { .. } => self.seen_set(&change),
             Change::Expunged { mailbox, uids } => self.expunged(mailbox, &uids),
             Change::MailboxCreated { account, folder } => {
@@ -141,6 +144,12 @@ impl<'a> Draft<'a> {
             Change::GlassBroken { opening, reason } => self.glass_broken(opening, reason),
             Change::GlassMended { user, of } => self.glass_mended(&user, &of),
             Change::Noted(note) => self.told(*note),
+            Change::DirectoryPublished(new) => self.directory_published(*new),
+            Change::DutyTaken { duty, tenure } => Ok(self.duty_taken(duty, tenure)),
+            Change::Fenced { duty, tenure } => self.fenced(duty, tenure),
+            Change::Expected { mailbox, modseq } => self.expected(mailbox, modseq),
+            Change::QueueAsked(ask) => self.queue_asked(ask),
+            Change::QueueAnswered { id, answer } => Ok(self.queue_answered(id, answer)),
             Change::Queued(new) => self.queued(*new),
             Change::QueueUpdated { id, recipients } => Ok(self.queue_updated(id, recipients)),
         }

@@ -40,6 +40,50 @@ pub(super) async fn a_later_change_sees_what_an_earlier_one_did(bench: &Bench) {
     assert_eq!(bench.uids(mailbox).await, [3]);
 }
 
+pub(super) async fn what_must_be_there_is_or_nothing_happens(bench: &Bench) {
+    let mailbox = bench.inbox().await;
+    bench.deliver_many(mailbox, 2).await;
+    let replace = |uid: u32, text: &str| {
+        let uids = UidSet::from_iter([Uid(uid)]);
+        vec![
+            Change::Present { mailbox, uids: uids.clone() },
+            Change::Expunged { mailbox, uids },
+            Change::Delivered(Box::new(delivered(mailbox, text))),
+        ]
+    };
+    assert!(bench.commit(replace(1, "first")).await.is_ok());
+    // as the one who lost the race
+    assert_eq!(bench.commit(replace(1, "second")).await.err(), Some(StoreError::Outrun));
+    let uids: Vec<u32> = bench.snapshot(mailbox).await.iter().map(|entry| entry.uid.0).collect();
+    assert_eq!(uids, [2, 3]);
+}
+
+pub(super) async fn what_has_just_come_is_flagged_and_seen_in_the_same_step(bench: &Bench) {
+    let (from, to) = (bench.inbox().await, bench.create(&inbox("Sales"), "").await);
+    bench.deliver(from, "one").await;
+    bench.deliver(to, "was there").await;
+    let anna = crate::mail::id::Login::new("anna");
+    let transfer = Transfer {
+        from,
+        from_seen: SeenMode::PerUser,
+        uids: UidSet::from_iter([Uid(1)]),
+        to,
+        to_seen: SeenMode::PerUser,
+        user: anna.clone(),
+    };
+    let flagged = Change::ArrivalsFlagged {
+        mailbox: to,
+        operation: FlagOperation::Add,
+        flags: add_deleted(),
+        seen_by: Some(anna.clone()),
+    };
+    bench.commit(vec![Change::Copied(transfer), flagged]).await.expect("goes through");
+    assert_eq!(bench.entry(to, 1).await.flags, SystemFlags(0));
+    assert_eq!(bench.entry(to, 2).await.flags, SystemFlags::DELETED);
+    let overlay = bench.store.overlay(to, &anna).await.expect("is there");
+    assert_eq!((overlay.seen(Uid(1)), overlay.seen(Uid(2))), (false, true));
+}
+
 pub(super) async fn uids_ascend_and_are_never_used_twice(bench: &Bench) {
     let mailbox = bench.inbox().await;
     bench.deliver_many(mailbox, 3).await;

@@ -131,6 +131,8 @@ contract! {
     contents:
         a_transaction_is_applied_whole_or_not_at_all
         a_later_change_sees_what_an_earlier_one_did
+        what_must_be_there_is_or_nothing_happens
+        what_has_just_come_is_flagged_and_seen_in_the_same_step
         uids_ascend_and_are_never_used_twice
         an_entry_says_what_was_delivered
         equal_messages_are_stored_once
@@ -176,6 +178,13 @@ contract! {
         instances_are_found_by_message_id_wherever_they_are
         messages_are_found_by_what_they_follow
         a_message_id_that_stands_everywhere_is_answered_with_the_newest;
+    nodes:
+        a_published_directory_replaces_the_last_and_is_watched
+        a_published_directory_has_a_limit
+        what_a_former_tenure_fences_is_refused
+        what_was_looked_at_may_not_have_changed
+        an_ask_is_seen_answered_and_forgotten
+        asks_have_a_limit;
     queue:
         what_is_queued_can_be_read
         the_queue_is_listed_in_the_order_of_arrival

@@ -8,12 +8,13 @@ mod contents;
 pub(super) mod engines;
 mod flags;
 mod folders;
+mod follow;
 mod history;
 pub(super) mod lookup;
 mod metadata;
 mod mirror;
 mod model;
-mod nodes;
+pub(in crate::store) mod nodes;
 pub(super) mod queue;
 mod random;
 

@@ -14,6 +14,7 @@ use crate::mail::id::{
 use crate::store::audit::{EntryId, Tip};
 use crate::store::change::{Absences, Grant, Opening};
 use crate::store::mirror::{Mirror, Origin};
+use crate::store::nodes::{Duty, Published, Tenures};
 use crate::store::overlay::{Block, Overlay};
 use crate::store::queue::Queued;
 use crate::store::snapshot::Snapshot;
@@ -42,6 +43,7 @@ fn tree(connection: &Connection) -> rusqlite::Result<State> {
     state.load(counters(connection)?, grants(connection)?);
     state.load_audit(audit_tip(connection)?);
     state.load_people(absences(connection)?, openings(connection)?);
+    state.load_nodes(directory(connection)?, tenures(connection)?);
     let mut keywords = keywords(connection)?;
     let mut statement = connection.prepare(sql::MAILBOXES)?;
     let mut rows = statement.query([])?;
@@ -176,6 +178,24 @@ fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
         }
     }
     Ok(counters)
+}
+
+fn directory(connection: &Connection) -> rusqlite::Result<Option<Published>> {
+    let mut statement = connection.prepare(sql::DIRECTORY)?;
+    let row = statement.query_row([], |row| {
+        let text = String::from_utf8_lossy(row.get_ref(0)?.as_blob()?).into_owned();
+        let (at, host, salts) = (Timestamp(row.get(1)?), row.get(2)?, row.get(3)?);
+        Ok(Published { text, at, host, salts })
+    });
+    row.optional()
+}
+
+/// A duty that this program does not know is somebody else's.
+fn tenures(connection: &Connection) -> rusqlite::Result<Tenures> {
+    let mut statement = connection.prepare(sql::TENURES)?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    let known = |(duty, number): (String, i64)| Some((Duty::named(&duty)?, number));
+    rows.filter_map(|row| row.map(known).transpose()).collect()
 }
 
 fn absences(connection: &Connection) -> rusqlite::Result<Absences> {

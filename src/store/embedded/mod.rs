@@ -39,6 +39,7 @@ use super::audit::{EntryId, Record, Tip};
 use super::board::Board;
 use super::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
 use super::encode;
+use super::nodes::{Asks, Published};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::snapshot::Snapshot;
@@ -414,6 +415,14 @@ impl Store for Embedded {
 
     fn absences(&self) -> Arc<Absences> {
         self.0.shared.board().state.absences().clone()
+    }
+
+    fn directory(&self) -> Option<Arc<Published>> {
+        self.0.shared.board().state.directory().cloned()
+    }
+
+    fn watch_asks(&self) -> watch::Receiver<Asks> {
+        self.0.shared.board().watch_asks()
     }
 
     fn openings(&self) -> Arc<Vec<Opening>> {

@@ -9,6 +9,7 @@ use super::pack::Place;
 use crate::mail::account::Account;
 use crate::mail::id::{BlobId, Login, Timestamp};
 use crate::store::encode::{self, Encoded};
+use crate::store::nodes::Published;
 use crate::store::queue::Queued;
 use crate::store::rows::Rows;
 use crate::store::state::{Changed, Counters, Held};
@@ -33,6 +34,7 @@ pub(super) fn write(connection: &Connection, group: &Group<'_>) -> rusqlite::Res
     mailboxes(connection, group.changed)?;
     queue(connection, rows)?;
     choices(connection, rows)?;
+    nodes(connection, group.changed)?;
     audit(connection, group.changed)
 }
 
@@ -55,6 +57,18 @@ fn audit(connection: &Connection, changed: &Changed) -> rusqlite::Result<()> {
     }
     people(connection, &changed.rows)?;
     access_known(connection, &changed.rows)
+}
+
+fn nodes(connection: &Connection, changed: &Changed) -> rusqlite::Result<()> {
+    if let Some(Published { text, at, host, salts }) = changed.directory.as_deref() {
+        let mut put = connection.prepare_cached(sql::PUT_DIRECTORY)?;
+        put.execute(params![text.as_bytes(), at.0, host, salts.as_slice()])?;
+    }
+    let mut put = connection.prepare_cached(sql::PUT_TENURE)?;
+    for (duty, number) in &changed.tenures {
+        put.execute(params![duty.name(), number])?;
+    }
+    Ok(())
 }
 
 fn people(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {

@@ -3,6 +3,7 @@
 
 mod audit;
 mod lookup;
+mod nodes;
 mod queue;
 mod upgrade;
 

@@ -12,6 +12,7 @@ use crate::mail::account::{Account, Folder};
 use crate::mail::id::{Login, MailboxId, QueueId, Timestamp};
 use crate::store::audit::Tip;
 use crate::store::change::{Grant, Opening};
+use crate::store::nodes::{Asks, Published, Tenures};
 use crate::store::queue::{Queued, QueuedRecipient};
 use crate::store::rows::NoteKey;
 use crate::store::state::{Changed, Counters, State};
@@ -32,6 +33,9 @@ pub(super) struct Delta {
     audit: Option<Tip>,
     absences: Vec<(Login, Option<Timestamp>)>,
     openings: Vec<((Login, Login), Option<Timestamp>)>,
+    directory: Option<Arc<Published>>,
+    tenures: Tenures,
+    asks: Option<Asks>,
 }
 
 impl Delta {
@@ -53,6 +57,9 @@ impl Delta {
             audit: changed.audit,
             absences: pairs(&rows.absences),
             openings: pairs(&rows.openings),
+            directory: changed.directory.clone(),
+            tenures: changed.tenures.clone(),
+            asks: changed.asks.clone(),
         }
     }
 
@@ -62,6 +69,9 @@ impl Delta {
             names: self.names.into_iter().map(|(a, folder, id)| ((a, folder), id)).collect(),
             counters: self.counters,
             audit: self.audit,
+            directory: self.directory,
+            tenures: self.tenures,
+            asks: self.asks,
             ..Changed::default()
         };
         let mut rows = self.rows;
@@ -106,6 +116,9 @@ pub(super) fn is_in_memory_alone(changed: &Changed, state: &State) -> bool {
         && changed.names.is_empty()
         && changed.counters.is_none()
         && changed.audit.is_none()
+        && changed.directory.is_none()
+        && changed.tenures.is_empty()
+        && changed.asks.is_none()
         && changed.mailboxes.iter().all(same)
 }
 

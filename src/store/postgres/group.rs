@@ -117,7 +117,7 @@ impl Writer {
         let loaded = load_needed(&shared, client, commits).await?;
         let now = shared.clock.now();
         let Applied { mut changed, results } = apply(&shared, commits, (&locked, now));
-        if changed.is_empty() || is_in_memory_alone(&changed, &shared.published().board.state) {
+        if is_in_memory_alone(&changed, &shared.published().board.state) {
             changed.rows = Default::default();
             if !shared.publish_in_memory(locked.version, changed) {
                 return Err(Failure::Again(StoreError::Outrun));

@@ -80,7 +80,7 @@ async fn version(client: &ClientWrapper) -> Result<i64, StoreError> {
 fn newer(version: i64) -> StoreError {
     StoreError::Unavailable(format!(
         "the database was written by a newer Postfach (layout {version}; this one knows up to {}): \
-         run that version or a later one on every node, or restore a backup from before the upgrade",
+         run that version or a later one on every node, or restore a backup from before it",
         layout::VERSION
     ))
 }

@@ -17,6 +17,7 @@ use crate::mail::id::{
 use crate::store::audit::{EntryId, Tip};
 use crate::store::change::{Grant, Opening};
 use crate::store::mirror::{Mirror, Origin};
+use crate::store::nodes::{Duty, Published, Tenures};
 use crate::store::overlay::{Block, Overlay};
 use crate::store::queue::Queued;
 use crate::store::snapshot::Snapshot;
@@ -29,13 +30,15 @@ pub(super) const HEAD: &str = "SELECT version FROM head WHERE one = 1";
 const AT_ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// What the state is made of, in the order in which it is read.
-const STATE: [&str; 13] = [
+const STATE: [&str; 15] = [
     HEAD,
     sql::COUNTERS,
     sql::GRANTS,
     sql::AUDIT_TIP,
     sql::ABSENCES,
     sql::OPENINGS,
+    sql::DIRECTORY,
+    sql::TENURES,
     sql::KEYWORDS,
     sql::MAILBOXES,
     sql::SUBSCRIPTIONS,
@@ -50,26 +53,14 @@ pub(super) async fn state(client: &ClientWrapper) -> Result<(State, i64), StoreE
     let read = at_one_moment(client, &STATE, None).await.map_err(|e| failure(&e))?;
     let read = <[Vec<Row>; STATE.len()]>::try_from(read);
     let read = read.map_err(|_| StoreError::Unavailable("database: answers are missing".into()))?;
-    let [
-        head,
-        counted,
-        granted,
-        tip,
-        away,
-        open,
-        keys,
-        boxes,
-        subscribed,
-        noted,
-        turned,
-        queued,
-        to,
-    ] = read;
+    let [head, counted, granted, tip, away, open, in_force, held_by, rest @ ..] = read;
+    let [keys, boxes, subscribed, noted, turned, queued, to] = rest;
     let mut state = State::default();
     state.load(counters(&counted)?, grants(&granted)?);
     state.load_audit(audit_tip(&tip)?);
     let absences = away.iter().map(|row| Ok((login(row, 0)?, Timestamp(int(row, 1)?))));
     state.load_people(absences.collect::<Result<_, StoreError>>()?, openings(&open)?);
+    state.load_nodes(directory(&in_force)?, tenures(&held_by)?);
     let mut keywords = keywords(&keys)?;
     for row in &boxes {
         state.load_mailbox(held(row, &mut keywords)?);
@@ -210,6 +201,19 @@ fn counters(rows: &[Row]) -> Result<Counters, StoreError> {
         }
     }
     Ok(counters)
+}
+
+fn directory(rows: &[Row]) -> Result<Option<Published>, StoreError> {
+    let Some(row) = rows.first() else { return Ok(None) };
+    let text = String::from_utf8_lossy(bytes(row, 0)?).into_owned();
+    let (at, host) = (Timestamp(int(row, 1)?), self::text(row, 2)?.to_owned());
+    Ok(Some(Published { text, at, host, salts: hash(row, 3)? }))
+}
+
+/// A duty that this program does not know is somebody else's.
+fn tenures(rows: &[Row]) -> Result<Tenures, StoreError> {
+    let known = |row| Ok(Duty::named(text(row, 0)?).zip(Some(int(row, 1)?)));
+    rows.iter().filter_map(|row| known(row).transpose()).collect()
 }
 
 fn openings(rows: &[Row]) -> Result<Vec<Opening>, StoreError> {

@@ -45,6 +45,7 @@ use self::writer::{Commit, Job, Writer};
 use super::audit::{EntryId, Record, Tip};
 use super::board::Board;
 use super::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
+use super::nodes::{Asks, Published as InForce};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::snapshot::Snapshot;
@@ -399,6 +400,18 @@ impl Store for Postgres {
 
     fn absences(&self) -> Arc<Absences> {
         self.0.shared.published().board.state.absences().clone()
+    }
+
+    fn directory(&self) -> Option<Arc<InForce>> {
+        self.0.shared.published().board.state.directory().cloned()
+    }
+
+    fn watch_asks(&self) -> watch::Receiver<Asks> {
+        self.0.shared.published().board.watch_asks()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     fn openings(&self) -> Arc<Vec<Opening>> {

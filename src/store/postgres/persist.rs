@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use super::batch::{Batch, Column, Value};
 use crate::mail::id::{BlobId, Login, MailboxId, Timestamp, Uid};
 use crate::store::encode::{self, Encoded};
+use crate::store::nodes::Published;
 use crate::store::rows::Rows;
 use crate::store::snapshot::Entry;
 use crate::store::state::{Changed, Counters, Held};
@@ -36,6 +37,7 @@ pub(super) fn batches<'a>(group: &Group<'a>) -> Result<Vec<Batch<'a>>, StoreErro
     queue(&mut all, rows)?;
     choices(&mut all, rows);
     people(&mut all, rows)?;
+    nodes(&mut all, group.changed);
     audit(&mut all, group.changed);
     all.retain(|batch| !batch.is_empty());
     Ok(all)
@@ -301,6 +303,16 @@ fn people<'a>(all: &mut Vec<Batch<'a>>, rows: &'a Rows) -> Result<(), StoreError
     }
     all.extend([leave, back, open, close, access]);
     Ok(())
+}
+
+fn nodes<'a>(all: &mut Vec<Batch<'a>>, changed: &'a Changed) {
+    let mut directory = Batch::new(sql::PUT_DIRECTORY, &[Bytes, Int, Text, Bytes]);
+    if let Some(Published { text, at, host, salts }) = changed.directory.as_deref() {
+        directory.row([Value::bytes(text.as_bytes()), I(at.0), T(host), Value::bytes(salts)]);
+    }
+    let mut tenures = Batch::new(sql::PUT_TENURE, &[Text, Int]);
+    changed.tenures.iter().for_each(|(duty, number)| tenures.row([T(duty.name()), I(*number)]));
+    all.extend([directory, tenures]);
 }
 
 /// The log's new end in the same transaction: a crash leaves both or neither.

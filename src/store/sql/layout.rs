@@ -85,6 +85,7 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 /// server. The audit log, by which of its entries instances came into a Trash, and each user's
 /// rights as they were told there last. Who is away, and which mailboxes are open to others. A turn
 /// is whom work in an account was handed to, the highest number last.
+/// The directory that several nodes have in force, and the last tenure of each of their duties.
 /// Messages of virtual mailboxes are not counted by what they show, and found by nothing.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
@@ -120,6 +121,10 @@ CREATE TABLE opening (
 CREATE TABLE access_known (
   kind BIGINT NOT NULL, account TEXT NOT NULL, rights {bytes} NOT NULL,
   PRIMARY KEY (kind, account)){clustered};
+CREATE TABLE directory (
+  one BIGINT PRIMARY KEY, text {bytes} NOT NULL, at BIGINT NOT NULL, host TEXT NOT NULL,
+  salts {bytes} NOT NULL);
+CREATE TABLE tenure (duty TEXT PRIMARY KEY, number BIGINT NOT NULL){clustered};
 ALTER TABLE instance ADD COLUMN thread BIGINT NOT NULL DEFAULT 0;
 UPDATE instance SET thread = -blob;
 ALTER TABLE mailbox ADD COLUMN messages BIGINT NOT NULL DEFAULT 0;

@@ -35,6 +35,8 @@ pub(super) const QUEUED_RECIPIENTS: &str =
 
 pub(super) const ABSENCES: &str = "SELECT login, until FROM absence";
 pub(super) const OPENINGS: &str = "SELECT login, owner, until FROM opening ORDER BY login, owner";
+pub(super) const DIRECTORY: &str = "SELECT text, at, host, salts FROM directory WHERE one = 1";
+pub(super) const TENURES: &str = "SELECT duty, number FROM tenure";
 pub(super) const AUDIT_TIP: &str = "SELECT id, hash FROM audit_tip WHERE one = 1";
 
 // Looking up before a group is applied.
@@ -128,6 +130,11 @@ pub(super) const DELETE_ABSENCE: &str = "DELETE FROM absence WHERE login = $1";
 pub(super) const PUT_OPENING: &str = "INSERT INTO opening (login, owner, until) VALUES ($1, $2, $3)
   ON CONFLICT (login, owner) DO UPDATE SET until = excluded.until";
 pub(super) const DELETE_OPENING: &str = "DELETE FROM opening WHERE login = $1 AND owner = $2";
+pub(super) const PUT_DIRECTORY: &str = "INSERT INTO directory (one, text, at, host, salts)
+  VALUES (1, $1, $2, $3, $4) ON CONFLICT (one) DO UPDATE SET
+  text = excluded.text, at = excluded.at, host = excluded.host, salts = excluded.salts";
+pub(super) const PUT_TENURE: &str = "INSERT INTO tenure (duty, number) VALUES ($1, $2)
+  ON CONFLICT (duty) DO UPDATE SET number = excluded.number";
 pub(super) const PUT_ACCESS_KNOWN: &str = "INSERT INTO access_known (kind, account, rights)
   VALUES ($1, $2, $3) ON CONFLICT (kind, account) DO UPDATE SET rights = excluded.rights";
 

@@ -75,7 +75,7 @@ fn the_rest_comes_from_wherever_it_is() {
 }
 
 #[test]
-fn the_trash_takes_and_gives_only_what_is_named() {
+fn the_trash_takes_only_what_is_named_and_what_comes_back_brings_its_conversation() {
     let rig = rig();
     let mut anna = in_support(&rig, "anna");
     rig.send(&mut anna, "MOVE 1 Shared/Support/Trash");
@@ -84,7 +84,7 @@ fn the_trash_takes_and_gives_only_what_is_named() {
     assert_eq!(count(&rig, "anna", "Shared/Support/Trash"), 1, "what is deleted stays so");
     let mut trash = selected(&rig, "anna", "Shared/Support/Trash");
     rig.send(&mut trash, &format!("MOVE 1 {ANNA}"));
-    assert_eq!((count(&rig, "anna", ANNA), count(&rig, "anna", BEN)), (1, 1));
+    assert_eq!((count(&rig, "anna", ANNA), count(&rig, "anna", BEN)), (2, 0), "one state each");
 }
 
 #[test]

@@ -77,16 +77,36 @@ fn of_two_who_copy_at_once_one_wins_and_the_other_is_told() {
 }
 
 #[test]
-fn a_copy_beside_the_states_stays_a_copy_and_names_no_assignee() {
+fn a_copy_to_junk_or_trash_is_a_move() {
+    for there in ["Shared/Support/Junk", TRASH] {
+        let rig = rig();
+        let mut anna = in_support(&rig, "anna");
+        rig.send(&mut anna, &format!("MOVE 1 {ANNA}"));
+        let mut assigned = selected(&rig, "anna", ANNA);
+        let answer = rig.send(&mut assigned, &format!("COPY 1 {there}"));
+        assert!(answer.contains("a OK [COPYUID"), "{answer}");
+        assert_eq!(count(&rig, "anna", ANNA), 1, "only what is named goes");
+        // as a program without MOVE ends it
+        rig.send(&mut assigned, "STORE 1 +FLAGS (\\Deleted)");
+        rig.send(&mut assigned, "EXPUNGE");
+        assert_eq!((count(&rig, "anna", ANNA), count(&rig, "anna", there)), (1, 1));
+        if there != TRASH {
+            let mut junk = selected(&rig, "anna", there);
+            assert!(rig.send(&mut junk, &format!("COPY 1 {TRASH}")).contains("a OK [COPYUID"));
+            assert_eq!((count(&rig, "anna", there), count(&rig, "anna", TRASH)), (0, 1));
+        }
+        let mut trash = selected(&rig, "anna", TRASH);
+        rig.send(&mut trash, "COPY 1 Shared/Support");
+        assert_eq!(counts(&rig), [1, 2, 0, 0, 0], "back where its conversation is");
+    }
+}
+
+#[test]
+fn what_is_copied_in_from_outside_brings_its_conversation_and_names_the_new_assignee() {
     let rig = rig();
     let mut anna = in_support(&rig, "anna");
     rig.send(&mut anna, &format!("MOVE 1 {ANNA}"));
     let mut assigned = selected(&rig, "anna", ANNA);
-    assert!(rig.send(&mut assigned, "COPY 1 Shared/Support/Junk").contains("a OK [COPYUID"));
-    assert_eq!(counts(&rig), [1, 2, 0, 0, 0]);
-    let mut junk = selected(&rig, "anna", "Shared/Support/Junk");
-    let flags = rig.send(&mut junk, "FETCH 1 FLAGS");
-    assert!(!flags.contains("(FLAGS (\\Recent $assigned"), "{flags}");
     rig.send(&mut assigned, "COPY 1 INBOX");
     let mut inbox = selected(&rig, "anna", "INBOX");
     // what comes in from outside says where the conversation is

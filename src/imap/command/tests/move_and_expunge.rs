@@ -9,12 +9,12 @@ fn copy_answers_old_and_new_uids() {
     rig.fill(3);
     let mut anna = in_support(&rig, "anna");
     rig.send(&mut anna, "STORE 2 FLAGS (\\Flagged \\Seen $Label1)");
-    let answer = rig.send(&mut anna, "COPY 2:3 Shared/Support/Junk");
+    let answer = rig.send(&mut anna, "COPY 2:3 INBOX");
     let code = answer.split(['[', ']']).nth(1).expect("a code");
     assert!(code.starts_with("COPYUID ") && code.ends_with(" 2:3 1:2"), "{answer}");
     assert_eq!(count(&rig, "anna", "Shared/Support"), 3);
-    let mut junk = selected(&rig, "anna", "Shared/Support/Junk");
-    assert!(rig.send(&mut junk, "FETCH 1 FLAGS").contains("(\\Flagged \\Seen \\Recent $Label1)"));
+    let mut inbox = selected(&rig, "anna", "INBOX");
+    assert!(rig.send(&mut inbox, "FETCH 1 FLAGS").contains("(\\Flagged \\Seen \\Recent $Label1)"));
     assert_eq!(rig.send(&mut anna, "UID COPY 99 INBOX"), "a OK No messages to copy\r\n");
 }
 

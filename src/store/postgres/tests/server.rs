@@ -1,5 +1,5 @@
-//! A PostgreSQL server of a test's own: in a temporary folder, on a unix socket, ended with the test
-//! process whatever becomes of it. It is not skipped where PostgreSQL is not installed: that fails,
+//! A PostgreSQL server of a test's own: in a temporary folder, on a unix socket, ended with the
+//! test process whatever becomes of it. It is not skipped where PostgreSQL is not installed: that fails,
 //! and says what to install.
 
 use std::fs;
@@ -228,7 +228,7 @@ fn program(name: &str) -> PathBuf {
     folders.extend(versions);
     let found = folders.into_iter().map(|folder| folder.join(name)).find(|path| path.exists());
     found.unwrap_or_else(|| {
-        panic!("there is no {name}: install PostgreSQL 15 or later (Debian: apt-get install postgresql)")
+        panic!("there is no {name}: install PostgreSQL 15 or later (apt-get install postgresql)")
     })
 }
 

@@ -1,0 +1,142 @@
+//! Bytes on their way into a bucket: few in one request, many in parts, never a whole spool file in
+//! memory.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use object_store::aws::AmazonS3;
+use object_store::path::Path;
+use object_store::{MultipartUpload, ObjectStoreExt};
+use tokio::sync::Semaphore;
+
+use super::failure::corrupt;
+use super::{Stored, closed};
+use crate::store::StoreError;
+use crate::store::change::Bytes;
+
+/// A part of an upload: the least that S3 takes. What fits into one part is put in one request.
+pub(super) const PART_BYTES: u64 = 5 << 20;
+
+/// Why a message was not stored.
+pub(super) enum UploadError {
+    /// The server, or the way to it.
+    Server(object_store::Error),
+    /// The spool file cannot be read.
+    File(std::io::Error),
+    /// The spool file is not what was hashed when it came in.
+    Changed,
+    /// The client is being dropped.
+    Closed,
+}
+
+impl UploadError {
+    /// As the store's callers know it.
+    pub(super) fn told(
+        self,
+        bucket: &str,
+        failed: impl FnOnce(object_store::Error) -> StoreError,
+    ) -> StoreError {
+        match self {
+            UploadError::Server(error) => match failed(error) {
+                // what is being stored cannot be gone
+                StoreError::Gone => StoreError::Unavailable(format!("{bucket}: upload lost")),
+                failure => failure,
+            },
+            UploadError::File(error) => {
+                StoreError::Unavailable(format!("{bucket}: reading a spooled message: {error}"))
+            }
+            UploadError::Changed => corrupt(bucket, "a spooled message differs from its hash"),
+            UploadError::Closed => closed(),
+        }
+    }
+}
+
+impl From<object_store::Error> for UploadError {
+    fn from(error: object_store::Error) -> UploadError {
+        UploadError::Server(error)
+    }
+}
+
+/// Stores bytes if their hash is what was told.
+pub(super) async fn put(
+    (store, uploads): (&AmazonS3, &Semaphore),
+    at: &Path,
+    (bytes, stored): (&Bytes, &Stored),
+) -> Result<(), UploadError> {
+    let kib = u32::try_from(bytes.len().min(PART_BYTES).div_ceil(1024)).unwrap_or(u32::MAX);
+    let _permit = uploads.acquire_many(kib).await.map_err(|_| UploadError::Closed)?;
+    match bytes {
+        Bytes::Memory(bytes) => {
+            store.put(at, bytes.to_vec().into()).await?;
+        }
+        Bytes::File { path, len } => {
+            let mut source = Source::open(path, *len)?;
+            if *len <= PART_BYTES {
+                let whole = source.part()?;
+                source.check(stored)?;
+                store.put(at, whole.into()).await?;
+            } else {
+                in_parts((store, at), source, stored).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The object is there with the last request or not at all.
+async fn in_parts(
+    (store, at): (&AmazonS3, &Path),
+    source: Source,
+    stored: &Stored,
+) -> Result<(), UploadError> {
+    let mut upload = store.put_multipart(at).await?;
+    let done = all_parts(upload.as_mut(), source, stored).await;
+    if done.is_err() {
+        // What cannot be taken back now, the bucket drops after its time.
+        let _ = upload.abort().await;
+    }
+    done
+}
+
+async fn all_parts(
+    upload: &mut dyn MultipartUpload,
+    mut source: Source,
+    stored: &Stored,
+) -> Result<(), UploadError> {
+    while source.at < source.end {
+        let part = source.part()?;
+        upload.put_part(part.into()).await?;
+    }
+    source.check(stored)?;
+    upload.complete().await?;
+    Ok(())
+}
+
+/// A spool file that is read once, from its start.
+struct Source {
+    file: File,
+    at: u64,
+    end: u64,
+    hasher: blake3::Hasher,
+}
+
+impl Source {
+    fn open(path: &std::path::Path, end: u64) -> Result<Source, UploadError> {
+        let file = File::open(path).map_err(UploadError::File)?;
+        Ok(Source { file, at: 0, end, hasher: blake3::Hasher::new() })
+    }
+
+    /// The next part. The file was written a moment ago, so that it comes from memory.
+    fn part(&mut self) -> Result<Vec<u8>, UploadError> {
+        let mut part = vec![0; (self.end - self.at).min(PART_BYTES) as usize];
+        self.file.read_exact_at(&mut part, self.at).map_err(UploadError::File)?;
+        self.hasher.update(&part);
+        self.at += part.len() as u64;
+        Ok(part)
+    }
+
+    fn check(&self, stored: &Stored) -> Result<(), UploadError> {
+        let same = self.hasher.finalize().as_bytes() == &stored.hash;
+        if same { Ok(()) } else { Err(UploadError::Changed) }
+    }
+}
