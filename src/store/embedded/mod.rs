@@ -20,8 +20,7 @@ mod text_index;
 mod upgrade;
 mod writer;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -39,7 +38,7 @@ use self::writer::{Commit, Job};
 use super::audit::{EntryId, Record, Tip};
 use super::board::Board;
 use super::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
-use super::encode::Encoded;
+use super::encode;
 use super::nodes::{Asks, Published};
 use super::overlay::Overlay;
 use super::queue::Queued;
@@ -182,7 +181,7 @@ impl Embedded {
     }
 
     async fn commit_grouped(&self, transaction: Transaction) -> Result<Receipt, StoreError> {
-        let (encoded, bytes) = encode_messages(&transaction)?;
+        let (encoded, bytes) = encode::messages(&transaction)?;
         let permit = self.0.permits.clone().acquire_owned().await.map_err(|_| stopped())?;
         let (answer, receipt) = oneshot::channel();
         let commit = Commit { transaction, encoded, bytes, answer, permit };
@@ -437,22 +436,6 @@ impl Store for Embedded {
     fn now(&self) -> Timestamp {
         self.0.shared.clock.now()
     }
-}
-
-/// Each message's facts once, and how many bytes the group has to write for this transaction.
-fn encode_messages(
-    transaction: &Transaction,
-) -> Result<(HashMap<[u8; 32], Encoded>, u64), StoreError> {
-    let mut encoded = HashMap::new();
-    let mut bytes = 0;
-    let brought = transaction.changes.iter().filter_map(|change| change.brings());
-    for (message, _) in brought {
-        if let Entry::Vacant(place) = encoded.entry(message.hash) {
-            place.insert(Encoded::of(&message.parsed)?);
-            bytes += message.bytes.len();
-        }
-    }
-    Ok((encoded, bytes))
 }
 
 /// Two daemons on one store would destroy it.
