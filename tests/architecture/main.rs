@@ -73,6 +73,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &[
             "src/server/spool.rs",
             "src/server/queue/",
+            "src/server/control/answer.rs",
             "src/server/control/glass.rs",
             "src/server/login/",
             "src/store/",

@@ -47,6 +47,15 @@ pub struct Options {
     pub folder: Option<PathBuf>,
     /// What is added to the usual ports, instead of listening on 2525, 2587, 2465, 2143 and 2993.
     pub port_base: Option<u16>,
+    /// `store.url` of a PostgreSQL database; mail is in the folder where this is missing.
+    pub store: Option<String>,
+}
+
+/// What differs between demos but their folder.
+struct Settings<'a> {
+    ports: Ports,
+    via: &'a str,
+    store: Option<&'a str>,
 }
 
 /// The ports that this version opens.
@@ -82,31 +91,32 @@ pub fn run(options: &Options) -> ExitCode {
     };
     let ports = Ports::new(options.port_base);
     let via = options.via.as_deref().unwrap_or(HELD);
-    let result = serve::on_runtime(demonstrate(&folder, (&ports, via)));
+    let settings = Settings { ports, via, store: options.store.as_deref() };
+    let result = serve::on_runtime(demonstrate(&folder, &settings));
     if !lasts {
         let _ = std::fs::remove_dir_all(&folder);
     }
     serve::exit_code(result)
 }
 
-async fn demonstrate(folder: &Path, (ports, via): (&Ports, &str)) -> Result<(), Failure> {
+async fn demonstrate(folder: &Path, settings: &Settings<'_>) -> Result<(), Failure> {
     let cannot = |e| Failure::System("cannot write the demo's folder", e);
-    let config = write_files(folder, (ports, via)).map_err(cannot)?;
+    let config = write_files(folder, settings).map_err(cannot)?;
     let daemon = Daemon::open(&config).await?;
     if !folder.join(DELIVERED).exists() {
         deliver_all(daemon.shared()).await?;
         std::fs::write(folder.join(DELIVERED), "").map_err(cannot)?;
     }
-    println!("{}", welcome(folder, ports));
+    println!("{}", welcome(folder, &settings.ports));
     daemon.serve().await
 }
 
 /// The config is written at each start, since the ports may be others; the directory once, so that
 /// one may edit it and see what `kill -HUP` does.
-fn write_files(folder: &Path, (ports, via): (&Ports, &str)) -> std::io::Result<PathBuf> {
+fn write_files(folder: &Path, settings: &Settings<'_>) -> std::io::Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
     let config = folder.join("postfach.toml");
-    std::fs::write(&config, config_text(ports, via))?;
+    std::fs::write(&config, config_text(settings))?;
     let directory = folder.join("directory.toml");
     if !directory.exists() {
         std::fs::write(directory, directory_text()?)?;
@@ -114,8 +124,11 @@ fn write_files(folder: &Path, (ports, via): (&Ports, &str)) -> std::io::Result<P
     Ok(config)
 }
 
-fn config_text(ports: &Ports, via: &str) -> String {
+fn config_text(settings: &Settings<'_>) -> String {
+    let Settings { ports, via, store } = settings;
     let Ports { smtp, submission, submissions, imap, imaps } = ports;
+    let url = |url| format!("[store]\nengine = \"postgres\"\nurl = \"{url}\"\n");
+    let store = store.map(url).unwrap_or_default();
     format!(
         "# Written by `postfach demo` at each start.\n\
          hostname = \"localhost\"\n\
@@ -132,7 +145,8 @@ fn config_text(ports: &Ports, via: &str) -> String {
          [auth]\n\
          plaintext_without_tls = \"loopback\"\n\
          [outbound]\n\
-         via = \"{via}\"\n"
+         via = \"{via}\"\n\
+         {store}"
     )
 }
 
@@ -219,7 +233,9 @@ mod tests {
     #[test]
     fn the_files_are_what_an_operator_may_write() -> Result<(), Box<dyn std::error::Error>> {
         let path = Path::new("/demo/postfach.toml");
-        let config = crate::config::parse(&config_text(&Ports::new(Some(30_000)), HELD), path);
+        let ports = Ports::new(Some(30_000));
+        let settings = Settings { ports, via: HELD, store: None };
+        let config = crate::config::parse(&config_text(&settings), path);
         let config = config.map_err(|faults| format!("{faults:?}"))?;
         assert_eq!(config.listen.smtp, ["127.0.0.1:30025".parse()?]);
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);

@@ -2,4 +2,5 @@
 
 #![allow(clippy::expect_used, dead_code)]
 
+mod lease;
 pub(in crate::store) mod server;
