@@ -88,7 +88,7 @@ const COMPRESS: &str = "COMPRESS=DEFLATE";
 const APPEND_LIMIT: &str = "APPENDLIMIT";
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 57] = [
+const TABLE: [(&str, When, Option<&str>); 58] = [
     ("IMAP4rev1", When::Always, None),
     (REV2, When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
@@ -125,6 +125,7 @@ const TABLE: [(&str, When, Option<&str>); 57] = [
     ("SORT", When::Always, None),
     ("SORT=DISPLAY", When::Always, Some("SORT")),
     ("ESORT", When::Always, Some("SORT")),
+    ("I18NLEVEL=1", When::Always, None),
     ("THREAD=ORDEREDSUBJECT", When::Always, None),
     ("THREAD=REFERENCES", When::Always, None),
     ("WITHIN", When::Always, None),
@@ -289,10 +290,10 @@ mod tests {
             "IMAP4rev1 IMAP4rev2 LITERAL+ ID NAMESPACE ENABLE IDLE NOTIFY UIDPLUS MOVE UNSELECT \
              CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CONDSTORE QRESYNC \
              ESEARCH SEARCHRES PARTIAL CONTEXT=SEARCH CONTEXT=SORT MULTISEARCH SORT SORT=DISPLAY \
-             ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES WITHIN SAVEDATE OBJECTID ACL \
-             RIGHTS=texk STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 UTF8=ACCEPT MULTIAPPEND REPLACE \
-             BINARY PREVIEW METADATA QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE UNAUTHENTICATE \
-             COMPRESS=DEFLATE"
+             ESORT I18NLEVEL=1 THREAD=ORDEREDSUBJECT THREAD=REFERENCES WITHIN SAVEDATE OBJECTID \
+             ACL RIGHTS=texk STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 UTF8=ACCEPT MULTIAPPEND \
+             REPLACE BINARY PREVIEW METADATA QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE \
+             UNAUTHENTICATE COMPRESS=DEFLATE"
         );
         let compressed = Capabilities::default().line(Stage::Compressed);
         assert_eq!(compressed, line.replace(" UNAUTHENTICATE COMPRESS=DEFLATE", ""));

@@ -38,6 +38,7 @@ use crate::store::{Mailbox, Store, StoreError};
 use capability::Capabilities;
 use fetch::write::Beyond;
 use notify::Notify;
+use object_id::ObjectIds;
 use output::Output;
 use view::{Condstore, Expunge, View};
 use wire::utf7::{self, Spelling};
@@ -57,6 +58,8 @@ pub struct Context {
     pub admin: Option<Arc<str>>,
     /// What becomes of a user's own copy of what they sent as an inbox.
     pub own_copies: OwnCopies,
+    /// What mailboxes, messages and conversations are called. RFC 8474
+    pub object_ids: ObjectIds,
 }
 
 /// What becomes of the copy that a mail program files in the user's own Sent, of a message that is

@@ -61,6 +61,7 @@ impl Rig {
                 capabilities: Arc::new(Capabilities::without(&[])),
                 admin: None,
                 own_copies: Default::default(),
+                object_ids: crate::imap::object_id::ObjectIds::by([7; 32]),
             },
             directory,
             runtime: tokio::runtime::Builder::new_current_thread().build().expect("a runtime"),

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use self::wire::{Wire, read};
 use super::auditor::session_id;
 use super::deflate::Deflate;
+use super::object_secret;
 use super::stream::Stream;
 use super::{Peer, Shared};
 use crate::config::PlaintextLogin;
@@ -58,6 +59,7 @@ fn context(shared: &Shared) -> Arc<Context> {
         capabilities: Arc::new(capabilities),
         admin: config.imap_admin.as_deref().map(Arc::from),
         own_copies: config.own_copies,
+        object_ids: object_secret::of(&*shared.store),
     })
 }
 

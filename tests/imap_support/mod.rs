@@ -124,6 +124,7 @@ impl World {
             ),
             admin: Some("mailto:postmaster@example.org".into()),
             own_copies: Default::default(),
+            object_ids: postfach::imap::object_id::ObjectIds::by([7; 32]),
         });
         World { store, context, directory: Arc::new(declared.clone()), declared }
     }

@@ -58,9 +58,9 @@ async fn all(
     mut selected: Option<&mut Selected>,
     (sources, returns, shows): (&[Source], Returns, Shows),
 ) -> Result<Program, Refusal> {
-    let now = call.context.store.now();
     // what is wrong is wrong though there is no mailbox to search
-    let program = Program::parse(&mut call.arguments.clone(), &View::of_nothing(), now)?;
+    let nothing = View::of_nothing();
+    let program = Program::parse(&mut call.arguments.clone(), &nothing, call.context)?;
     if program.key.any(&|key| matches!(key, Key::ModSeq(_))) {
         call.session.condstore = true;
     }
@@ -93,8 +93,8 @@ async fn in_selected(
     selected: &mut Selected,
     (named, returns, shows): (&Named, Returns, Shows),
 ) -> Result<(), Refusal> {
-    let now = call.context.store.now();
-    let program = Program::parse(&mut call.arguments.clone(), &selected.view, now)?;
+    let (mut arguments, context) = (call.arguments.clone(), call.context);
+    let program = Program::parse(&mut arguments, &selected.view, context)?;
     let hits = find(&*call.context.store, &selected.view, &program.key).await?;
     let correlator = correlator(call, named);
     tell(call, (&correlator, &hits), (returns, &program));
@@ -122,8 +122,7 @@ async fn in_another(
     let view = View::open(call.context, named.mailbox.id, &user, (seen, Claims::Nothing)).await;
     // it may be deleted at this moment
     let Ok(view) = view else { return Ok(()) };
-    let now = call.context.store.now();
-    let program = Program::parse(&mut call.arguments.clone(), &view, now)?;
+    let program = Program::parse(&mut call.arguments.clone(), &view, call.context)?;
     let hits = find(&*call.context.store, &view, &program.key).await?;
     if !hits.is_empty() {
         call.tell_reading(&named.mailbox).await?;

@@ -57,7 +57,8 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
     for piece in selection.pieces(batch) {
         let seen =
             if marks_seen { mark_seen(call, selected, &piece).await? } else { UidSet::new() };
-        let answer = Answer { request: &request, selected, beyond, newly_seen: &seen };
+        let ids = call.context.object_ids;
+        let answer = Answer { request: &request, selected, beyond, ids, newly_seen: &seen };
         let store = &*call.context.store;
         answer.write_all((store, call.out), &piece, &mut failure).await?;
     }

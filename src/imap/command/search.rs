@@ -36,8 +36,7 @@ async fn search(
     (returns, shows): (Option<Returns>, Shows),
 ) -> Result<Program, Refusal> {
     check_charset(call)?;
-    let now = call.context.store.now();
-    let program = Program::parse(&mut call.arguments, &selected.view, now)?;
+    let program = Program::parse(&mut call.arguments, &selected.view, call.context)?;
     let modseq = with_modseq(call, selected, &program);
     let hits = find(&*call.context.store, &selected.view, &program.key).await?;
     let form = (call.numbering, modseq);
@@ -77,8 +76,8 @@ async fn sort_program(
 ) -> Result<Program, Refusal> {
     let criteria = sort::criteria(&mut call.arguments, &call.context.capabilities)?;
     call.arguments.space()?;
-    let now = call.context.store.now();
-    let program = Program::parse_behind_charset(&mut call.arguments, &selected.view, now)?;
+    let (arguments, context) = (&mut call.arguments, call.context);
+    let program = Program::parse_behind_charset(arguments, &selected.view, context)?;
     let modseq = with_modseq(call, selected, &program);
     let store = &*call.context.store;
     let hits = find(store, &selected.view, &program.key).await?;
@@ -114,8 +113,8 @@ pub async fn thread(
         return Err(start.expected("a threading algorithm that is offered"));
     }
     call.arguments.space()?;
-    let now = call.context.store.now();
-    let program = Program::parse_behind_charset(&mut call.arguments, &selected.view, now)?;
+    let (arguments, context) = (&mut call.arguments, call.context);
+    let program = Program::parse_behind_charset(arguments, &selected.view, context)?;
     with_modseq(call, selected, &program);
     let store = &*call.context.store;
     let hits = find(store, &selected.view, &program.key).await?;

@@ -4,7 +4,7 @@
 use super::Call;
 use crate::imap::wire::lex::Cursor;
 use crate::imap::wire::utf7;
-use crate::imap::{Completion, Context, Refusal, object_id, virtual_mailbox};
+use crate::imap::{Completion, Context, Refusal, virtual_mailbox};
 use crate::mail::id::MailboxId;
 use crate::store::Status;
 
@@ -103,7 +103,7 @@ pub(in crate::imap) fn written(
 ) -> String {
     let value = |item: Item| {
         match item {
-            Item::MailboxId => return format!("({})", object_id::mailbox(id)),
+            Item::MailboxId => return format!("({})", context.object_ids.mailbox(id)),
             Item::Messages => u64::from(status.messages),
             Item::Recent => u64::from(status.recent),
             Item::UidNext => u64::from(status.uid_next.0),

@@ -9,7 +9,7 @@ use super::item::{Item, Patience, Request};
 use super::preview;
 use super::read_ahead::ReadAhead;
 use super::write::{Beyond, Extensions, envelope, structure};
-use crate::imap::object_id::{self, EmailId};
+use crate::imap::object_id::ObjectIds;
 use crate::imap::output::Output;
 use crate::imap::view::{Message, Selection};
 use crate::imap::wire::number;
@@ -26,6 +26,8 @@ pub struct Answer<'a> {
     pub selected: &'a Selected,
     /// Whether the client has enabled UTF-8.
     pub beyond: Beyond,
+    /// What messages and conversations are called.
+    pub ids: ObjectIds,
     /// Messages whose \Seen this command has just set: their flags are shown too.
     pub newly_seen: &'a UidSet,
 }
@@ -138,10 +140,10 @@ impl Answer<'_> {
             }
             Item::EmailId => {
                 // writing to memory cannot fail
-                let _ = write!(out, "EMAILID ({})", EmailId::of(m.entry));
+                let _ = write!(out, "EMAILID ({})", self.ids.email(m.entry));
             }
             Item::ThreadId => {
-                let _ = write!(out, "THREADID ({})", object_id::thread(m.entry.thread));
+                let _ = write!(out, "THREADID ({})", self.ids.thread(m.entry.thread));
             }
             Item::SaveDate => {
                 out.extend_from_slice(b"SAVEDATE ");

@@ -228,6 +228,7 @@ impl Request {
             Item::Preview(_) => Some("PREVIEW"),
             Item::EmailId | Item::ThreadId => Some("OBJECTID"),
             Item::SaveDate => Some("SAVEDATE"),
+            Item::ModSeq => Some("CONDSTORE"),
             Item::Section(section) if section.transfer != Transfer::Kept => Some("BINARY"),
             _ => None,
         })

@@ -114,7 +114,7 @@ impl Column {
                 SortKey::Size => i64::from(entry.size_bytes),
                 _ => sent(entry, envelope),
             }),
-            Column::Texts(texts) => texts.push(text(key, envelope).into_boxed_str()),
+            Column::Texts(texts) => texts.push(ordered(text(key, envelope)).into_boxed_str()),
         }
     }
 }
@@ -231,6 +231,14 @@ fn sent(entry: &Entry, envelope: &Envelope) -> i64 {
 
 fn subject(envelope: &Envelope) -> BaseSubject {
     envelope.subject.as_deref().map(|raw| base_subject(&decoded(raw))).unwrap_or_default()
+}
+
+/// What could not be converted comes behind everything that could. RFC 5255 §4.6
+fn ordered(key: String) -> String {
+    match key.contains(char::REPLACEMENT_CHARACTER) {
+        true => format!("{}{key}", char::MAX),
+        false => key,
+    }
 }
 
 fn text(key: SortKey, envelope: &Envelope) -> String {

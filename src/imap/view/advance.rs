@@ -142,7 +142,7 @@ pub async fn updates_with(
     let changeable = selected.changeable();
     let present = Present { snapshot, overlay, first_recent, changeable };
     let news = selected.view.advance(present, (expunge, own), out).await?;
-    unasked::show(&**store, selected, &news, out).await
+    unasked::show((&**store, context.object_ids), selected, &news, out).await
 }
 
 /// Messages of which something was to be told.

@@ -5,6 +5,7 @@ use super::advance::News;
 use crate::imap::fetch::answer::Answer;
 use crate::imap::fetch::item::Request;
 use crate::imap::fetch::write::Beyond;
+use crate::imap::object_id::ObjectIds;
 use crate::imap::output::Output;
 use crate::imap::search::contexts;
 use crate::imap::{Refusal, Selected};
@@ -14,7 +15,7 @@ use crate::store::Store;
 /// Tells searches what has changed and shows new messages, each once: where a search shows it, in
 /// front of the search's own response, else behind all of them. RFC 5465 §5.2, §7
 pub(super) async fn show(
-    store: &dyn Store,
+    (store, ids): (&dyn Store, ObjectIds),
     selected: &mut Selected,
     news: &News,
     out: &mut Output<'_>,
@@ -28,7 +29,8 @@ pub(super) async fn show(
         let request = Request::together(requests.chain(wanted));
         let mut told = Ok(());
         for context in &mut contexts {
-            told = one(store, (selected, context), (&request, &mut shown), (news, out)).await;
+            told =
+                one((store, ids), (selected, context), (&request, &mut shown), (news, out)).await;
             if told.is_err() {
                 break;
             }
@@ -41,7 +43,7 @@ pub(super) async fn show(
     let Some(unasked) = unasked.filter(|unasked| !unasked.uids.is_empty()) else { return Ok(()) };
     match &unasked.request {
         Some(request) => {
-            write(store, selected, (request, unasked.beyond, &unasked.uids), out).await
+            write((store, ids), selected, (request, unasked.beyond, &unasked.uids), out).await
         }
         None => Ok(()),
     }
@@ -49,7 +51,7 @@ pub(super) async fn show(
 
 /// Brings one search up to date; takes what it shows out of what is still to be shown.
 async fn one(
-    store: &dyn Store,
+    (store, ids): (&dyn Store, ObjectIds),
     (selected, context): (&Selected, &mut contexts::Context),
     (request, left): (&Request, &mut UidSet),
     (news, out): (&News, &mut Output<'_>),
@@ -57,7 +59,7 @@ async fn one(
     let difference = context.difference(store, &selected.view, &news.touched).await?;
     if context.shows.is_some() {
         let uids = difference.new.intersection(left);
-        write(store, selected, (request, context.beyond, &uids), out).await?;
+        write((store, ids), selected, (request, context.beyond, &uids), out).await?;
         *left = left.without(&uids);
     }
     context.advance(store, &selected.view, (difference, out)).await
@@ -65,7 +67,7 @@ async fn one(
 
 /// A message that is gone again, or cannot be read, is left out.
 async fn write(
-    store: &dyn Store,
+    (store, ids): (&dyn Store, ObjectIds),
     selected: &Selected,
     (request, beyond, uids): (&Request, Beyond, &UidSet),
     out: &mut Output<'_>,
@@ -73,7 +75,7 @@ async fn write(
     let selection = selected.view.with_uids(uids);
     let request = request.in_condstore(selected.view.condstore());
     let newly_seen = &UidSet::new();
-    let answer = Answer { request: &request, selected, beyond, newly_seen };
+    let answer = Answer { request: &request, selected, beyond, ids, newly_seen };
     for piece in selection.pieces(SHOWN_BATCH) {
         answer.write_all((store, out), &piece, &mut None).await?;
     }
