@@ -4,6 +4,7 @@ Knows files, ports and processes; knows nothing of single tests.
 """
 
 import contextlib
+import email.policy
 import os
 import pathlib
 import re
@@ -58,7 +59,7 @@ class Set:
         quoted = ", ".join(f'"{member}"' for member in members)
         return (
             f'[[domain]]\nname = "example.org"\n{users}[[inbox]]\nname = "Support"\n'
-            f'addresses = ["support@example.org"]\nusers = [{quoted}]\n'
+            f'addresses = ["support@example.org", "postmaster@example.org"]\nusers = [{quoted}]\n'
         )
 
     def start(self):
@@ -203,4 +204,4 @@ def message(token, recipients, sender="kundin@example.net"):
     mail["Subject"] = token
     mail["Message-ID"] = f"<{token}@example.net>"
     mail.set_content(f"Guten Tag,\n{token}\n" + "x" * 60 * (len(token) % 40))
-    return mail.as_bytes()
+    return mail.as_bytes(policy=email.policy.SMTP)
