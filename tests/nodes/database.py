@@ -36,7 +36,7 @@ def free_port():
 class Database:
     """A running server; everybody on this machine may log in."""
 
-    def __init__(self):
+    def __init__(self, fsync="off"):
         self.folder = tempfile.mkdtemp(prefix="postfach-database-")
         self.bin = programs()
         self.data = os.path.join(self.folder, "data")
@@ -50,7 +50,7 @@ class Database:
         self.run("initdb", "-D", self.data, "-A", "trust", "-U", "postfach", "--no-sync")
         with open(os.path.join(self.data, "postgresql.auto.conf"), "a") as config:
             config.write(
-                f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nfsync = off\n"
+                f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nfsync = {fsync}\n"
                 f"unix_socket_directories = '{self.folder}'\nmax_connections = 200\n"
                 "log_min_messages = warning\n"
             )

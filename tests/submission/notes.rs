@@ -101,7 +101,8 @@ async fn what_refers_to_a_note_does_not_leave() {
     let file_in_a_file = "Content-Type: application/octet-stream\r\n\
                  Content-Transfer-Encoding: base64\r\n\r\n\
                  Q29udGVudC1UeXBlOiBhcHBsaWNhdGlvbi9vY3RldC1zdHJlYW07IG5hbWU9bi5lbWwNCkNv\r\n\
-                 bnRlbnQtVHJhbnNmZXItRW5jb2Rpbmc6IGJhc2U2NA0KDQpUV1Z6YzJGblpTMUpSRG9nUEc0eFFHOCtEUW9OQ21sdWRHVnliZzBLDQo=\r\n";
+                 bnRlbnQtVHJhbnNmZXItRW5jb2Rpbmc6IGJhc2U2NA0KDQpUV1Z6YzJGblpTMUpSRG9n\r\n\
+                 UEc0eFFHOCtEUW9OQ21sdWRHVnliZzBLDQo=\r\n";
     for (n, how) in [
         "In-Reply-To: <n1@o>\r\n\r\n",
         "References: <q1@c> <n1@o> <x@x>\r\n\r\n",
@@ -112,7 +113,8 @@ async fn what_refers_to_a_note_does_not_leave() {
         "Content-Type: message/rfc822\r\n\r\nMessage-ID: <a@x>\r\nIn-Reply-To: <n1@o>\r\n\r\n.\r\n",
         nested,
         mixed,
-        "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nTWVzc2FnZS1JRDogPG4xQG8+DQoNCmludGVybg0K\r\n",
+        "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n\
+         TWVzc2FnZS1JRDogPG4xQG8+DQoNCmludGVybg0K\r\n",
         "Content-Type: text/rfc822-headers\r\n\r\nMessage-ID: <n1@o>\r\n",
         file_in_a_file,
     ]
