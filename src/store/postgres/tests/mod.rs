@@ -1,5 +1,6 @@
 //! What is particular to this engine: several nodes, and a server that goes away.
 
-#![allow(clippy::expect_used, dead_code)]
+#![allow(clippy::expect_used)]
 
+mod outages;
 pub(in crate::store) mod server;
