@@ -6,6 +6,7 @@
 //! (`log`), decides, writes rows and an entry of the log, and commits. So all nodes see the same
 //! changes in the same order, and a watermark means the same on each. Knows no protocol.
 
+mod address;
 mod batch;
 mod blobs;
 mod columns;
@@ -34,7 +35,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use deadpool_postgres::Object;
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use self::columns::text;
@@ -61,6 +62,7 @@ use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, Trac
 use crate::mail::uid_set::UidSet;
 use crate::sys::Clock;
 
+pub use self::address::{Address, Transport};
 pub use self::connection::Target;
 
 /// Most transactions that wait for the writer; who comes later waits before handing in.
@@ -145,6 +147,7 @@ pub async fn open(
         node: blobs::new_object()?,
         uses: AtomicU64::new(0),
         turn: Mutex::new(()),
+        stop: Notify::new(),
     });
     let (jobs, waiting) = mpsc::channel(JOBS_WAITING_MAX);
     let loading = std::array::from_fn(|_| Mutex::new(()));
@@ -157,9 +160,8 @@ pub async fn open(
 
 impl Postgres {
     /// Ends the tasks after what was handed in before; later commits are refused.
-    pub async fn stop(&self) {
-        // A writer that has ended already needs no telling.
-        let _ = self.0.jobs.send(Job::Stop).await;
+    pub fn stop(&self) {
+        self.0.shared.stop.notify_one();
     }
 
     /// The store's numbers as of now: the last group that is published here.
