@@ -72,7 +72,8 @@ mod tests {
     fn message(kind: &str, encoding: &str, body: &str) -> String {
         format!(
             "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nhello\r\n--x\r\n\
-             Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{body}\r\n--x--\r\n"
+             Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n\
+             {body}\r\n--x--\r\n"
         )
     }
 

@@ -43,6 +43,7 @@ use super::nodes::{Asks, Published};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::snapshot::Snapshot;
+use super::sql::layout;
 use super::state::{Contents, Loaded};
 use super::text::{Needle, Verdict};
 use super::{
@@ -171,6 +172,20 @@ pub fn open(
     let last_sweep = Instant::now();
     let writer = Writer { jobs: waiting, connection, pack, indexer, shared, last_sweep };
     Ok((Embedded(Arc::new(handle)), writer))
+}
+
+/// Refuses a store that an older Postfach has written, where it is only to be read: `open` would
+/// bring it to the present layout.
+pub fn check_layout(data_dir: &Path) -> Result<(), StoreError> {
+    let connection = open_read_only(&data_dir.join("store.db"))?;
+    match upgrade::version(&connection)? {
+        layout::VERSION => Ok(()),
+        version => Err(StoreError::Unavailable(format!(
+            "the store has layout {version}, and this version reads {}; the daemon brings an older \
+             one up to date when it starts",
+            layout::VERSION
+        ))),
+    }
 }
 
 impl Embedded {
