@@ -16,7 +16,7 @@ pub struct Database {
     /// Where it is.
     pub address: Address,
     /// The file that holds the password, and where it is named; only its first line counts.
-    pub password: Option<(PathBuf, Place)>,
+    pub password_path: Option<(PathBuf, Place)>,
     /// An authority that is trusted beside the system's, and where it is named.
     pub ca: Option<(PathBuf, Place)>,
     /// How a node learns what others do.
@@ -57,7 +57,7 @@ pub(super) fn check(
         return None;
     };
     let place = |found: &Findings, text: &super::written::Text| found.place(text.span());
-    let password = written.password.and_then(|text| {
+    let password_path = written.password.and_then(|text| {
         let path = network::secret(found, &text)?;
         Some((path, place(found, &text)))
     });
@@ -72,7 +72,14 @@ pub(super) fn check(
         found.fault(url.span(), format!("this is not where a database is: {why}"), remedy);
     });
     let news = if written.listen == Some(false) { News::Asked } else { News::Told };
-    Some(Database { address: address.ok()?, password, ca, news, blobs, place: place(found, &url) })
+    Some(Database {
+        address: address.ok()?,
+        password_path,
+        ca,
+        news,
+        blobs,
+        place: place(found, &url),
+    })
 }
 
 #[cfg(test)]

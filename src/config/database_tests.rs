@@ -30,7 +30,10 @@ fn a_url_is_enough() {
     let database = database("url = \"postgres://mail@db.example.org/mail\"\n");
     assert_eq!(database.address.transport(), Transport::Tls);
     assert_eq!(database.news, News::Told);
-    assert_eq!((database.blobs, database.password, database.ca), (Blobs::Database, None, None));
+    assert_eq!(
+        (database.blobs, database.password_path, database.ca),
+        (Blobs::Database, None, None)
+    );
 }
 
 #[test]
@@ -40,7 +43,7 @@ fn password_and_authority_are_files() {
          listen = false\n",
     );
     let path = |named: Option<(PathBuf, Place)>| named.map(|(path, _)| path);
-    assert_eq!(path(database.password), Some("/etc/postfach/db.secret".into()));
+    assert_eq!(path(database.password_path), Some("/etc/postfach/db.secret".into()));
     assert_eq!(path(database.ca), Some("/etc/postfach/ca.pem".into()));
     assert_eq!(database.news, News::Asked);
 }

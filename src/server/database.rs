@@ -16,21 +16,33 @@ pub async fn open(
 ) -> Result<(Postgres, Tasks), Vec<Fault>> {
     let target = target(database).map_err(|fault| vec![fault])?;
     let options = Options { listen: database.news == News::Told, ..Options::default() };
-    postgres::open(target, options, clock).await.map_err(|error| {
-        let remedy = "see that the server runs, that the user and the database are there, and that \
-                      url and password of [store] say so";
-        let why = match &error {
-            // these say what to do by themselves
-            StoreError::Unavailable(why) | StoreError::NoSpace(why) => why.clone(),
-            other => other.to_string(),
-        };
-        vec![database.place.fault(format!("the store cannot be opened: {why}"), remedy)]
-    })
+    let opened = postgres::open(target, options, clock).await;
+    opened.map_err(|error| vec![fault(database, &error)])
+}
+
+/// Opens it as it is, to read: nothing is made or changed, and nobody follows.
+pub async fn open_to_read(
+    database: &Database,
+    clock: Arc<dyn Clock>,
+) -> Result<Postgres, Vec<Fault>> {
+    let target = target(database).map_err(|fault| vec![fault])?;
+    let opened = postgres::open_to_read(target, Options::default(), clock).await;
+    opened.map_err(|error| vec![fault(database, &error)])
+}
+
+fn fault(database: &Database, error: &StoreError) -> Fault {
+    let remedy = "see that the server runs, that the user and the database are there, and that url \
+                  and password of [store] say so";
+    let why = match error {
+        StoreError::Unavailable(why) | StoreError::NoSpace(why) => why.clone(),
+        other => other.to_string(),
+    };
+    database.place.fault(format!("the store cannot be opened: {why}"), remedy)
 }
 
 fn target(database: &Database) -> Result<Target, Fault> {
     let mut address = database.address.clone();
-    if let Some((path, place)) = &database.password {
+    if let Some((path, place)) = &database.password_path {
         let password = password(path).map_err(|why| {
             let remedy = "put the password on the first line of this file, readable for the daemon";
             place.fault(format!("{}: {why}", path.display()), remedy)

@@ -3,7 +3,6 @@
 
 mod print;
 
-use std::any::Any;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -168,17 +167,16 @@ fn at_rest(
     let walked = on_runtime(async {
         // nothing that writes runs: nothing is changed
         let clock = Arc::new(SystemClock);
-        let (store, _writer): (Box<dyn Store>, Box<dyn Any>) = match &config.store {
+        let (store, _writer): (Box<dyn Store>, Option<embedded::Writer>) = match &config.store {
             StoreEngine::Embedded { .. } => {
                 embedded::check_layout(&config.data_dir)?;
                 let options = embedded::Options::default();
                 let (store, writer) = embedded::open(&config.data_dir, options, clock)?;
-                (Box::new(store), Box::new(writer))
+                (Box::new(store), Some(writer))
             }
             StoreEngine::Postgres(database) => {
-                let opened = database::open(database, clock).await;
-                let (store, tasks) = opened.map_err(Failure::Declared)?;
-                (Box::new(store), Box::new(tasks))
+                let opened = database::open_to_read(database, clock).await;
+                (Box::new(opened.map_err(Failure::Declared)?), None)
             }
         };
         let mut reading = Reading::new(filter);

@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use deadpool_postgres::Object;
+use deadpool_postgres::{ClientWrapper, Object};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -129,13 +129,39 @@ pub async fn open(
     options: Options,
     clock: Arc<dyn Clock>,
 ) -> Result<(Postgres, Tasks), StoreError> {
-    let mut client = target.open(None).await?;
+    let mut client = reached(&target).await?;
+    layout::upgrade(&mut client).await?;
+    opened((target, client), options, clock).await
+}
+
+/// As `open`, for somebody who only reads: a database that is not as this version has it is
+/// refused, and nothing in it is changed. Does not follow what others do.
+pub async fn open_to_read(
+    target: Target,
+    options: Options,
+    clock: Arc<dyn Clock>,
+) -> Result<Postgres, StoreError> {
+    let client = reached(&target).await?;
+    layout::check(&client).await?;
+    opened((target, client), options, clock).await.map(|(store, _)| store)
+}
+
+/// A connection to a database that can hold what is written.
+async fn reached(target: &Target) -> Result<ClientWrapper, StoreError> {
+    let client = target.open(None).await?;
     let encoding = ask(&client, "SHOW server_encoding", &[]).await?;
     if encoding.first().map(|row| text(row, 0)).transpose()? != Some("UTF8") {
         let remedy = "create the database with ENCODING 'UTF8'";
         return Err(StoreError::Unavailable(format!("the database is not in UTF-8: {remedy}")));
     }
-    layout::upgrade(&mut client).await?;
+    Ok(client)
+}
+
+async fn opened(
+    (target, client): (Target, ClientWrapper),
+    options: Options,
+    clock: Arc<dyn Clock>,
+) -> Result<(Postgres, Tasks), StoreError> {
     let (state, version) = load::state(&client).await?;
     let shared = Arc::new(Shared {
         published: RwLock::new(Published { board: Board::new(state), version }),

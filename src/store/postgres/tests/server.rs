@@ -1,6 +1,6 @@
 //! A PostgreSQL server of a test's own: in a temporary folder, on a unix socket, ended with the
-//! test process whatever becomes of it. Where PostgreSQL is not installed it is not
-//! skipped: that fails, and says what to install.
+//! test process whatever becomes of it. It is not skipped where PostgreSQL is not installed: that
+//! fails, and says what to install.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
