@@ -18,8 +18,6 @@ use crate::store::change::{Actor, Change, Transaction};
 const GATHER: Duration = Duration::from_secs(1);
 /// How long the store is left alone when it did not take them.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How long to wait where the store does not take them.
-const RETRY: Duration = Duration::from_secs(10);
 /// Most that wait while the store does not take them; the oldest go first, and the log says so.
 pub const WAITING_MAX: usize = 10_000;
 
