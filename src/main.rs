@@ -53,7 +53,7 @@ enum Verb {
         /// it stays in the queue
         #[arg(long, value_name = "URL")]
         via: Option<String>,
-        /// Keep mail in this PostgreSQL database: postgres://USER@HOST/NAME
+        /// Keep the mail in this PostgreSQL database: postgres://USER@HOST/DATABASE
         #[arg(long, value_name = "URL")]
         store: Option<String>,
     },

@@ -4,6 +4,7 @@ Knows files, ports and processes; knows nothing of single tests.
 """
 
 import contextlib
+import email.policy
 import os
 import pathlib
 import re
@@ -58,7 +59,8 @@ class Set:
         quoted = ", ".join(f'"{member}"' for member in members)
         return (
             f'[[domain]]\nname = "example.org"\n{users}[[inbox]]\nname = "Support"\n'
-            f'addresses = ["support@example.org"]\nusers = [{quoted}]\n'
+            f'addresses = ["support@example.org", "postmaster@example.org"]\nusers = [{quoted}]\n'
+            'collision = "reject"\n'
         )
 
     def start(self):
@@ -186,6 +188,19 @@ class Node:
                 message(token, recipients, f"{user}@example.org"),
             )  # fmt: skip
 
+    def answer(self, user, token, answered):
+        """Answers a customer as the inbox; gives the code of the server's reply."""
+        sender = "support@example.org"
+        content = message(token, ["kundin@example.net"], sender).decode()
+        content = f"In-Reply-To: <{answered}@example.net>\r\n{content}"
+        with smtplib.SMTP("127.0.0.1", self.ports["submission"], timeout=20) as smtp:
+            smtp.login(user, PASSWORD)
+            try:
+                smtp.sendmail(sender, ["kundin@example.net"], content.encode())
+                return 250
+            except smtplib.SMTPResponseException as error:
+                return error.smtp_code
+
     def imap(self, user, select=None):
         """A logged-in session."""
         client = imapclient.IMAPClient("127.0.0.1", self.ports["imap"], ssl=False, timeout=20)
@@ -203,4 +218,4 @@ def message(token, recipients, sender="kundin@example.net"):
     mail["Subject"] = token
     mail["Message-ID"] = f"<{token}@example.net>"
     mail.set_content(f"Guten Tag,\n{token}\n" + "x" * 60 * (len(token) % 40))
-    return mail.as_bytes()
+    return mail.as_bytes(policy=email.policy.SMTP)

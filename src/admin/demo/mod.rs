@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use crate::delivery::{self, Content, Envelope, Origin, Protection, Site};
 use crate::directory::password;
+use crate::mail::account::Account;
 use crate::mail::id::Timestamp;
 use crate::server::Shared;
 use crate::server::self_signed::AUTHORITY;
@@ -47,15 +48,8 @@ pub struct Options {
     pub folder: Option<PathBuf>,
     /// What is added to the usual ports, instead of listening on 2525, 2587, 2465, 2143 and 2993.
     pub port_base: Option<u16>,
-    /// `store.url` of a PostgreSQL database; mail is in the folder where this is missing.
+    /// `store.url` of a PostgreSQL database; in the folder where this is missing.
     pub store: Option<String>,
-}
-
-/// What differs between demos but their folder.
-struct Settings<'a> {
-    ports: Ports,
-    via: &'a str,
-    store: Option<&'a str>,
 }
 
 /// The ports that this version opens.
@@ -91,32 +85,37 @@ pub fn run(options: &Options) -> ExitCode {
     };
     let ports = Ports::new(options.port_base);
     let via = options.via.as_deref().unwrap_or(HELD);
-    let settings = Settings { ports, via, store: options.store.as_deref() };
-    let result = serve::on_runtime(demonstrate(&folder, &settings));
+    let written = config_text(&ports, via, options.store.as_deref());
+    let result = serve::on_runtime(demonstrate(&folder, &ports, &written));
     if !lasts {
         let _ = std::fs::remove_dir_all(&folder);
     }
     serve::exit_code(result)
 }
 
-async fn demonstrate(folder: &Path, settings: &Settings<'_>) -> Result<(), Failure> {
+async fn demonstrate(folder: &Path, ports: &Ports, written: &str) -> Result<(), Failure> {
     let cannot = |e| Failure::System("cannot write the demo's folder", e);
-    let config = write_files(folder, settings).map_err(cannot)?;
+    let config = write_files(folder, written).map_err(cannot)?;
     let daemon = Daemon::open(&config).await?;
-    if !folder.join(DELIVERED).exists() {
+    if !folder.join(DELIVERED).exists() && !has_mail(daemon.shared()) {
         deliver_all(daemon.shared()).await?;
         std::fs::write(folder.join(DELIVERED), "").map_err(cannot)?;
     }
-    println!("{}", welcome(folder, &settings.ports));
+    println!("{}", welcome(folder, ports));
     daemon.serve().await
+}
+
+/// A database may have come from another folder's demo.
+fn has_mail(shared: &Shared) -> bool {
+    shared.store.usage(&Account::Inbox("Support".into())).messages > 0
 }
 
 /// The config is written at each start, since the ports may be others; the directory once, so that
 /// one may edit it and see what `kill -HUP` does.
-fn write_files(folder: &Path, settings: &Settings<'_>) -> std::io::Result<PathBuf> {
+fn write_files(folder: &Path, written: &str) -> std::io::Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
     let config = folder.join("postfach.toml");
-    std::fs::write(&config, config_text(settings))?;
+    std::fs::write(&config, written)?;
     let directory = folder.join("directory.toml");
     if !directory.exists() {
         std::fs::write(directory, directory_text()?)?;
@@ -124,11 +123,10 @@ fn write_files(folder: &Path, settings: &Settings<'_>) -> std::io::Result<PathBu
     Ok(config)
 }
 
-fn config_text(settings: &Settings<'_>) -> String {
-    let Settings { ports, via, store } = settings;
+fn config_text(ports: &Ports, via: &str, store: Option<&str>) -> String {
+    let store = store.map(|url| format!("[store]\nengine = \"postgres\"\nurl = \"{url}\"\n"));
+    let store = store.unwrap_or_default();
     let Ports { smtp, submission, submissions, imap, imaps } = ports;
-    let url = |url| format!("[store]\nengine = \"postgres\"\nurl = \"{url}\"\n");
-    let store = store.map(url).unwrap_or_default();
     format!(
         "# Written by `postfach demo` at each start.\n\
          hostname = \"localhost\"\n\
@@ -145,8 +143,7 @@ fn config_text(settings: &Settings<'_>) -> String {
          [auth]\n\
          plaintext_without_tls = \"loopback\"\n\
          [outbound]\n\
-         via = \"{via}\"\n\
-         {store}"
+         via = \"{via}\"\n{store}"
     )
 }
 
@@ -233,9 +230,8 @@ mod tests {
     #[test]
     fn the_files_are_what_an_operator_may_write() -> Result<(), Box<dyn std::error::Error>> {
         let path = Path::new("/demo/postfach.toml");
-        let ports = Ports::new(Some(30_000));
-        let settings = Settings { ports, via: HELD, store: None };
-        let config = crate::config::parse(&config_text(&settings), path);
+        let config =
+            crate::config::parse(&config_text(&Ports::new(Some(30_000)), HELD, None), path);
         let config = config.map_err(|faults| format!("{faults:?}"))?;
         assert_eq!(config.listen.smtp, ["127.0.0.1:30025".parse()?]);
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
