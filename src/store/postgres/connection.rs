@@ -65,7 +65,7 @@ impl Target {
     /// Opens a connection. Whoever listens is told of each notification, and of the end.
     pub(super) async fn open(
         &self,
-        listener: Option<Arc<Notify>>,
+        listener: Option<Listener>,
     ) -> Result<ClientWrapper, StoreError> {
         // the hosts are tried one after another
         let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(1).max(1);
@@ -75,7 +75,7 @@ impl Target {
         }
     }
 
-    async fn connect(&self, listener: Option<Arc<Notify>>) -> Result<ClientWrapper, Error> {
+    async fn connect(&self, listener: Option<Listener>) -> Result<ClientWrapper, Error> {
         let (client, task) = self.connected(listener).await?;
         // it ends with its client
         let client = ClientWrapper::new(client, task);
@@ -85,7 +85,7 @@ impl Target {
 
     async fn connected(
         &self,
-        listener: Option<Arc<Notify>>,
+        listener: Option<Listener>,
     ) -> Result<(Client, JoinHandle<()>), Error> {
         match &self.tls {
             Some(tls) => {
@@ -121,20 +121,33 @@ impl Connect for Target {
 type Connecting<'a> =
     Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + 'a>>;
 
+/// Who is told what the server says by itself.
+pub(super) struct Listener {
+    /// Wakes them.
+    pub(super) look: Arc<Notify>,
+    /// What this node says itself, which is no news to it.
+    pub(super) own: String,
+}
+
 /// Moves bytes until the client is dropped or the connection ends.
-async fn drive<S, T>(connection: Connection<S, T>, listener: Option<Arc<Notify>>)
+async fn drive<S, T>(connection: Connection<S, T>, listener: Option<Listener>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let mut connection = pin!(connection);
     while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
-        if let (AsyncMessage::Notification(_), Some(listener)) = (message, &listener) {
-            listener.notify_one();
+        match (message, &listener) {
+            (AsyncMessage::Notification(told), Some(listener))
+                if told.payload() != listener.own =>
+            {
+                listener.look.notify_one();
+            }
+            _ => {}
         }
     }
     if let Some(listener) = listener {
-        listener.notify_one();
+        listener.look.notify_one();
     }
 }
 
@@ -147,6 +160,8 @@ pub(super) fn failure(error: &Error) -> StoreError {
     };
     let why = format!("database: {} ({})", said.message(), said.code().code());
     match *said.code() {
+        // an index takes less than a table
+        SqlState::PROGRAM_LIMIT_EXCEEDED => StoreError::Limit("length of a name in the database"),
         SqlState::DISK_FULL => StoreError::NoSpace(why),
         SqlState::DATA_CORRUPTED | SqlState::INDEX_CORRUPTED => StoreError::Corrupt(why),
         _ => StoreError::Unavailable(why),
