@@ -19,6 +19,7 @@ mod inherited;
 pub mod listener;
 pub mod login;
 pub mod mta_sts;
+mod object_secret;
 mod openings;
 mod outgoing;
 pub mod ports;

@@ -29,6 +29,7 @@ use super::listener::{self, Service};
 use super::login::cache::Key;
 use super::login::oauth::Tokens;
 use super::login::{Authenticator, salts};
+use super::object_secret;
 use super::openings;
 use super::outgoing::{self, Sending};
 use super::ports::{self, Ports};
@@ -198,6 +199,7 @@ impl Daemon {
         let signers = Signers::load(&config.dkim, &directory).map_err(Failure::Declared)?;
         let duties = Duties::start(&store);
         let declared = Declared::new(store.clone(), directory, duties.upkeep.clone()).await?;
+        object_secret::ensure(&*store).await?;
         let Sockets { listeners, ports } = services::sockets(&config)?;
         let (shutdown, stopped) = watch::channel(false);
         let salts = store.directory().map_or(salts, |published| Key(published.salts));

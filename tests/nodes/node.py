@@ -60,6 +60,7 @@ class Set:
         return (
             f'[[domain]]\nname = "example.org"\n{users}[[inbox]]\nname = "Support"\n'
             f'addresses = ["support@example.org", "postmaster@example.org"]\nusers = [{quoted}]\n'
+            'collision = "reject"\n'
         )
 
     def start(self):
@@ -186,6 +187,19 @@ class Node:
                 f"{user}@example.org", recipients,
                 message(token, recipients, f"{user}@example.org"),
             )  # fmt: skip
+
+    def answer(self, user, token, answered):
+        """Answers a customer as the inbox; gives the code of the server's reply."""
+        sender = "support@example.org"
+        content = message(token, ["kundin@example.net"], sender).decode()
+        content = f"In-Reply-To: <{answered}@example.net>\r\n{content}"
+        with smtplib.SMTP("127.0.0.1", self.ports["submission"], timeout=20) as smtp:
+            smtp.login(user, PASSWORD)
+            try:
+                smtp.sendmail(sender, ["kundin@example.net"], content.encode())
+                return 250
+            except smtplib.SMTPResponseException as error:
+                return error.smtp_code
 
     def imap(self, user, select=None):
         """A logged-in session."""

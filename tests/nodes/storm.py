@@ -275,10 +275,12 @@ def compare(storm, address, state):
         if of == address and (uid not in messages or messages[uid][0] != token):
             storm.breach(f"{address}: UID {uid} was {token}, and is {messages.get(uid)}")
     for (of, uid), keywords in storm.flagged.items():
-        if of == address and not keywords <= set(messages[uid][1]):
-            storm.breach(f"{address}: UID {uid} lost {keywords - set(messages[uid][1])}")
+        lost = keywords - set(messages.get(uid, ("", (), (0,)))[1])
+        if of == address and lost:
+            storm.breach(f"{address}: UID {uid} lost {lost}")
     for (of, uid), modseq in storm.modseqs.items():
-        if of == address and messages[uid][2][0] < modseq:
-            storm.breach(f"{address}: UID {uid} had MODSEQ {modseq}, has {messages[uid][2]}")
+        now = messages.get(uid, ("", (), (0,)))[2][0]
+        if of == address and now < modseq:
+            storm.breach(f"{address}: UID {uid} had MODSEQ {modseq}, has {now}")
     if any(modseq[0] > highest for _, _, modseq in messages.values()):
         storm.breach(f"{address}: a MODSEQ above HIGHESTMODSEQ {highest}")

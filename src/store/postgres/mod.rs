@@ -45,6 +45,7 @@ use self::readers::ask;
 use self::shared::{Published, Shared};
 use self::writer::{Commit, Job, Writer};
 use super::audit::{EntryId, Record, Tip};
+use super::bell::Bell;
 use super::board::Board;
 use super::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
 use super::nodes::{Asks, Duty, Published as InForce};
@@ -395,6 +396,10 @@ impl Store for Postgres {
 
     fn watch_mailboxes(&self) -> watch::Receiver<u64> {
         self.0.shared.published().board.watch_tree()
+    }
+
+    fn attach(&self, bell: &Arc<Bell>, mailboxes: &[MailboxId]) {
+        self.0.shared.published_mut().board.attach(bell, mailboxes);
     }
 
     fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {

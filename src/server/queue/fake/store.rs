@@ -14,6 +14,7 @@ use crate::mail::flag::SeenMode;
 use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid};
 use crate::mail::uid_set::UidSet;
 use crate::store::audit::{EntryId, Record, Tip};
+use crate::store::bell::Bell;
 use crate::store::change::{Absences, Change, Grant, Opening, Receipt, Transaction, UsersRights};
 use crate::store::memory::Memory;
 use crate::store::nodes::{Asks, Duty, FAILURES_WINDOW, LEASE, Published};
@@ -229,6 +230,10 @@ impl Store for FullableStore {
 
     fn watch_mailboxes(&self) -> watch::Receiver<u64> {
         self.inner.watch_mailboxes()
+    }
+
+    fn attach(&self, bell: &Arc<Bell>, mailboxes: &[MailboxId]) {
+        self.inner.attach(bell, mailboxes);
     }
 
     fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {
