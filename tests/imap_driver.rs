@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use imap_support::{DIRECTORY, account};
 use postfach::config;
-use postfach::directory::{Directory, file, password};
+use postfach::directory::{Access, Directory, file, password};
 use postfach::mail::account::Folder;
 use postfach::mail::flag::FlagList;
-use postfach::mail::id::Login;
+use postfach::mail::id::{Login, Timestamp};
 use postfach::server::connections::{Connections, Limits};
 use postfach::server::imap::{IDLE_TIMEOUT, LOGIN_TIMEOUT, TRANSFER_TIMEOUT};
 use postfach::server::login::Authenticator;
@@ -22,6 +22,7 @@ use postfach::server::tls::{Certificates, Source};
 use postfach::server::upstream::Upstreams;
 use postfach::server::{Peer, Shared, folders, imap};
 use postfach::store::Store;
+use postfach::store::audit::EntryId;
 use postfach::store::change::{Actor, Change, Delivered, Transaction};
 use postfach::store::memory::Memory;
 use postfach::sys::SystemClock;
@@ -226,6 +227,30 @@ async fn a_revoked_right_ends_in_an_open_session_without_a_command() {
     assert_eq!(silent.line().await, closed);
     let answer = silent.tell("b", "SELECT Shared/Support").await;
     assert_eq!(answer, "b NO [NONEXISTENT] No such mailbox\n");
+}
+
+#[tokio::test]
+async fn what_only_the_role_shows_any_more_is_opened_anew_and_told() {
+    let daemon = Daemon::start("loopback").await;
+    let mut carla = daemon.logged_in("carla").await;
+    let channel = "\"Other Users/ben/Ben Desk\"";
+    let answer = carla.tell("a", &format!("SELECT {channel}")).await;
+    assert!(answer.contains("a OK"), "{answer}");
+    daemon.directory.send_modify(|directory| {
+        let mut changed = Directory::clone(directory);
+        let channel = changed.channels.get_mut("Ben Desk").expect("a channel");
+        channel.access = Access::Limited { teams: Vec::new(), users: Vec::new() };
+        *directory = Arc::new(changed);
+    });
+    assert_eq!(carla.line().await, "* OK [CLOSED] The mailbox is no longer there");
+    let read = async || {
+        let all = daemon.store.audited(EntryId(1), Timestamp(0), 1000).await.expect("answers");
+        all.iter().filter(|record| record.text.contains("\"read\"")).count()
+    };
+    assert_eq!(read().await, 0);
+    let answer = carla.tell("b", &format!("SELECT {channel}")).await;
+    assert!(answer.contains("b OK"), "{answer}");
+    assert_eq!(read().await, 1);
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub enum Account {
 /// The root is the empty path: a user's INBOX, an inbox's or channel's own mailbox. Folders with a
 /// role have a path that starts with `\`, so that the name shown can be localised and cannot
 /// collide with a folder that a user makes (whose levels must not start with `\`).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Folder(Arc<str>);
 
 /// The folders that have a meaning of their own.

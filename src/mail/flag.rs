@@ -3,8 +3,10 @@
 
 use std::ops::{BitAnd, BitOr, Not};
 
+use serde::{Deserialize, Serialize};
+
 /// The system flags of one message as bits. RFC 3501 §2.3.2
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct SystemFlags(pub u8);
 
 impl SystemFlags {
@@ -61,7 +63,7 @@ impl Not for SystemFlags {
 pub const KEYWORDS_MAX: usize = 256;
 
 /// The keywords of one message: bit n is the mailbox's keyword n.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct KeywordSet(pub [u64; 4]);
 
 impl KeywordSet {

@@ -6,27 +6,29 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 /// A message's number in one mailbox, ascending, never used twice. RFC 3501 §2.3.1.1
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Uid(pub u32);
 
 /// The epoch of a mailbox's UIDs. RFC 3501 §2.3.1.1
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct UidValidity(pub u32);
 
 /// A mailbox's modification sequence; below 2^63. RFC 7162 §3.1
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct ModSeq(pub u64);
 
 /// A mailbox in the store; stable over rename.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct MailboxId(pub i64);
 
 /// One stored message, whatever the number of its instances.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct BlobId(pub i64);
 
 /// The trace header fields of one instance; `TraceId::NONE` for appended messages.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct TraceId(pub i64);
 
 impl TraceId {
@@ -36,7 +38,9 @@ impl TraceId {
 
 /// Messages that belong together; given once, when a message is stored, and never changed. A
 /// negative one is `-BlobId` of a message that was stored before there were threads. RFC 8474 §5.2
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct ThreadId(pub i64);
 
 /// A message on its way out; ascending in the order in which they were accepted.

@@ -16,6 +16,8 @@ use crate::store::change::{Actor, Change, Transaction};
 
 /// For how long logins are gathered.
 const GATHER: Duration = Duration::from_secs(1);
+/// How long the store is left alone when it did not take them.
+const PAUSE: Duration = Duration::from_secs(5);
 /// Most that wait while the store does not take them; the oldest go first, and the log says so.
 pub const WAITING_MAX: usize = 10_000;
 
@@ -51,24 +53,29 @@ impl Auditor {
         self.wake.notify_one();
     }
 
-    /// Writes what waits, now.
-    pub async fn flush(&self, store: &dyn Store) {
+    /// Writes what waits, now; whether nothing waits any more.
+    pub async fn flush(&self, store: &dyn Store) -> bool {
         let notes = std::mem::take(&mut *self.waiting());
         if notes.is_empty() {
-            return;
+            return true;
         }
         let changes = notes.iter().map(|note| Change::Noted(Box::new(note.clone()))).collect();
         let transaction = Transaction { actor: Actor::System, changes };
         if let Err(error) = store.commit(transaction).await {
             tracing::error!(%error, "logins are not in the audit log yet");
             self.put_back(notes);
+            return false;
         }
+        true
     }
 
     fn put_back(&self, mut notes: Vec<Note>) {
         let mut waiting = self.waiting();
         notes.append(&mut waiting);
         let too_many = notes.len().saturating_sub(WAITING_MAX);
+        if too_many > 0 {
+            tracing::error!(count = too_many, "logins are not in the audit log: too many wait");
+        }
         notes.drain(..too_many);
         *waiting = notes;
     }
@@ -86,11 +93,17 @@ pub(super) async fn run(shared: Arc<Shared>) {
             () = shared.auditor.wake.notified() => {}
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
-        tokio::select! {
-            () = tokio::time::sleep(GATHER) => {}
-            _ = shutdown.wait_for(|stop| *stop) => return,
+        let mut pause = GATHER;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = shutdown.wait_for(|stop| *stop) => return,
+            }
+            if shared.auditor.flush(&*shared.store).await {
+                break;
+            }
+            pause = PAUSE;
         }
-        shared.auditor.flush(&*shared.store).await;
     }
 }
 

@@ -38,8 +38,6 @@ pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const GRANT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Answers to commands that came together are sent together, up to this.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
-/// How long the window of a compressed connection is kept with nothing to send.
-const WINDOW_KEPT: Duration = Duration::from_secs(10);
 
 /// What the commands of a connection need of the daemon.
 fn context(shared: &Shared) -> Arc<Context> {
@@ -347,16 +345,9 @@ impl Connection {
             Some(_) => Instant::now() + IDLE_TIMEOUT,
             None => self.login_deadline,
         };
-        let mut changes = changes;
-        loop {
-            let awake = self.deflate.as_ref().is_some_and(|deflate| deflate.is_awake());
-            let soon = Instant::now() + WINDOW_KEPT;
-            let until = if awake { deadline.min(soon) } else { deadline };
-            match timeout_at(until, self.woken(changes.as_deref_mut())).await {
-                Ok(woken) => return woken,
-                Err(_) if until == deadline => return Ok(Woken::TimedOut),
-                Err(_) => self.deflate.iter_mut().for_each(|deflate| deflate.rest()),
-            }
+        match timeout_at(deadline, self.woken(changes)).await {
+            Ok(woken) => woken,
+            Err(_) => Ok(Woken::TimedOut),
         }
     }
 

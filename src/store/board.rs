@@ -116,6 +116,27 @@ impl Board {
         }
     }
 
+    /// Shows a state that was loaded whole, in place of one from which no list of changes leads to
+    /// it; wakes everybody who may find something new.
+    pub(super) fn replace(&mut self, mut state: State) {
+        state.succeed(&self.state);
+        self.state = state;
+        let gone = |id: &MailboxId| self.state.held(*id).is_none();
+        let deleted: Vec<MailboxId> = self.watches.keys().copied().filter(gone).collect();
+        for id in deleted {
+            self.watches.remove(&id);
+            self.recent.remove(&id);
+            self.shown_in.forget(id);
+        }
+        for (id, sender) in &self.watches {
+            if let Some(held) = self.state.held(*id) {
+                sender.send_replace(held.highest_modseq);
+            }
+        }
+        self.tree.send_modify(|count| *count += 1);
+        self.queue.send_replace(QueueId(self.state.counters().queue));
+    }
+
     pub(super) fn watch_asks(&self) -> watch::Receiver<Asks> {
         self.asks.subscribe()
     }

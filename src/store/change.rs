@@ -2,6 +2,9 @@
 //! applied live, in the model test and on every engine.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -90,6 +93,21 @@ impl Bytes {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Some of them, those that are there; from a file, this waits for the disk.
+    pub fn read(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        let (start, end) = (range.start.min(self.len()), range.end.min(self.len()));
+        match self {
+            Bytes::Memory(bytes) => Ok(bytes[start as usize..end.max(start) as usize].to_vec()),
+            Bytes::File { path, .. } => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(start))?;
+                let mut bytes = Vec::new();
+                file.take(end.saturating_sub(start)).read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
+        }
     }
 }
 
@@ -480,4 +498,24 @@ pub enum Outcome {
     Queued(QueueId),
     /// Nothing more to say.
     Done,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_read_by_ranges_wherever_they_are() {
+        let path = std::env::temp_dir().join(format!("postfach-bytes-{}", std::process::id()));
+        std::fs::write(&path, b"0123456789 and more").expect("a file");
+        let in_file = Bytes::File { path: path.clone(), len: 10 };
+        for bytes in [in_file, Bytes::Memory(Arc::new(b"0123456789".to_vec()))] {
+            let read = |range| bytes.read(range).expect("reads");
+            assert_eq!(read(0..10), b"0123456789");
+            assert_eq!(read(3..5), b"34");
+            assert_eq!(read(8..99), b"89");
+            assert!(read(99..199).is_empty());
+        }
+        std::fs::remove_file(path).expect("is there");
+    }
 }

@@ -1,7 +1,8 @@
 //! How values stand in the tables of every engine: as bytes, numbers and text, and back. Knows no
 //! query.
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 
 use super::texts::Packed;
 use crate::mail::account::Account;
@@ -9,6 +10,7 @@ use crate::mail::flag::KeywordSet;
 use crate::mail::id::Login;
 use crate::mail::message::{Envelope, Parsed};
 use crate::store::StoreError;
+use crate::store::change::Transaction;
 
 /// A message's facts as they are stored. Made by the committer, not by the writer: it is the one
 /// part of a commit that costs time and needs no order.
@@ -33,6 +35,22 @@ impl Encoded {
             digests: digests(&parsed.envelope),
         })
     }
+}
+
+/// Each message's facts once, and how many bytes the group has to write for this transaction.
+pub(super) fn messages(
+    transaction: &Transaction,
+) -> Result<(HashMap<[u8; 32], Encoded>, u64), StoreError> {
+    let mut encoded = HashMap::new();
+    let mut bytes = 0;
+    let brought = transaction.changes.iter().filter_map(|change| change.brings());
+    for (message, _) in brought {
+        if let Entry::Vacant(place) = encoded.entry(message.hash) {
+            place.insert(Encoded::of(&message.parsed)?);
+            bytes += message.bytes.len();
+        }
+    }
+    Ok((encoded, bytes))
 }
 
 /// What a message is found by: its own Message-ID, and those of the messages that it follows.

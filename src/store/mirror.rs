@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::change::{Actor, Change, Transaction};
 use super::overlay::Overlay;
 use super::snapshot::{Entry, Snapshot};
@@ -27,7 +29,7 @@ pub struct Source {
 }
 
 /// Where a message of a virtual mailbox lies.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Origin {
     /// In which mailbox.
     pub mailbox: MailboxId,
@@ -99,6 +101,21 @@ impl Mirror {
             (mailbox, Followed { uids: Arc::new(uids), state: None })
         });
         Mirror { followed: followed.collect(), origins: Arc::new(origins) }
+    }
+
+    /// As it is when another node has brought it forward: these are its messages. How its sources
+    /// were then is not known here.
+    pub(super) fn moved_on(&self, origins: Vec<(Uid, Origin)>) -> Mirror {
+        let mut mirror = Mirror::new(origins);
+        for source in self.followed.keys() {
+            mirror.followed.entry(*source).or_default();
+        }
+        mirror
+    }
+
+    /// Own UIDs, ascending, and where each lies.
+    pub(super) fn origins(&self) -> &[(Uid, Origin)] {
+        &self.origins
     }
 
     /// Where a message lies.

@@ -18,6 +18,7 @@ pub mod mirror;
 pub mod nodes;
 pub mod objects;
 pub mod overlay;
+pub mod postgres;
 pub mod queue;
 pub mod rows;
 pub mod snapshot;
@@ -32,6 +33,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::mail::account::{Account, Folder, FolderRole};
@@ -112,7 +114,7 @@ impl Mailbox {
 }
 
 /// How much is kept in a mailbox, or in all of an account's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// How many messages.
     pub messages: u64,

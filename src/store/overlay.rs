@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::mail::id::{ModSeq, Uid};
 
 /// One user's \Seen in one mailbox. Immutable once shared; cheap to clone and change.
@@ -16,7 +18,7 @@ pub struct Overlay {
 }
 
 /// 64 UIDs, from `number * 64`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Block {
     /// Bit n: UID `number * 64 + n` is seen.
     pub seen: u64,

@@ -34,7 +34,7 @@ pub struct NewQueued {
 }
 
 /// A message on its way out, with what is known of each recipient.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Queued {
     /// Its number.
     pub id: QueueId,

@@ -110,6 +110,32 @@ impl Rows {
         self.deleted.extend(later.deleted);
     }
 
+    /// Whether nothing is to be written.
+    pub fn is_empty(&self) -> bool {
+        let messages = self.instances.is_empty()
+            && self.mirrored.is_empty()
+            && self.tombstones.is_empty()
+            && self.blocks.is_empty()
+            && self.keywords.is_empty()
+            && self.blobs.is_empty()
+            && self.blob_references.is_empty()
+            && self.traces.is_empty()
+            && self.trace_references.is_empty();
+        let others = self.subscriptions.is_empty()
+            && self.metadata.is_empty()
+            && self.grants.is_empty()
+            && self.turns.is_empty()
+            && self.duplicate_keys.is_empty()
+            && self.queued.is_empty()
+            && self.queued_recipients.is_empty();
+        let people = self.audit.is_empty()
+            && self.trashed.is_empty()
+            && self.access_known.is_empty()
+            && self.absences.is_empty()
+            && self.openings.is_empty();
+        messages && others && people && self.deleted.is_empty()
+    }
+
     /// Counts one instance more (or less) of a message with its trace fields.
     pub fn count(&mut self, entry: &Entry, delta: i64) {
         self.refer((entry.blob, entry.trace), delta);

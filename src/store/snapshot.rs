@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::mail::flag::{KeywordSet, SystemFlags};
 use crate::mail::id::{BlobId, MailboxId, ModSeq, ThreadId, Timestamp, TraceId, Uid, UidValidity};
 use crate::mail::uid_set::UidSet;
@@ -12,7 +14,7 @@ use crate::store::mirror::Mirror;
 const CHUNK_ENTRIES_MAX: usize = 256;
 
 /// One instance of a message in a mailbox.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Entry {
     /// Its number here.
     pub uid: Uid,

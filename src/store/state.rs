@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use serde::{Deserialize, Serialize};
+
 use super::audit::Tip;
 use super::change::{Absences, Grant, Opening};
 use super::nodes::{Asks, Published, Tenures};
@@ -38,7 +40,7 @@ pub struct State {
 }
 
 /// The last number given of each kind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Counters {
     /// Of mailboxes.
     pub mailbox: i64,
@@ -365,6 +367,21 @@ impl State {
         if let Some(held) = self.mailboxes.get_mut(&id) {
             held.contents = Contents::Absent { pushed: Vec::new() };
         }
+    }
+
+    /// Takes over from the state before it what no table has: from where on messages are recent,
+    /// and what was asked for last.
+    pub fn succeed(&mut self, before: &State) {
+        for (id, held) in &mut self.mailboxes {
+            match before.mailboxes.get(id) {
+                Some(before) => {
+                    held.recent_from = before.recent_from;
+                    held.last_used = before.last_used.clone();
+                }
+                None => held.recent_from = Uid(1),
+            }
+        }
+        self.asks = before.asks.clone();
     }
 
     /// Takes over what is committed.

@@ -51,8 +51,8 @@ const EVERYTHING: &[&str] = &[
 
 /// Where each dependency may be named: a folder (with `/`) or a file.
 const CRATES: &[(&str, &[&str])] = &[
-    ("tokio", &["src/server/", "src/main.rs"]),
-    ("tokio-rustls", &["src/server/"]),
+    ("tokio", &["src/server/", "src/main.rs", "src/store/postgres/"]),
+    ("tokio-rustls", &["src/server/", "src/store/postgres/connection.rs"]),
     ("rustls-native-certs", &["src/server/relay/trust.rs"]),
     ("rustls-pki-types", &["src/outbound/dkim/key.rs"]),
     ("hyper", &["src/server/https.rs"]),
@@ -130,6 +130,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "src/outbound/dkim/",
             "src/outbound/dane.rs",
             "src/store/audit/chain.rs",
+            "src/store/postgres/blobs.rs",
             "src/server/tls.rs",
         ],
     ),
@@ -152,7 +153,7 @@ const WORLD: &[(&str, &[&str])] = &[
     ("thread::spawn", &["src/server/", "src/main.rs"]),
     ("thread::sleep", &[]),
     ("SystemTime::now", &["src/sys/", "src/server/"]),
-    ("Instant::now", &["src/sys/", "src/server/", "src/store/embedded/"]),
+    ("Instant::now", &["src/sys/", "src/server/", "src/store/embedded/", "src/store/postgres/"]),
 ];
 
 /// What no code outside of tests may hold.

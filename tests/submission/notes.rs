@@ -98,6 +98,11 @@ async fn what_refers_to_a_note_does_not_leave() {
     let nested = "Content-Type: message/rfc822\r\n\r\nMessage-ID: <n1@o>\r\n\r\nintern\r\n";
     let mixed = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nsee\r\n--b\r\n\
                  Content-Type: message/rfc822\r\n\r\nMessage-ID: <n1@o>\r\n\r\nintern\r\n--b--\r\n";
+    let file_in_a_file = "Content-Type: application/octet-stream\r\n\
+                 Content-Transfer-Encoding: base64\r\n\r\n\
+                 Q29udGVudC1UeXBlOiBhcHBsaWNhdGlvbi9vY3RldC1zdHJlYW07IG5hbWU9bi5lbWwNCkNv\r\n\
+                 bnRlbnQtVHJhbnNmZXItRW5jb2Rpbmc6IGJhc2U2NA0KDQpUV1Z6YzJGblpTMUpSRG9n\r\n\
+                 UEc0eFFHOCtEUW9OQ21sdWRHVnliZzBLDQo=\r\n";
     for (n, how) in [
         "In-Reply-To: <n1@o>\r\n\r\n",
         "References: <q1@c> <n1@o> <x@x>\r\n\r\n",
@@ -108,6 +113,10 @@ async fn what_refers_to_a_note_does_not_leave() {
         "Content-Type: message/rfc822\r\n\r\nMessage-ID: <a@x>\r\nIn-Reply-To: <n1@o>\r\n\r\n.\r\n",
         nested,
         mixed,
+        "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n\
+         TWVzc2FnZS1JRDogPG4xQG8+DQoNCmludGVybg0K\r\n",
+        "Content-Type: text/rfc822-headers\r\n\r\nMessage-ID: <n1@o>\r\n",
+        file_in_a_file,
     ]
     .into_iter()
     .enumerate()

@@ -156,6 +156,7 @@ fn at_rest(
     let mut written = Ok(());
     let walked = on_runtime(async {
         // the writer does not run: nothing is changed
+        embedded::check_layout(&config.data_dir)?;
         let options = embedded::Options::default();
         let (store, _writer) = embedded::open(&config.data_dir, options, Arc::new(SystemClock))?;
         let mut reading = Reading::new(filter);

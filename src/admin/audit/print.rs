@@ -61,12 +61,25 @@ fn where_to(entry: &Entry) -> Option<String> {
     })
 }
 
-/// As product and mail programs call it; what is localised there is not here.
+/// As product and mail programs call it; what is localised there is not here. A name that a user
+/// chose cannot be taken for the words around it.
 fn shown(account: &Account, path: &str) -> String {
     match (account, path) {
         (Account::User(_), "") => "INBOX".into(),
         (_, "") => "open".into(),
-        (_, path) => path.trim_start_matches('\\').to_owned(),
+        (_, path) => match path.strip_prefix('\\') {
+            Some(role) => role.to_owned(),
+            None => quoted(path),
+        },
+    }
+}
+
+/// In quotes, unless it is one word.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/-_.@+".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
     }
 }
 
@@ -98,7 +111,7 @@ fn with(entry: &Entry) -> Option<String> {
     let mut words: Vec<String> = entry.detail.iter().cloned().collect();
     if let By::User(Person { peer, client, session, .. }) = &entry.by {
         words.extend(peer.map(|peer| format!("from {peer}")));
-        words.extend(client.clone());
+        words.extend(client.as_deref().map(|client| format!("client {}", quoted(client))));
         words.extend(session.as_ref().map(|session| format!("session {session}")));
     }
     (!words.is_empty()).then(|| format!("({})", words.join("; ")))

@@ -133,7 +133,7 @@ async fn a_morning(store: &dyn Store) {
 fn what_was_done_is_told_in_lines() {
     let place = Place::new("lines", "");
     place.live(async |store| a_morning(store).await);
-    let anna = "(from 192.0.2.7; mutt 2.4[31m; session s1)";
+    let anna = "(from 192.0.2.7; client \"mutt 2.4[31m\"; session s1)";
     let assign = format!(
         "     1  2026-11-26T13:33:20Z  anna          assign     inbox Support: open → \
          Assigned/anna, message 1 of conversation 1 {anna}\n"
@@ -213,4 +213,38 @@ fn without_daemon_and_store_it_says_so() {
     assert_eq!(outcome, Outcome::Refused);
     assert!(text.contains("the daemon is not running"), "{text}");
     assert!(!place.0.join("data").exists(), "nothing is made");
+}
+
+#[test]
+fn what_users_name_cannot_be_taken_for_what_the_log_says() {
+    let place = Place::new("names", "");
+    place.live(async |store| {
+        let (root, odd) = (created(store, "").await, "Done; by\u{202e} ben (from 10.0.0.1)");
+        let folder = created(store, odd).await;
+        let anna = Presence::new(Login::new("anna"), "s1".into(), [192, 0, 2, 7].into());
+        anna.call_client("mutt; session s9");
+        let actor = Actor::Session(Arc::new(anna));
+        for change in [
+            Change::MailboxRenamed { mailbox: folder, folder: Folder::new("a\"b") },
+            Change::MailboxDeleted { mailbox: root },
+        ] {
+            let transaction = Transaction { actor: actor.clone(), changes: vec![change] };
+            store.commit(transaction).await.expect("commits");
+        }
+    });
+    let told = place.report(Filter::default(), Form::Text);
+    assert!(told.contains("\"Done; by\u{fffd} ben (from 10.0.0.1)\" → \"a\\\"b\""), "{told}");
+    assert!(told.contains("(from 192.0.2.7; client \"mutt; session s9\"; session s1)"), "{told}");
+}
+
+#[test]
+fn a_store_of_an_older_layout_is_read_by_no_one_but_the_daemon() {
+    let place = Place::new("older", "");
+    place.live(async |store| a_morning(store).await);
+    place.sql("PRAGMA user_version = 1");
+    let (outcome, told) = place.verify(None);
+    assert_eq!(outcome, Outcome::Refused);
+    assert!(told.contains("the daemon brings an older one up to date"), "{told}");
+    place.sql("PRAGMA user_version = 2");
+    assert_eq!(place.verify(None).0, Outcome::Done);
 }

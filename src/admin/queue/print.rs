@@ -103,7 +103,18 @@ fn bytes(bytes: u64) -> String {
     }
 }
 
-/// What came from outside must not steer the terminal.
+/// What came from outside must not steer the terminal, nor show in another order than it stands.
 pub(in crate::admin) fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || is_unseen(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Marks of direction, of invisible joining, line and paragraph separators: characters that show
+/// nothing themselves.
+fn is_unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }

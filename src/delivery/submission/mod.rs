@@ -9,6 +9,7 @@ mod answer;
 mod claim;
 mod filing;
 pub mod header;
+mod mentioned;
 mod named;
 mod note;
 mod sender;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Dialogue, Lost, Next, State};
+use crate::directory::rights::reads_by_role;
 use crate::directory::{Directory, rights_in};
 use crate::imap::command::select::is_read_only;
 use crate::imap::output::Output;
@@ -37,8 +38,11 @@ impl Dialogue {
                 let now = rights_in(&session.directory, &session.user, (account, folder));
                 let sources = virtual_mailbox::sources(&self.context, session, &selected.mailbox);
                 selected.sources = sources;
+                // what from now on only the role shows is opened anew, which the audit log tells
+                let is_untold = reads_by_role(&session.directory, &session.user, account)
+                    && !session.told.contains(&selected.mailbox.id);
                 let same_seen = seen_mode(&session.directory, account) == selected.seen;
-                if now.has('l') && now.has('r') && same_seen {
+                if now.has('l') && now.has('r') && same_seen && !is_untold {
                     let before = std::mem::replace(&mut selected.rights, now);
                     if before != now {
                         tell_rights(selected, before, out);

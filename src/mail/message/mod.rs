@@ -6,6 +6,7 @@
 //! message, so nesting never reaches it.
 
 mod addresses;
+mod attached;
 mod binary;
 mod encoded_word;
 mod envelope;
@@ -19,6 +20,7 @@ mod structure;
 mod text;
 mod transfer;
 
+pub use attached::{ATTACHED_SOURCE_BYTES_MAX, attached, attached_parts};
 pub use binary::as_lines;
 pub use encoded_word::decode as decoded;
 pub use envelope::{REFERRED_MAX, message_ids};

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
 
 use super::EntryId;
 use crate::mail::id::Timestamp;
@@ -25,7 +26,7 @@ pub struct Record {
 }
 
 /// Where the list ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Tip {
     /// The number of the last entry; 0 before the first.
     pub id: EntryId,

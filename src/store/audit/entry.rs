@@ -9,7 +9,9 @@ use crate::mail::account::Account;
 use crate::mail::id::{BlobId, Login, Timestamp};
 
 /// An entry's number: 1 for the first, and no number is left out.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct EntryId(pub i64);
 
 /// Something that was done.

@@ -10,6 +10,7 @@ use crate::mail::id::Timestamp;
 use crate::store::StoreError;
 use crate::store::embedded::{self, Embedded, Options};
 use crate::store::memory::Memory;
+use crate::store::postgres::tests::server::{self, Node};
 use crate::sys::ManualClock;
 
 pub(in crate::store) fn clock() -> Arc<ManualClock> {
@@ -92,6 +93,20 @@ macro_rules! contract {
                     super::super::$module::$behaviour(&bench).await;
                     drop(bench);
                     assert_eq!(running.close(), Ok(()));
+                }
+            )*)*
+        }
+        mod on_postgres {
+            use super::*;
+            $($(
+                #[tokio::test]
+                async fn $behaviour() {
+                    let (schema, clock) = (server::SHARED.schema().await, clock());
+                    let config = server::SHARED.config(&schema);
+                    let node = Node::start(&config, &clock, server::patient()).await;
+                    let bench = Bench { store: Arc::new(node.store.clone()), clock };
+                    super::super::$module::$behaviour(&bench).await;
+                    node.stop().await;
                 }
             )*)*
         }

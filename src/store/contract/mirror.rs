@@ -16,7 +16,7 @@ use crate::store::mirror::{Origin, Refresh, Source, bring_forward};
 const SOURCES: usize = 4;
 
 #[derive(Clone, Debug)]
-enum Op {
+pub(super) enum Op {
     Deliver(usize),
     Flag { source: usize, nth: usize, set: bool },
     Keyword { source: usize, nth: usize, name: usize },
@@ -28,7 +28,7 @@ enum Op {
     Reopen,
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(super) fn op() -> impl Strategy<Value = Op> {
     let source = || 0..SOURCES;
     prop_oneof![
         3 => source().prop_map(Op::Deliver),
@@ -70,10 +70,10 @@ struct Last {
     renewed: UidSet,
 }
 
-struct World {
-    bench: Bench,
-    sources: Vec<MailboxId>,
-    own: MailboxId,
+pub(super) struct World {
+    pub(super) bench: Bench,
+    pub(super) sources: Vec<MailboxId>,
+    pub(super) own: MailboxId,
     delivered: usize,
     last: Last,
 }
@@ -83,7 +83,7 @@ fn seen_mode(source: usize) -> SeenMode {
 }
 
 impl World {
-    async fn new(bench: Bench) -> World {
+    pub(super) async fn new(bench: Bench) -> World {
         let mut sources = Vec::new();
         for (inbox_name, path) in [("A", ""), ("A", "x"), ("B", ""), ("B", "x")] {
             sources.push(bench.create(&inbox(inbox_name), path).await);
@@ -108,7 +108,7 @@ impl World {
         Refresh { mailbox, user, sources: sources.collect(), renewed }
     }
 
-    async fn perform(&mut self, op: &Op) {
+    pub(super) async fn perform(&mut self, op: &Op) {
         let change = match *op {
             Op::Deliver(source) => {
                 self.delivered += 1;
@@ -212,7 +212,7 @@ impl World {
         expected
     }
 
-    async fn look(&mut self, mask: u8) {
+    pub(super) async fn look(&mut self, mask: u8) {
         let refresh = self.refresh(mask, UidSet::new());
         bring_forward(&*self.bench.store, refresh).await.expect("comes forward");
         let snapshot = self.bench.snapshot(self.own).await;

@@ -8,6 +8,7 @@ mod contents;
 pub(super) mod engines;
 mod flags;
 mod folders;
+mod follow;
 mod history;
 pub(super) mod lookup;
 mod metadata;

@@ -31,10 +31,10 @@ fn account(number: usize) -> Account {
 }
 
 /// An engine beside the model.
-struct Beside {
-    bench: Bench,
-    model: Model,
-    ids: Vec<MailboxId>,
+pub(super) struct Beside {
+    pub(super) bench: Bench,
+    pub(super) model: Model,
+    pub(super) ids: Vec<MailboxId>,
     queue_ids: Vec<QueueId>,
     /// After each transaction: the last ModSeq of each mailbox.
     modseqs: Vec<HashMap<MailboxId, ModSeq>>,
@@ -42,7 +42,7 @@ struct Beside {
 }
 
 impl Beside {
-    fn new(bench: Bench) -> Beside {
+    pub(super) fn new(bench: Bench) -> Beside {
         let modseqs = vec![HashMap::new()];
         let (model, ids, queue_ids) = (Model::new(), Vec::new(), Vec::new());
         Beside { bench, model, ids, queue_ids, modseqs, before: HashMap::new() }
@@ -156,7 +156,7 @@ impl Beside {
         }
     }
 
-    async fn commit(&mut self, ops: &[Op]) {
+    pub(super) async fn commit(&mut self, ops: &[Op]) {
         // In the model a transaction's number is an index into `modseqs`.
         let ops: Vec<Op> = ops.iter().map(|op| self.with_known_since(op)).collect();
         let mut delivery = self.model.deliveries;
@@ -201,7 +201,7 @@ impl Beside {
     }
 
     /// Compares everything. `committed`: a transaction lies between this and the last look.
-    async fn compare(&mut self) {
+    pub(super) async fn compare(&mut self) {
         let mut blobs: BTreeMap<usize, BlobId> = BTreeMap::new();
         let mut threads = BTreeMap::new();
         let mut modseqs = HashMap::new();
@@ -488,7 +488,7 @@ fn run(steps: &[Step], reopen: &mut dyn FnMut(Option<Bench>) -> Bench) {
     }
 }
 
-fn cases(cases: u32) -> ProptestConfig {
+pub(super) fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 

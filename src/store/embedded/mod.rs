@@ -21,8 +21,7 @@ mod text_index;
 mod upgrade;
 mod writer;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -40,11 +39,12 @@ use self::writer::{Commit, Job};
 use super::audit::{EntryId, Record, Tip};
 use super::board::Board;
 use super::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
-use super::encode::Encoded;
+use super::encode;
 use super::nodes::{Asks, Published};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::snapshot::Snapshot;
+use super::sql::layout;
 use super::state::{Contents, Loaded};
 use super::text::{Needle, Verdict};
 use super::{
@@ -176,6 +176,20 @@ pub fn open(
     Ok((Embedded(Arc::new(handle)), writer))
 }
 
+/// Refuses a store that an older Postfach has written, where it is only to be read: `open` would
+/// bring it to the present layout.
+pub fn check_layout(data_dir: &Path) -> Result<(), StoreError> {
+    let connection = open_read_only(&data_dir.join("store.db"))?;
+    match upgrade::version(&connection)? {
+        layout::VERSION => Ok(()),
+        version => Err(StoreError::Unavailable(format!(
+            "the store has layout {version}, and this version reads {}; the daemon brings an older \
+             one up to date when it starts",
+            layout::VERSION
+        ))),
+    }
+}
+
 impl Embedded {
     /// Ends the writer after what was handed in before; later commits are refused.
     pub fn stop(&self) {
@@ -184,7 +198,7 @@ impl Embedded {
     }
 
     async fn commit_grouped(&self, transaction: Transaction) -> Result<Receipt, StoreError> {
-        let (encoded, bytes) = encode_messages(&transaction)?;
+        let (encoded, bytes) = encode::messages(&transaction)?;
         let permit = self.0.permits.clone().acquire_owned().await.map_err(|_| stopped())?;
         let (answer, receipt) = oneshot::channel();
         let commit = Commit { transaction, encoded, bytes, answer, permit };
@@ -439,22 +453,6 @@ impl Store for Embedded {
     fn now(&self) -> Timestamp {
         self.0.shared.clock.now()
     }
-}
-
-/// Each message's facts once, and how many bytes the group has to write for this transaction.
-fn encode_messages(
-    transaction: &Transaction,
-) -> Result<(HashMap<[u8; 32], Encoded>, u64), StoreError> {
-    let mut encoded = HashMap::new();
-    let mut bytes = 0;
-    let brought = transaction.changes.iter().filter_map(|change| change.brings());
-    for (message, _) in brought {
-        if let Entry::Vacant(place) = encoded.entry(message.hash) {
-            place.insert(Encoded::of(&message.parsed)?);
-            bytes += message.bytes.len();
-        }
-    }
-    Ok((encoded, bytes))
 }
 
 /// Two daemons on one store would destroy it.

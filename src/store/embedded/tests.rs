@@ -7,6 +7,7 @@ mod nodes;
 mod queue;
 mod upgrade;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;

@@ -14,22 +14,26 @@ use crate::store::{StoreError, encode};
 /// Makes the tables, or adds what is missing. A newer layout than ours is refused: its rows may
 /// mean something that we would destroy.
 pub(super) fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
-    let version = version.map_err(|e| failure(&e))?;
-    match usize::try_from(version) {
-        Ok(version) if version < layout::VERSION => {
+    match version(connection)? {
+        version if version < layout::VERSION => {
             let transaction = connection.transaction().map_err(|e| failure(&e))?;
             step_by_step(&transaction, version)?;
             transaction.commit().map_err(|e| failure(&e))
         }
-        Ok(layout::VERSION) => Ok(()),
-        _ => Err(StoreError::Unavailable(format!(
+        layout::VERSION => Ok(()),
+        version => Err(StoreError::Unavailable(format!(
             "{} was written by a newer Postfach (layout {version}; this one knows up to {}): run \
              that version or a later one, or restore a backup from before the upgrade",
             path.display(),
             layout::VERSION
         ))),
     }
+}
+
+/// The layout of a store; 0: it is empty.
+pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
+    let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    Ok(usize::try_from(version.map_err(|e| failure(&e))?).unwrap_or(usize::MAX))
 }
 
 fn step_by_step(transaction: &Transaction<'_>, mut version: usize) -> Result<(), StoreError> {

@@ -32,6 +32,10 @@ impl Dialect {
 pub(in crate::store) const SQLITE: Dialect =
     Dialect { id: "INTEGER", bytes: "BLOB", clustered: " WITHOUT ROWID" };
 
+/// PostgreSQL, and what speaks like it.
+pub(in crate::store) const POSTGRES: Dialect =
+    Dialect { id: "BIGINT", bytes: "BYTEA", clustered: "" };
+
 /// The version of the layout that this program reads and writes.
 pub(in crate::store) const VERSION: usize = LAYOUTS.len();
 

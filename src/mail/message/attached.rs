@@ -1,0 +1,122 @@
+//! Messages inside of a message that its structure does not show: encoded ones, which MIME forbids
+//! and programs send all the same, files of mail, bare headers. RFC 2045 §6.4, RFC 6533 §6.4
+
+use super::transfer::Encoding;
+use super::{Content, Parameters, Parsed, Part, parse};
+
+/// So much of a part is looked at, as it stands in the message.
+pub const ATTACHED_SOURCE_BYTES_MAX: u64 = 1024 * 1024;
+/// Most parts that are looked at.
+const PARTS_MAX: usize = 64;
+
+/// The parts that could hold a message as mere bytes.
+pub fn attached_parts(top: &Part) -> Vec<&Part> {
+    let (mut found, mut parts) = (Vec::new(), vec![top]);
+    while let Some(part) = parts.pop() {
+        match &part.content {
+            Content::Multipart(inside) => parts.extend(inside.iter().rev()),
+            Content::Message(_, inside) => parts.push(inside),
+            Content::Leaf if could_be_message(part) => found.push(part),
+            Content::Leaf => {}
+        }
+        if found.len() == PARTS_MAX {
+            break;
+        }
+    }
+    found
+}
+
+/// What is shown as text or picture is not opened as a message.
+fn could_be_message(part: &Part) -> bool {
+    let kind = (part.media_type.as_str(), part.subtype.as_str());
+    match kind {
+        ("TEXT", "RFC822-HEADERS" | "X-RFC822-HEADERS") => true,
+        ("TEXT" | "IMAGE" | "AUDIO" | "VIDEO" | "FONT", _) => is_named_so(part),
+        _ => true,
+    }
+}
+
+fn is_named_so(part: &Part) -> bool {
+    let is_eml = |parameters: &Parameters| {
+        let named = parameters.iter().filter(|(name, _)| name == "NAME" || name == "FILENAME");
+        named.map(|(_, value)| value).any(|value| value.to_ascii_lowercase().ends_with(b".eml"))
+    };
+    let disposition = part.disposition.as_ref().map(|(_, parameters)| parameters);
+    is_eml(&part.parameters) || disposition.is_some_and(is_eml)
+}
+
+/// The message that a part holds, by the first `ATTACHED_SOURCE_BYTES_MAX` bytes of its body, and
+/// those bytes decoded; `None`: it is something else.
+pub fn attached(part: &Part, body: &[u8]) -> Option<(Parsed, Vec<u8>)> {
+    let mut decoder = Encoding::of(part).unwrap_or(Encoding::Identity).decoder();
+    let mut bytes = Vec::new();
+    decoder.push(body, &mut bytes);
+    decoder.finish(&mut bytes);
+    begins_with_field(&bytes).then(|| (parse(&bytes), bytes))
+}
+
+/// Whether the first line is a header field, perhaps below the line of an mbox. RFC 5322 §2.2
+fn begins_with_field(bytes: &[u8]) -> bool {
+    let lines = bytes.split(|byte| *byte == b'\n').take(2);
+    let is_field = |line: &[u8]| {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        !name.is_empty() && name.len() < line.len() && name.iter().all(u8::is_ascii_graphic)
+    };
+    lines.into_iter().any(is_field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: &str, encoding: &str, body: &str) -> String {
+        format!(
+            "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nhello\r\n--x\r\n\
+             Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n\
+             {body}\r\n--x--\r\n"
+        )
+    }
+
+    fn ids(message: &str) -> Vec<String> {
+        let parsed = parse(message.as_bytes());
+        let found = attached_parts(&parsed.structure).into_iter().filter_map(|part| {
+            let body = &message.as_bytes()[part.body_start as usize..part.body_end as usize];
+            attached(part, body)?.0.envelope.bare_message_id()
+        });
+        found.collect()
+    }
+
+    #[test]
+    fn a_message_is_found_however_it_is_wrapped() {
+        let plain = "Message-ID: <n@x>\r\n\r\nnote\r\n";
+        let base64 = "TWVzc2FnZS1JRDogPG5AeD4NCg0Kbm90ZQ0K";
+        for kind in ["message/rfc822", "message/global", "application/octet-stream"] {
+            assert_eq!(ids(&message(kind, "base64", base64)), ["n@x"], "{kind}");
+        }
+        let named = "text/plain; name=\"Note.EML\"";
+        assert_eq!(ids(&message(named, "base64", base64)), ["n@x"]);
+        assert_eq!(ids(&message("text/rfc822-headers", "7bit", plain)), ["n@x"]);
+        assert_eq!(ids(&message("message/global", "8bit", plain)), ["n@x"]);
+        let quoted = "Message-ID:=20<n=40x>\r\n\r\nnote\r\n";
+        assert_eq!(ids(&message("message/rfc822", "quoted-printable", quoted)), ["n@x"]);
+    }
+
+    #[test]
+    fn what_is_shown_as_text_or_is_no_message_is_none() {
+        let plain = "Message-ID: <n@x>\r\n\r\nnote\r\n";
+        assert!(ids(&message("text/plain", "7bit", plain)).is_empty());
+        assert!(ids(&message("application/pdf", "7bit", "%PDF-1.7\r\n%abc\r\n")).is_empty());
+        assert!(ids(&message("application/octet-stream", "base64", "")).is_empty());
+    }
+
+    #[test]
+    fn no_more_than_64_parts_are_opened() {
+        let part = "--x\r\nContent-Type: application/octet-stream\r\n\r\nbytes\r\n";
+        for (count, opened) in [(63, 63), (64, 64), (65, 64)] {
+            let mut mail = "Content-Type: multipart/mixed; boundary=x\r\n\r\n".to_owned();
+            mail.push_str(&part.repeat(count));
+            mail.push_str("--x--\r\n");
+            assert_eq!(attached_parts(&parse(mail.as_bytes()).structure).len(), opened);
+        }
+    }
+}

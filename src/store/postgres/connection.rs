@@ -1,0 +1,161 @@
+//! Connections to the server: how one is opened, what it is told first, and what an error of one
+//! means. Knows no table.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{ClientWrapper, Connect, Manager, ManagerConfig, Pool, RecyclingMethod};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_rustls::rustls::ClientConfig;
+
+use crate::store::StoreError;
+
+/// How long opening a connection may take, to each of the hosts.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long what was sent may remain without an acknowledgement of the network.
+const UNHEARD_MAX: Duration = Duration::from_secs(6);
+/// When a silent connection is probed.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// What the server is told of each connection. A node that is stopped in the middle of a group must
+/// not keep the others from writing: the server ends its transaction. Who waits for the lock waits
+/// longer than that. What is acknowledged is on the disk, whatever the database does otherwise.
+const SESSION: &str = "
+SET idle_in_transaction_session_timeout = 10000;
+SET lock_timeout = 20000;
+SET statement_timeout = 60000;
+SELECT set_config('synchronous_commit', 'on', false)
+  WHERE current_setting('synchronous_commit') = 'off'";
+
+/// Where the database is, and how its server is known.
+#[derive(Clone)]
+pub struct Target {
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+}
+
+impl Target {
+    /// Without a TLS configuration there is none on the way to the server.
+    pub fn new(config: &Config, tls: Option<ClientConfig>) -> Target {
+        let mut config = config.clone();
+        config.application_name("postfach").connect_timeout(CONNECT_TIMEOUT);
+        config.tcp_user_timeout(UNHEARD_MAX).keepalives_idle(KEEPALIVE);
+        config.keepalives_interval(KEEPALIVE).keepalives_retries(2);
+        if tls.is_none() {
+            config.ssl_mode(SslMode::Disable);
+        }
+        Target { config, tls: tls.map(MakeRustlsConnect::new) }
+    }
+
+    /// Opens a connection. Whoever listens is told of each notification, and of the end.
+    pub(super) async fn open(
+        &self,
+        listener: Option<Arc<Notify>>,
+    ) -> Result<ClientWrapper, StoreError> {
+        // the hosts are tried one after another
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(1).max(1);
+        match timeout(CONNECT_TIMEOUT * hosts * 2, self.connect(listener)).await {
+            Ok(opened) => opened.map_err(|e| failure(&e)),
+            Err(_) => Err(StoreError::Unavailable("database: no answer".into())),
+        }
+    }
+
+    async fn connect(&self, listener: Option<Arc<Notify>>) -> Result<ClientWrapper, Error> {
+        let (client, task) = self.connected(listener).await?;
+        // it ends with its client
+        let client = ClientWrapper::new(client, task);
+        client.batch_execute(SESSION).await?;
+        Ok(client)
+    }
+
+    async fn connected(
+        &self,
+        listener: Option<Arc<Notify>>,
+    ) -> Result<(Client, JoinHandle<()>), Error> {
+        match &self.tls {
+            Some(tls) => {
+                let (client, connection) = self.config.connect(tls.clone()).await?;
+                Ok((client, tokio::spawn(drive(connection, listener))))
+            }
+            None => {
+                let (client, connection) = self.config.connect(NoTls).await?;
+                Ok((client, tokio::spawn(drive(connection, listener))))
+            }
+        }
+    }
+
+    /// Connections that are opened as they are needed, at most `size`.
+    pub(super) fn pool(&self, size: usize) -> Result<Pool, StoreError> {
+        let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_connect(self.config.clone(), self.clone(), config);
+        let pool = Pool::builder(manager).max_size(size).build();
+        pool.map_err(|e| StoreError::Unavailable(format!("database: {e}")))
+    }
+}
+
+impl Connect for Target {
+    fn connect(&self, _: &Config) -> Connecting<'_> {
+        Box::pin(async move {
+            let (client, task) = self.connected(None).await?;
+            client.batch_execute(SESSION).await?;
+            Ok((client, task))
+        })
+    }
+}
+
+type Connecting<'a> =
+    Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + 'a>>;
+
+/// Moves bytes until the client is dropped or the connection ends.
+async fn drive<S, T>(connection: Connection<S, T>, listener: Option<Arc<Notify>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut connection = pin!(connection);
+    while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+        if let (AsyncMessage::Notification(_), Some(listener)) = (message, &listener) {
+            listener.notify_one();
+        }
+    }
+    if let Some(listener) = listener {
+        listener.notify_one();
+    }
+}
+
+/// What an error means to a caller. Says nothing of the rows.
+pub(super) fn failure(error: &Error) -> StoreError {
+    let Some(said) = error.as_db_error() else {
+        let cause = std::error::Error::source(error).map(|e| format!(": {e}"));
+        let cause = cause.unwrap_or_default();
+        return StoreError::Unavailable(format!("database: {error}{cause}"));
+    };
+    let why = format!("database: {} ({})", said.message(), said.code().code());
+    match *said.code() {
+        SqlState::DISK_FULL => StoreError::NoSpace(why),
+        SqlState::DATA_CORRUPTED | SqlState::INDEX_CORRUPTED => StoreError::Corrupt(why),
+        _ => StoreError::Unavailable(why),
+    }
+}
+
+/// Whether the same may go through when it is tried again: somebody else was in the way.
+pub(super) fn is_passing(error: &Error) -> bool {
+    let passing = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
+    error.code().is_some_and(|code| passing.contains(code))
+}
+
+/// Whether a value is at fault, and so one transaction of a group alone.
+pub(super) fn is_about_values(error: &Error) -> bool {
+    let class = error.code().map_or("", |code| &code.code()[..2]);
+    // data exception, integrity, and what the server has limits for
+    ["22", "23", "54"].contains(&class)
+}

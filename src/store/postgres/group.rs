@@ -1,0 +1,315 @@
+//! One group of transactions: the lock that orders all groups of all nodes, what others have done
+//! before, the decision, the rows, and what readers see of it. Two round trips, if the contents of
+//! no mailbox are missing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+use super::blobs::{self, Chunks, IN_DATABASE, NOW, Placed};
+use super::columns::{bytes, int};
+use super::connection::{failure, is_about_values, is_passing};
+use super::delta::is_in_memory_alone;
+use super::load;
+use super::persist::{self, Group};
+use super::pipeline::Pipeline;
+use super::shared::{Followed, LOG_ROWS_MAX, Shared, in_log};
+use super::writer::{Commit, Writer};
+use crate::mail::id::{BlobId, MailboxId, Timestamp};
+use crate::store::StoreError;
+use crate::store::apply::{self, Base, Known};
+use crate::store::change::{Bytes, Receipt};
+use crate::store::state::{Changed, Contents};
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+const LOCK: &str = "SELECT version FROM head WHERE one = 1 FOR UPDATE";
+const LOG: &str = "SELECT version, data FROM log WHERE version > $1 ORDER BY version LIMIT $2";
+const BY_HASH: &str = "SELECT hash, id FROM message WHERE hash = ANY($1)";
+const KEYS: &str = "SELECT digest, used FROM duplicate_key WHERE digest = ANY($1)";
+const ADVANCE: &str = "UPDATE head SET version = $1 WHERE one = 1";
+const TELL: &str = "SELECT pg_notify('postfach_' || left(current_schema(), 50), $1)";
+
+/// Why a group was not committed.
+pub(super) enum Failure {
+    /// Nothing was written: it may go through when it is tried again.
+    Again(StoreError),
+    /// Nothing was written, for a value that the database does not take.
+    Values(StoreError),
+    /// Nothing was written.
+    Undone(StoreError),
+    /// Whether it was written is not known: the log will tell.
+    Lost(StoreError),
+}
+
+impl Failure {
+    /// What those are told who wait.
+    pub(super) fn told(&self) -> StoreError {
+        let (Failure::Again(error)
+        | Failure::Values(error)
+        | Failure::Undone(error)
+        | Failure::Lost(error)) = self;
+        error.clone()
+    }
+
+    fn of(error: &Error) -> Failure {
+        let told = failure(error);
+        // the server says goodbye, or is not the one that takes writes any more
+        let leaving = [
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CRASH_SHUTDOWN,
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+            SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+        ];
+        match error.code() {
+            None => Failure::Lost(told),
+            Some(code) if leaving.contains(code) => Failure::Lost(told),
+            Some(_) if is_passing(error) => Failure::Again(told),
+            Some(_) if is_about_values(error) => Failure::Values(told),
+            Some(_) => Failure::Undone(told),
+        }
+    }
+
+    /// As `of`, of what came before anything was written.
+    fn before_writing(error: &Error) -> Failure {
+        match Failure::of(error) {
+            Failure::Lost(error) => Failure::Again(error),
+            other => other,
+        }
+    }
+}
+
+/// What a group knows when it has the lock.
+struct Locked {
+    /// The last group before it.
+    version: i64,
+    known: Known,
+    /// Objects that a message may refer to.
+    staged: HashSet<i64>,
+}
+
+/// What the transactions of a group came to.
+struct Applied {
+    changed: Changed,
+    results: Vec<Result<Receipt, StoreError>>,
+}
+
+impl Writer {
+    /// Commits a group, if nothing is in its way.
+    pub(super) async fn attempt(
+        &mut self,
+        commits: &[Commit],
+    ) -> Result<Vec<Result<Receipt, StoreError>>, Failure> {
+        let shared = self.shared.clone();
+        let _turn = shared.turn.lock().await;
+        let client = self.connected().await.map_err(Failure::Undone)?;
+        let locked = match lock(&shared, client, commits).await {
+            Err(Failure::Again(error)) => {
+                if client.is_closed() {
+                    self.client = None;
+                }
+                return Err(Failure::Again(error));
+            }
+            locked => locked?,
+        };
+        let loaded = load_needed(&shared, client, commits).await?;
+        let now = shared.clock.now();
+        let Applied { mut changed, results } = apply(&shared, commits, (&locked, now));
+        if is_in_memory_alone(&changed, &shared.published().board.state) {
+            changed.rows = Default::default();
+            if !shared.publish_in_memory(locked.version, changed) {
+                return Err(Failure::Again(StoreError::Outrun));
+            }
+            client.batch_execute("COMMIT").await.map_err(|e| Failure::before_writing(&e))?;
+        } else {
+            let version = locked.version + 1;
+            write(&shared, client, (commits, &changed), (version, now)).await?;
+            changed.rows = Default::default();
+            shared.publish(version, changed);
+        }
+        if loaded {
+            shared.evict();
+        }
+        Ok(results)
+    }
+}
+
+/// The first round trip: everybody else waits from now on.
+async fn lock(
+    shared: &Shared,
+    client: &ClientWrapper,
+    commits: &[Commit],
+) -> Result<Locked, Failure> {
+    let known = shared.published().version;
+    let (mut hashes, mut keys, mut staged) = (Vec::new(), Vec::new(), Vec::new());
+    let changes = commits.iter().flat_map(|commit| &commit.transaction.changes);
+    for (message, key) in changes.filter_map(|change| change.brings()) {
+        hashes.push(&message.hash[..]);
+        keys.extend(key.map(|key| key.to_vec()));
+    }
+    for (place, object) in commits.iter().flat_map(|commit| commit.staged.values()) {
+        debug_assert!(*place >= IN_DATABASE);
+        staged.push(*object);
+    }
+    let answers = async {
+        let mut pipeline = Pipeline::new(client);
+        pipeline.plain(BEGIN);
+        pipeline.ask(LOCK, vec![]).await?;
+        pipeline.ask(LOG, vec![&known, &LOG_ROWS_MAX]).await?;
+        pipeline.ask(BY_HASH, vec![&hashes]).await?;
+        pipeline.ask(KEYS, vec![&keys]).await?;
+        if !staged.is_empty() {
+            pipeline.ask(blobs::STAGED, vec![&staged]).await?;
+        }
+        pipeline.run().await
+    };
+    let answers = answers.await.map_err(|e| Failure::before_writing(&e))?;
+    let mut answers = answers.into_iter().skip(1);
+    let mut next = || answers.next().unwrap_or_default();
+    let version = load::version(&next()).map_err(Failure::Undone)?;
+    follow(shared, client, (version, &next())).await?;
+    let mut known = Known::default();
+    for row in next() {
+        let (hash, id) = (bytes(&row, 0), int(&row, 1).map_err(Failure::Undone)?);
+        let hash = hash.ok().and_then(|hash| <[u8; 32]>::try_from(hash).ok());
+        known.blobs.extend(hash.map(|hash| (hash, BlobId(id))));
+    }
+    for row in next() {
+        let (key, used) = (bytes(&row, 0), int(&row, 1).map_err(Failure::Undone)?);
+        let key = key.ok().and_then(|key| <[u8; 32]>::try_from(key).ok());
+        known.duplicate_keys.extend(key.map(|key| (key, Timestamp(used))));
+    }
+    let staged = next().iter().map(|row| int(row, 0)).collect::<Result<_, _>>();
+    Ok(Locked { version, known, staged: staged.map_err(Failure::Undone)? })
+}
+
+/// Publishes what others have written before this group; where that is not the way, it is tried
+/// again when the state has been loaded.
+async fn follow(
+    shared: &Shared,
+    client: &ClientWrapper,
+    (version, log): (i64, &[tokio_postgres::Row]),
+) -> Result<(), Failure> {
+    let followed = shared.take_all(log).map_err(Failure::Undone)?;
+    if followed == Followed::Whole && shared.published().version == version {
+        return Ok(());
+    }
+    client.batch_execute("ROLLBACK").await.map_err(|e| Failure::before_writing(&e))?;
+    shared.reload(client).await.map_err(Failure::Undone)?;
+    Err(Failure::Again(StoreError::Outrun))
+}
+
+/// Brings the contents that the group looks at into memory; whether any were missing. Nobody else
+/// writes, so what the tables say is what is published.
+async fn load_needed(
+    shared: &Shared,
+    client: &ClientWrapper,
+    commits: &[Commit],
+) -> Result<bool, Failure> {
+    let changes = commits.iter().flat_map(|commit| &commit.transaction.changes);
+    let mut needed: Vec<MailboxId> = changes.flat_map(apply::needs).collect();
+    needed.sort_unstable();
+    needed.dedup();
+    let is_missing = |id: &MailboxId| {
+        let published = shared.published();
+        let held = published.board.state.held(*id);
+        held.is_some_and(|held| matches!(held.contents, Contents::Absent { .. }))
+    };
+    needed.retain(is_missing);
+    for id in &needed {
+        // who needs the contents is told that they are not loaded
+        let loaded = load::contents_here(client, *id).await.map_err(Failure::Again)?;
+        loaded.and_then(|loaded| shared.put_contents(*id, loaded));
+    }
+    Ok(!needed.is_empty())
+}
+
+/// Applies each transaction on top of those before it; one that fails leaves no trace.
+fn apply(shared: &Shared, commits: &[Commit], (locked, now): (&Locked, Timestamp)) -> Applied {
+    let mut changed = Changed::default();
+    let mut results = Vec::with_capacity(commits.len());
+    for commit in commits {
+        if commit.staged.values().any(|(_, object)| !locked.staged.contains(object)) {
+            results.push(Err(StoreError::Unavailable("staged bytes have been removed".into())));
+            continue;
+        }
+        let published = shared.published();
+        let base = Base { state: &published.board.state, known: &locked.known, now };
+        let applied = apply::apply(&base, &changed, commit.transaction.clone());
+        drop(published);
+        results.push(applied.map(|(receipt, own)| {
+            changed.absorb(own);
+            receipt
+        }));
+    }
+    Applied { changed, results }
+}
+
+/// The second round trip.
+async fn write(
+    shared: &Shared,
+    client: &ClientWrapper,
+    (commits, changed): (&[Commit], &Changed),
+    (version, now): (i64, Timestamp),
+) -> Result<(), Failure> {
+    let mut encoded = HashMap::new();
+    let mut staged: BTreeMap<[u8; 32], Placed> = BTreeMap::new();
+    for commit in commits {
+        encoded.extend(commit.encoded.iter().map(|(hash, encoded)| (*hash, encoded)));
+        staged.extend(&commit.staged);
+    }
+    let (places, chunks, claimed) = places(changed, &staged).map_err(Failure::Undone)?;
+    let group = Group { changed, places: &places, encoded: &encoded, now };
+    let mut batches = persist::batches(&group).map_err(Failure::Undone)?;
+    batches.push(chunks.batch());
+    let data = in_log(changed).map_err(Failure::Undone)?;
+    let log = format!("INSERT INTO log (version, node, at, data) VALUES ($1, $2, {NOW}, $3)");
+    let told = version.to_string();
+    let answers = async {
+        let mut pipeline = Pipeline::new(client);
+        if !claimed.is_empty() {
+            pipeline.execute(blobs::CLAIM, vec![&claimed]).await?;
+        }
+        for batch in &batches {
+            pipeline.batch(batch).await?;
+        }
+        pipeline.execute(&log, vec![&version, &shared.node, &data]).await?;
+        pipeline.execute(ADVANCE, vec![&version]).await?;
+        if shared.options.listen {
+            pipeline.ask(TELL, vec![&told]).await?;
+        }
+        pipeline.plain("COMMIT");
+        pipeline.run().await
+    };
+    answers.await.map(|_| ()).map_err(|e| Failure::of(&e))
+}
+
+type Places<'a> = (HashMap<BlobId, Placed>, Chunks<'a>, Vec<i64>);
+
+/// Where the bytes of each new message are or come to be; and which staged objects that takes.
+fn places<'a>(
+    changed: &'a Changed,
+    staged: &BTreeMap<[u8; 32], Placed>,
+) -> Result<Places<'a>, StoreError> {
+    let (mut places, mut chunks, mut claimed) = (HashMap::new(), Chunks::default(), Vec::new());
+    for (id, message) in &changed.rows.blobs {
+        let placed = match (staged.get(&message.hash), &message.bytes) {
+            (Some(placed), _) => {
+                claimed.push(placed.1);
+                *placed
+            }
+            (None, Bytes::Memory(bytes)) => {
+                let object = blobs::new_object()?;
+                chunks.add(object, bytes);
+                (IN_DATABASE, object)
+            }
+            (None, Bytes::File { .. }) => {
+                return Err(StoreError::Unavailable("bytes that were not staged".into()));
+            }
+        };
+        places.insert(*id, placed);
+    }
+    Ok((places, chunks, claimed))
+}

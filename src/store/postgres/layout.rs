@@ -1,0 +1,115 @@
+//! The tables in PostgreSQL: the shared ones, and what only several nodes on one database need. The
+//! same numbers count both. An older database is brought to the present layout by whoever comes
+//! first, the others wait; a newer one is refused.
+
+use deadpool_postgres::ClientWrapper;
+
+use super::connection::failure;
+use crate::store::StoreError;
+use crate::store::sql::layout;
+
+/// Held while the tables are made: "Postfach" as a number.
+const ADVISORY_LOCK: i64 = 0x506f_7374_6661_6368;
+
+/// What each version of the shared layout has beside it here. There is no PostgreSQL database with
+/// layout 1 alone.
+const OWN: [&str; layout::VERSION] = ["", OWN_2];
+
+/// `head` is one row: whoever holds its lock writes, on whichever node. `log` has what each group
+/// changed, for the nodes that did not write it. `blob` has message bytes, chunk by chunk: those of
+/// the object that `message.start` names where `message.pack` is 0. `object` has those objects that
+/// no message refers to: being uploaded, or (`doomed` is 1) to be removed. A `lease` says which
+/// node does what only one may do. `failure` counts failed logins.
+const OWN_2: &str = "
+DROP TABLE search_text;
+CREATE TABLE head (one BIGINT PRIMARY KEY, version BIGINT NOT NULL);
+INSERT INTO head (one, version) VALUES (1, 0);
+CREATE TABLE log (
+  version BIGINT PRIMARY KEY, node BIGINT NOT NULL, at BIGINT NOT NULL, data BYTEA NOT NULL);
+CREATE TABLE blob (
+  object BIGINT NOT NULL, chunk BIGINT NOT NULL, data BYTEA NOT NULL,
+  PRIMARY KEY (object, chunk));
+CREATE TABLE object (
+  id BIGINT PRIMARY KEY, place BIGINT NOT NULL, at BIGINT NOT NULL, doomed BIGINT NOT NULL);
+CREATE TABLE lease (
+  duty TEXT PRIMARY KEY, node BIGINT NOT NULL, until BIGINT NOT NULL);
+CREATE TABLE failure (
+  subject TEXT PRIMARY KEY, count BIGINT NOT NULL, first BIGINT NOT NULL, last BIGINT NOT NULL);
+";
+
+const FIND: &str = "SELECT count(*) FROM information_schema.tables
+  WHERE table_schema = current_schema() AND table_name = 'layout'";
+const MAKE: &str = "CREATE TABLE layout (one BIGINT PRIMARY KEY, version BIGINT NOT NULL)";
+const VERSION: &str = "SELECT version FROM layout WHERE one = 1";
+const PUT_VERSION: &str = "INSERT INTO layout (one, version) VALUES (1, $1)
+  ON CONFLICT (one) DO UPDATE SET version = excluded.version";
+
+/// Makes the tables, or adds what is missing.
+pub(super) async fn upgrade(client: &mut ClientWrapper) -> Result<(), StoreError> {
+    if version(client).await? == layout::VERSION as i64 {
+        return Ok(());
+    }
+    let waits = format!("SET statement_timeout = 0; SELECT pg_advisory_lock({ADVISORY_LOCK})");
+    client.batch_execute(&waits).await.map_err(|e| failure(&e))?;
+    let done = step_by_step(client).await;
+    // the lock ends with the connection at the latest
+    let ends = format!("SELECT pg_advisory_unlock({ADVISORY_LOCK})");
+    let _ = client.batch_execute(&ends).await;
+    done
+}
+
+/// The layout that is there; 0 for none.
+async fn version(client: &ClientWrapper) -> Result<i64, StoreError> {
+    let tables: i64 = client
+        .query_one(FIND, &[])
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(|e| failure(&e))?;
+    if tables == 0 {
+        return Ok(0);
+    }
+    let found = client.query_opt(VERSION, &[]).await.map_err(|e| failure(&e))?;
+    let version = found.map_or(Ok(0), |row| row.try_get(0)).map_err(|e| failure(&e))?;
+    match version > layout::VERSION as i64 {
+        true => Err(newer(version)),
+        false => Ok(version),
+    }
+}
+
+/// Its rows may mean something that we would destroy.
+fn newer(version: i64) -> StoreError {
+    StoreError::Unavailable(format!(
+        "the database was written by a newer Postfach (layout {version}; this one knows up to {}): \
+         run that version or a later one on every node, or restore a backup from before it",
+        layout::VERSION
+    ))
+}
+
+/// All of it in one transaction, so that a crash leaves the database as it was.
+async fn step_by_step(client: &mut ClientWrapper) -> Result<(), StoreError> {
+    // somebody else may have done it while we waited
+    let mut at = usize::try_from(version(client).await?).unwrap_or(0);
+    let transaction = client.transaction().await.map_err(|e| failure(&e))?;
+    if at == 0 {
+        transaction.batch_execute(MAKE).await.map_err(|e| failure(&e))?;
+    }
+    while let Some(statements) = layout::next(&layout::POSTGRES, at) {
+        let own = OWN.get(at).copied().unwrap_or("");
+        transaction.batch_execute(&statements).await.map_err(|e| failure(&e))?;
+        transaction.batch_execute(own).await.map_err(|e| failure(&e))?;
+        at += 1;
+    }
+    transaction.execute(PUT_VERSION, &[&(at as i64)]).await.map_err(|e| failure(&e))?;
+    transaction.commit().await.map_err(|e| failure(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sql;
+
+    #[test]
+    fn the_old_texts_go_as_in_the_shared_layout() {
+        assert!(OWN_2.contains(sql::DROP_OLD_TEXTS));
+    }
+}

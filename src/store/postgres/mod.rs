@@ -1,0 +1,435 @@
+//! The engine for several nodes: PostgreSQL, or what speaks like it.
+//!
+//! Every node has the whole state in memory, as the embedded engine has, and decides on it with
+//! `store::apply`. The database is a list of groups in one order, which all nodes follow: who
+//! writes holds the lock of one row (`head`), publishes first what others have written before
+//! (`log`), decides, writes rows and an entry of the log, and commits. So all nodes see the same
+//! changes in the same order, and a watermark means the same on each. Knows no protocol.
+
+mod batch;
+mod blobs;
+mod columns;
+mod connection;
+mod delta;
+mod delta_mailbox;
+mod follow;
+mod group;
+mod layout;
+mod link;
+mod load;
+mod lookup;
+mod persist;
+mod pipeline;
+mod readers;
+mod shared;
+#[cfg(test)]
+pub(in crate::store) mod tests;
+mod writer;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use deadpool_postgres::Object;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use self::columns::text;
+use self::follow::Follower;
+use self::link::Link;
+use self::readers::ask;
+use self::shared::{Published, Shared};
+use self::writer::{Commit, Job, Writer};
+use super::audit::{EntryId, Record, Tip};
+use super::board::Board;
+use super::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
+use super::nodes::{Asks, Published as InForce};
+use super::overlay::Overlay;
+use super::queue::Queued;
+use super::snapshot::Snapshot;
+use super::state::{Contents, Loaded};
+use super::{
+    Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, Store, StoreError,
+    Subscriptions, Turns, Usage, encode,
+};
+use crate::mail::account::{Account, Folder};
+use crate::mail::flag::SeenMode;
+use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid};
+use crate::mail::uid_set::UidSet;
+use crate::sys::Clock;
+
+pub use self::connection::Target;
+
+/// Most transactions that wait for the writer; who comes later waits before handing in.
+const JOBS_WAITING_MAX: usize = 1024;
+/// Mailboxes are loaded by one reader each at a time; this many locks see to it.
+const LOADING_LOCKS: usize = 64;
+/// How often a reader tries to load a mailbox that changes meanwhile, before the writer does it.
+const LOAD_ATTEMPTS: usize = 3;
+
+/// How much the engine may use, and how it learns what other nodes do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Most connections that read, beside the two that write and follow.
+    pub readers: usize,
+    /// Messages in mailboxes held in memory that nobody has open; 100 bytes each.
+    pub cached_messages_max: usize,
+    /// Whether the server tells what is new (LISTEN); otherwise it is asked, 50 times a second.
+    pub listen: bool,
+    /// After how long without an answer the database counts as unreachable.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            readers: 8,
+            cached_messages_max: 1_000_000,
+            listen: true,
+            patience: Duration::from_millis(1500),
+        }
+    }
+}
+
+/// An open store. Cheap to clone; the last one that is dropped ends its tasks.
+#[derive(Clone)]
+pub struct Postgres(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<Shared>,
+    jobs: mpsc::Sender<Job>,
+    loading: [Mutex<()>; LOADING_LOCKS],
+}
+
+/// What a node does all the time; `run` it on a task.
+pub struct Tasks {
+    writer: Writer,
+    follower: Follower,
+}
+
+impl Tasks {
+    /// Writes and follows until the last handle of the store is dropped or `Postgres::stop` is
+    /// called. A database that cannot be reached does not end it.
+    pub async fn run(self) -> Result<(), StoreError> {
+        tokio::select! {
+            ended = self.writer.run() => ended,
+            error = self.follower.run() => Err(error),
+        }
+    }
+}
+
+/// Opens the store in a database, making its tables if there are none.
+pub async fn open(
+    target: Target,
+    options: Options,
+    clock: Arc<dyn Clock>,
+) -> Result<(Postgres, Tasks), StoreError> {
+    let mut client = target.open(None).await?;
+    let encoding = ask(&client, "SHOW server_encoding", &[]).await?;
+    if encoding.first().map(|row| text(row, 0)).transpose()? != Some("UTF8") {
+        let remedy = "create the database with ENCODING 'UTF8'";
+        return Err(StoreError::Unavailable(format!("the database is not in UTF-8: {remedy}")));
+    }
+    layout::upgrade(&mut client).await?;
+    let (state, version) = load::state(&client).await?;
+    let shared = Arc::new(Shared {
+        published: RwLock::new(Published { board: Board::new(state), version }),
+        clock,
+        options,
+        pool: target.pool(options.readers.max(1))?,
+        target,
+        link: Link::new(),
+        node: blobs::new_object()?,
+        uses: AtomicU64::new(0),
+        turn: Mutex::new(()),
+    });
+    let (jobs, waiting) = mpsc::channel(JOBS_WAITING_MAX);
+    let loading = std::array::from_fn(|_| Mutex::new(()));
+    let handle = Handle { shared: shared.clone(), jobs, loading };
+    let last_sweep = Instant::now();
+    let writer = Writer { jobs: waiting, shared: shared.clone(), client: None, last_sweep };
+    let tasks = Tasks { writer, follower: Follower { shared } };
+    Ok((Postgres(Arc::new(handle)), tasks))
+}
+
+impl Postgres {
+    /// Ends the tasks after what was handed in before; later commits are refused.
+    pub async fn stop(&self) {
+        // A writer that has ended already needs no telling.
+        let _ = self.0.jobs.send(Job::Stop).await;
+    }
+
+    /// The store's numbers as of now: the last group that is published here.
+    #[cfg(test)]
+    pub(super) fn version(&self) -> i64 {
+        self.0.shared.published().version
+    }
+
+    async fn commit_grouped(&self, transaction: Transaction) -> Result<Receipt, StoreError> {
+        let (encoded, bytes) = encode::messages(&transaction)?;
+        let (staged, bytes) = match blobs::is_staged(&transaction) {
+            true => (blobs::stage(&*self.client().await?, &transaction).await?, 0),
+            false => (HashMap::new(), bytes),
+        };
+        let (answer, receipt) = oneshot::channel();
+        let commit = Commit { transaction, encoded, staged, bytes, answer };
+        let job = Job::Commit(Box::new(commit));
+        self.0.jobs.send(job).await.map_err(|_| stopped())?;
+        receipt.await.map_err(|_| stopped())?
+    }
+
+    async fn client(&self) -> Result<Object, StoreError> {
+        self.0.shared.client().await
+    }
+
+    /// Reads from the database, as long as it can be reached.
+    async fn guard<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.0.shared.link.guard(work).await
+    }
+
+    /// Reads a mailbox's contents, loading them first if they are not in memory.
+    async fn with_loaded<T>(
+        &self,
+        id: MailboxId,
+        read: impl Fn(&Board, &Loaded) -> T,
+    ) -> Result<T, StoreError> {
+        if let Some(found) = self.if_loaded(id, &read)? {
+            return Ok(found);
+        }
+        let lock = &self.0.loading[id.0.unsigned_abs() as usize % LOADING_LOCKS];
+        let loading = async {
+            let _one_at_a_time = lock.lock().await;
+            if let Some(found) = self.if_loaded(id, &read)? {
+                return Ok(found);
+            }
+            let loaded = self.load(id).await?;
+            Ok(read(&self.0.shared.published().board, &loaded))
+        };
+        self.guard(loading).await
+    }
+
+    fn if_loaded<T>(
+        &self,
+        id: MailboxId,
+        read: impl Fn(&Board, &Loaded) -> T,
+    ) -> Result<Option<T>, StoreError> {
+        let shared = &self.0.shared;
+        let board = &shared.published().board;
+        let held = board.state.held(id).ok_or(StoreError::Gone)?;
+        held.last_used.store(shared.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        match &held.contents {
+            Contents::Loaded(loaded) => Ok(Some(read(board, loaded))),
+            Contents::Absent { .. } => Ok(None),
+        }
+    }
+
+    /// What was read may be ahead of what is published: then that catches up, and it is read again.
+    /// A mailbox that changes all the time is read by the writer, between two groups.
+    async fn load(&self, id: MailboxId) -> Result<Loaded, StoreError> {
+        let client = self.client().await?;
+        for _ in 0..LOAD_ATTEMPTS {
+            let loaded = load::contents(&client, id).await?;
+            let loaded = loaded.and_then(|loaded| self.0.shared.put_contents(id, loaded));
+            if let Some(loaded) = loaded {
+                // it comes along when there is work
+                let _ = self.0.jobs.try_send(Job::Evict);
+                return Ok(loaded);
+            }
+            self.0.shared.catch_up(&client).await?;
+            self.mailbox(id).ok_or(StoreError::Gone)?;
+        }
+        drop(client);
+        let (answer, loaded) = oneshot::channel();
+        self.0.jobs.send(Job::Load(id, answer)).await.map_err(|_| stopped())?;
+        loaded.await.map_err(|_| stopped())?
+    }
+}
+
+impl Store for Postgres {
+    fn commit(&self, transaction: Transaction) -> Answer<'_, Receipt> {
+        Box::pin(self.guard(self.commit_grouped(transaction)))
+    }
+
+    fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
+        self.0.shared.published().board.state.mailboxes(account)
+    }
+
+    fn usage(&self, account: &Account) -> Usage {
+        self.0.shared.published().board.state.usage(account)
+    }
+
+    fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>> {
+        self.0.shared.published().board.find(account, folder)
+    }
+
+    fn mailbox(&self, id: MailboxId) -> Option<Arc<Mailbox>> {
+        self.0.shared.published().board.mailbox(id)
+    }
+
+    fn status<'a>(&'a self, id: MailboxId, user: &'a Login, seen: SeenMode) -> Answer<'a, Status> {
+        Box::pin(async move {
+            self.with_loaded(id, |board, loaded| board.status(loaded, user, seen)).await?
+        })
+    }
+
+    fn snapshot(&self, id: MailboxId) -> Answer<'_, Arc<Snapshot>> {
+        Box::pin(self.with_loaded(id, |_, loaded| loaded.snapshot.clone()))
+    }
+
+    fn overlay<'a>(&'a self, id: MailboxId, user: &'a Login) -> Answer<'a, Arc<Overlay>> {
+        Box::pin(self.with_loaded(id, |_, loaded| loaded.overlay(user)))
+    }
+
+    fn claim_recent(&self, id: MailboxId, user: &Login) -> Uid {
+        self.0.shared.published_mut().board.claim_recent(id, user)
+    }
+
+    fn expunged_since(&self, id: MailboxId, since: ModSeq) -> Answer<'_, UidSet> {
+        Box::pin(async move {
+            self.mailbox(id).ok_or(StoreError::Gone)?;
+            let read = async { readers::tombstones(&*self.client().await?, id, since).await };
+            self.guard(read).await
+        })
+    }
+
+    fn facts<'a>(&'a self, blobs: &'a [BlobId], wanted: FactsWanted) -> Answer<'a, Vec<Facts>> {
+        Box::pin(self.guard(async move {
+            let client = self.client().await?;
+            readers::facts(&client, blobs, wanted).await
+        }))
+    }
+
+    fn trace(&self, id: TraceId) -> Answer<'_, Vec<u8>> {
+        if id == TraceId::NONE {
+            return Box::pin(std::future::ready(Ok(Vec::new())));
+        }
+        Box::pin(self.guard(async move {
+            let client = self.client().await?;
+            readers::trace(&client, id).await
+        }))
+    }
+
+    fn body(&self, blob: BlobId, range: Range<u64>) -> Answer<'_, Vec<u8>> {
+        Box::pin(self.guard(async move {
+            let client = self.client().await?;
+            readers::body(&client, blob, range).await
+        }))
+    }
+
+    fn messages<'a>(&'a self, wanted: &'a [(BlobId, TraceId)]) -> Answer<'a, Vec<Option<Vec<u8>>>> {
+        Box::pin(self.guard(async move {
+            let client = self.client().await?;
+            readers::messages(&client, wanted).await
+        }))
+    }
+
+    fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
+        let message_id = message_id.to_owned();
+        Box::pin(self.guard(async move {
+            let client = self.client().await?;
+            lookup::instances_of(&client, &message_id).await
+        }))
+    }
+
+    fn referring_to(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
+        let message_id = message_id.to_owned();
+        Box::pin(self.guard(async move {
+            let client = self.client().await?;
+            lookup::referring_to(&client, &message_id).await
+        }))
+    }
+
+    fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
+        self.0.shared.published().board.subscriptions(user)
+    }
+
+    fn turns(&self, account: &Account) -> Arc<Turns> {
+        self.0.shared.published().board.state.turns(account)
+    }
+
+    fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {
+        self.0.shared.published().board.metadata(user)
+    }
+
+    fn grants(&self) -> Arc<Vec<Grant>> {
+        self.0.shared.published().board.state.grants().clone()
+    }
+
+    fn watch(&self, id: MailboxId) -> watch::Receiver<ModSeq> {
+        self.0.shared.published_mut().board.watch(id)
+    }
+
+    fn watch_mailboxes(&self) -> watch::Receiver<u64> {
+        self.0.shared.published().board.watch_tree()
+    }
+
+    fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {
+        self.0.shared.published().board.queued(id)
+    }
+
+    fn queued_from(&self, first: QueueId, max: usize) -> Vec<Arc<Queued>> {
+        self.0.shared.published().board.queued_from(first, max)
+    }
+
+    fn watch_queue(&self) -> watch::Receiver<QueueId> {
+        self.0.shared.published().board.watch_queue()
+    }
+
+    fn audited(&self, first: EntryId, since: Timestamp, max: usize) -> Answer<'_, Vec<Record>> {
+        Box::pin(self.guard(async move {
+            let client = self.client().await?;
+            readers::audited(&client, (first, since), max).await
+        }))
+    }
+
+    fn audit_tip(&self) -> Tip {
+        self.0.shared.published().board.state.audit()
+    }
+
+    fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>> {
+        Box::pin(self.guard(async move {
+            let client = self.client().await?;
+            readers::trashed(&client, trash).await
+        }))
+    }
+
+    fn absences(&self) -> Arc<Absences> {
+        self.0.shared.published().board.state.absences().clone()
+    }
+
+    fn directory(&self) -> Option<Arc<InForce>> {
+        self.0.shared.published().board.state.directory().cloned()
+    }
+
+    fn watch_asks(&self) -> watch::Receiver<Asks> {
+        self.0.shared.published().board.watch_asks()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn openings(&self) -> Arc<Vec<Opening>> {
+        self.0.shared.published().board.state.openings().clone()
+    }
+
+    fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {
+        Box::pin(self.guard(async move {
+            let client = self.client().await?;
+            readers::access_known(&client).await
+        }))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.shared.clock.now()
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unavailable("the store has stopped".into())
+}
