@@ -18,6 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::store::StoreError;
+use crate::store::objects::Objects;
 
 /// How long opening a connection may take, to each of the hosts.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,11 +37,12 @@ SET statement_timeout = 60000;
 SELECT set_config('synchronous_commit', 'on', false)
   WHERE current_setting('synchronous_commit') = 'off'";
 
-/// Where the database is, and how its server is known.
+/// Where the database is, how its server is known, and where the bytes of messages are.
 #[derive(Clone)]
 pub struct Target {
     config: Config,
     tls: Option<MakeRustlsConnect>,
+    objects: Option<Objects>,
 }
 
 impl Target {
@@ -53,7 +55,19 @@ impl Target {
         if tls.is_none() {
             config.ssl_mode(SslMode::Disable);
         }
-        Target { config, tls: tls.map(MakeRustlsConnect::new) }
+        Target { config, tls: tls.map(MakeRustlsConnect::new), objects: None }
+    }
+
+    /// New messages are kept there instead of in the database; those that are in the database are
+    /// still read there.
+    pub fn with_objects(mut self, objects: Option<Objects>) -> Target {
+        self.objects = objects;
+        self
+    }
+
+    /// The bucket, if there is one.
+    pub(super) fn objects(&self) -> Option<&Objects> {
+        self.objects.as_ref()
     }
 
     /// Opens a connection. Whoever listens is told of each notification, and of the end.
