@@ -54,6 +54,9 @@ enum Verb {
         /// it stays in the queue
         #[arg(long, value_name = "URL")]
         via: Option<String>,
+        /// Keep the mail in this PostgreSQL database: postgres://USER@HOST/DATABASE
+        #[arg(long, value_name = "URL")]
+        store: Option<String>,
     },
     /// Read a password and print its hash for directory.toml
     HashPassword {
@@ -319,7 +322,9 @@ fn main() -> ExitCode {
     start_log(&arguments);
     match arguments.verb {
         Verb::Serve => serve::run(&arguments.config),
-        Verb::Demo { dir, port_base, via } => demo::run(&Options { folder: dir, port_base, via }),
+        Verb::Demo { dir, port_base, via, store } => {
+            demo::run(&Options { folder: dir, port_base, via, store })
+        }
         Verb::Check => check::run(&arguments.config),
         Verb::HashPassword { scram: false } => hash_password::run(password::hash),
         Verb::HashPassword { scram: true } => hash_password::run(scram::hash),

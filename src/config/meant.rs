@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::written::{Folders, Imap, Limits as WrittenLimits, Store, Submission, Text, Written};
 use super::{Config, Limits, MESSAGE_BYTES_MAX, PlaintextLogin, StoreEngine, Subjects};
 use super::{DEFAULT_DATA_DIR, DEFAULT_DIRECTORY};
-use super::{blobs, dkim, network, oauth, outbound};
+use super::{database, dkim, network, oauth, outbound};
 use crate::directory::findings::Findings;
 use crate::directory::name;
 use crate::directory::source::{Fault, Source};
@@ -207,35 +207,34 @@ fn own_copies(found: &mut Findings, written: Submission) -> OwnCopies {
 }
 
 fn store(found: &mut Findings, written: Store) -> StoreEngine {
+    let embedded = |text_index: Option<bool>| StoreEngine::Embedded {
+        text_index: match text_index {
+            Some(false) => TextIndexing::Off,
+            Some(true) | None => TextIndexing::On,
+        },
+    };
     let engine = written.engine.as_ref().map_or("embedded", |text| text.get_ref());
     let at = written.engine.as_ref().map_or(0..0, Spanned::span);
     match engine {
         "embedded" => {
             let at = |key: &Option<Text>| key.as_ref().map(Spanned::span);
-            let s3 = written.s3.as_ref().map(Spanned::span);
-            for key in [at(&written.url), at(&written.blobs), s3].into_iter().flatten() {
+            let texts = [&written.url, &written.password, &written.ca, &written.blobs];
+            let keys = texts.into_iter().filter_map(at);
+            for key in keys.chain(written.s3.as_ref().map(Spanned::span)) {
                 let remedy = "leave it out: the embedded store keeps everything in data_dir";
                 found.warn(key, "this has no meaning for engine = \"embedded\"", remedy);
             }
+            embedded(written.text_index.map(Spanned::into_inner))
         }
-        "postgres" => {
-            // its faults are told all the same
-            blobs::check(found, written.blobs.as_ref(), written.s3);
-            found.fault(
-                at,
-                "the engine \"postgres\" is not built into this version",
-                "write engine = \"embedded\"",
-            );
+        "postgres" => match database::check(found, written, at) {
+            Some(database) => StoreEngine::Postgres(Box::new(database)),
+            // its faults are told
+            None => embedded(None),
+        },
+        other => {
+            let remedy = "write \"embedded\" or \"postgres\"";
+            found.fault(at, format!("there is no store engine {other:?}"), remedy);
+            embedded(None)
         }
-        other => found.fault(
-            at,
-            format!("there is no store engine {other:?}"),
-            "write engine = \"embedded\"",
-        ),
     }
-    let text_index = match written.text_index {
-        Some(false) => TextIndexing::Off,
-        Some(true) | None => TextIndexing::On,
-    };
-    StoreEngine::Embedded { text_index }
 }

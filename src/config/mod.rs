@@ -3,6 +3,7 @@
 //! start, all at once, each with its place and what to do.
 
 mod blobs;
+mod database;
 mod dkim;
 mod meant;
 mod network;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use blobs::{Blobs, Bucket, BucketKeys};
+pub use database::{Database, News};
 pub use oauth::{Introspection, Judge, Oauth};
 
 pub use crate::directory::source::Fault;
@@ -162,6 +164,8 @@ pub enum StoreEngine {
         /// `store.text_index`
         text_index: TextIndexing,
     },
+    /// A database, which other nodes may use at the same time.
+    Postgres(Box<Database>),
 }
 
 /// `[outbound]`

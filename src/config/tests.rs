@@ -122,7 +122,7 @@ fn each_fault_has_its_place_and_says_what_to_do() {
     let with = |rest: &str| format!("hostname = \"m.example\"\n{rest}");
     refused("", "1:1", "`hostname` is missing; write the full name");
     refused("hostname = 5", "1:12", "integer `5`");
-    refused(&with("[store]\nengine = \"postgres\"\n"), "3:10", "not built into this version");
+    refused(&with("[store]\nengine = \"postgres\"\n"), "3:10", "`url` is missing");
     refused(&with("[store]\nengine = \"mysql\"\n"), "3:10", "no store engine \"mysql\"");
     refused(&with("[listen]\nimaps = [\"[::]:993\"]\n"), "3:10", "imaps cannot be served");
     let submissions = with("[listen]\nsubmissions = [\"[::]:465\"]\n");

@@ -94,7 +94,10 @@ pub(super) struct Store {
     pub(super) engine: Option<Text>,
     pub(super) url: Option<Text>,
     pub(super) blobs: Option<Text>,
-    pub(super) text_index: Option<bool>,
+    pub(super) password: Option<Text>,
+    pub(super) ca: Option<Text>,
+    pub(super) listen: Option<bool>,
+    pub(super) text_index: Option<Spanned<bool>>,
     pub(super) s3: Option<Spanned<S3>>,
 }
 

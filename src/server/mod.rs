@@ -6,6 +6,7 @@ pub mod auditor;
 pub mod bucket;
 pub mod connections;
 pub mod control;
+pub mod database;
 mod declared;
 mod deflate;
 pub mod dkim;

@@ -20,6 +20,7 @@ use super::Shared;
 use super::auditor;
 use super::connections::{Connections, Limits};
 use super::control;
+use super::database;
 use super::declared::Declared;
 use super::dkim::Signers;
 use super::inherited::SocketFault;
@@ -365,8 +366,16 @@ async fn open_store(
     config: &Config,
     clock: Arc<dyn Clock>,
 ) -> Result<(Arc<dyn Store>, StoreThread), Failure> {
+    let text_index = match &config.store {
+        StoreEngine::Embedded { text_index } => *text_index,
+        StoreEngine::Postgres(database) => {
+            let opened = database::open(database, clock).await;
+            let (store, tasks) = opened.map_err(Failure::Declared)?;
+            let writer = StoreThread::start_tasks(store.clone(), tasks);
+            return Ok((Arc::new(store), writer));
+        }
+    };
     let data_dir = config.data_dir.clone();
-    let StoreEngine::Embedded { text_index } = config.store;
     let options = embedded::Options { text_index, ..embedded::Options::default() };
     let open = move |folder: &Path| embedded::open(folder, options, clock.clone());
     let opening = move || reserve::opening(&data_dir, || open(&data_dir));

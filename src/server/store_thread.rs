@@ -1,5 +1,5 @@
-//! The store's writer on a thread of its own: it waits for the disk, so it may not sit on a thread
-//! of the runtime. Knows no protocol.
+//! What the store does all the time: the embedded engine's writer waits for the disk, and so has a
+//! thread of its own; what waits for a database is a task of the runtime. Knows no protocol.
 
 use std::io;
 use std::thread;
@@ -10,18 +10,20 @@ use tokio::time::timeout;
 
 use crate::store::StoreError;
 use crate::store::embedded::{Embedded, Writer};
+use crate::store::postgres::{Postgres, Tasks};
 
 /// How long the store may take at the end to finish what it has begun.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A running writer.
+/// A running engine.
 pub(super) struct StoreThread {
-    store: Embedded,
+    /// Lets it finish what was handed in.
+    stop: Box<dyn FnOnce() + Send>,
     ended: oneshot::Receiver<Result<(), StoreError>>,
 }
 
 impl StoreThread {
-    /// Starts it.
+    /// Starts the writer of files.
     pub(super) fn start(store: Embedded, writer: Writer) -> io::Result<StoreThread> {
         let (ends, ended) = oneshot::channel();
         let work = move || {
@@ -29,7 +31,17 @@ impl StoreThread {
             let _ = ends.send(writer.run());
         };
         thread::Builder::new().name("store-writer".into()).spawn(work)?;
-        Ok(StoreThread { store, ended })
+        Ok(StoreThread { stop: Box::new(move || store.stop()), ended })
+    }
+
+    /// Starts what writes to a database, and follows it.
+    pub(super) fn start_tasks(store: Postgres, tasks: Tasks) -> StoreThread {
+        let (ends, ended) = oneshot::channel();
+        tokio::spawn(async move {
+            // as above
+            let _ = ends.send(tasks.run().await);
+        });
+        StoreThread { stop: Box::new(move || store.stop()), ended }
     }
 
     /// Comes back if the writer ends while the store is in use: nothing can be stored any more.
@@ -43,7 +55,7 @@ impl StoreThread {
 
     /// Lets the writer finish what was handed in, and waits for it.
     pub(super) async fn finish(self) {
-        self.store.stop();
+        (self.stop)();
         match timeout(FINISH_TIMEOUT, self.ended).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::error!(%error, "the store ended with a failure"),

@@ -11,12 +11,14 @@ use std::sync::Arc;
 use super::daemon::{self, ask, connect, unanswered};
 use super::queue::Form;
 use super::{Outcome, to_stdout};
-use crate::config::{self, Config};
+use crate::config::{self, Config, StoreEngine};
 use crate::mail::id::Timestamp;
 use crate::server::control::FILE;
 use crate::server::control::audit::Reading;
 use crate::server::control::words::{Asked, End, Entry, Line, Request};
+use crate::server::database;
 use crate::server::serve::{Failure, on_runtime};
+use crate::store::Store;
 use crate::store::audit::{Chain, EntryId, Filter, HASH_BYTES, Record, Tip};
 use crate::store::embedded;
 use crate::sys::SystemClock;
@@ -137,7 +139,7 @@ fn walk(
             let request = Request::Asked(Box::new(Asked::Audit(filter)));
             ask(stream, &request, &mut line)?;
         }
-        Err(error) if daemon::is_absent(&error) && config.data_dir.join("store.db").exists() => {
+        Err(error) if daemon::is_absent(&error) && is_readable(&config) => {
             if let Err(failure) = at_rest(&config, filter, &mut line)? {
                 return Ok(Err(failure.to_string()));
             }
@@ -145,6 +147,14 @@ fn walk(
         Err(error) => return Ok(Err(unanswered(&socket, &error))),
     }
     Ok(end)
+}
+
+/// Whether there is a store that can be read without a daemon.
+fn is_readable(config: &Config) -> bool {
+    match config.store {
+        StoreEngine::Embedded { .. } => config.data_dir.join("store.db").exists(),
+        StoreEngine::Postgres(_) => true,
+    }
 }
 
 /// Reads the store of a daemon that is not running.
@@ -155,12 +165,22 @@ fn at_rest(
 ) -> io::Result<Result<(), Failure>> {
     let mut written = Ok(());
     let walked = on_runtime(async {
-        // the writer does not run: nothing is changed
-        embedded::check_layout(&config.data_dir)?;
-        let options = embedded::Options::default();
-        let (store, _writer) = embedded::open(&config.data_dir, options, Arc::new(SystemClock))?;
+        // nothing that writes runs: nothing is changed
+        let clock = Arc::new(SystemClock);
+        let (store, _writer): (Box<dyn Store>, Option<embedded::Writer>) = match &config.store {
+            StoreEngine::Embedded { .. } => {
+                embedded::check_layout(&config.data_dir)?;
+                let options = embedded::Options::default();
+                let (store, writer) = embedded::open(&config.data_dir, options, clock)?;
+                (Box::new(store), Some(writer))
+            }
+            StoreEngine::Postgres(database) => {
+                let opened = database::open_to_read(database, clock).await;
+                (Box::new(opened.map_err(Failure::Declared)?), None)
+            }
+        };
         let mut reading = Reading::new(filter);
-        while let Some(lines) = reading.next(&store, config.audit_subjects).await {
+        while let Some(lines) = reading.next(&*store, config.audit_subjects).await {
             written = lines.into_iter().try_for_each(&mut *each);
             if written.is_err() {
                 break;

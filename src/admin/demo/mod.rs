@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use crate::delivery::{self, Content, Envelope, Origin, Protection, Site};
 use crate::directory::password;
+use crate::mail::account::Account;
 use crate::mail::id::Timestamp;
 use crate::server::Shared;
 use crate::server::self_signed::AUTHORITY;
@@ -47,6 +48,8 @@ pub struct Options {
     pub folder: Option<PathBuf>,
     /// What is added to the usual ports, instead of listening on 2525, 2587, 2465, 2143 and 2993.
     pub port_base: Option<u16>,
+    /// `store.url` of a PostgreSQL database; in the folder where this is missing.
+    pub store: Option<String>,
 }
 
 /// The ports that this version opens.
@@ -82,18 +85,19 @@ pub fn run(options: &Options) -> ExitCode {
     };
     let ports = Ports::new(options.port_base);
     let via = options.via.as_deref().unwrap_or(HELD);
-    let result = serve::on_runtime(demonstrate(&folder, (&ports, via)));
+    let written = config_text(&ports, via, options.store.as_deref());
+    let result = serve::on_runtime(demonstrate(&folder, &ports, &written));
     if !lasts {
         let _ = std::fs::remove_dir_all(&folder);
     }
     serve::exit_code(result)
 }
 
-async fn demonstrate(folder: &Path, (ports, via): (&Ports, &str)) -> Result<(), Failure> {
+async fn demonstrate(folder: &Path, ports: &Ports, written: &str) -> Result<(), Failure> {
     let cannot = |e| Failure::System("cannot write the demo's folder", e);
-    let config = write_files(folder, (ports, via)).map_err(cannot)?;
+    let config = write_files(folder, written).map_err(cannot)?;
     let daemon = Daemon::open(&config).await?;
-    if !folder.join(DELIVERED).exists() {
+    if !folder.join(DELIVERED).exists() && !has_mail(daemon.shared()) {
         deliver_all(daemon.shared()).await?;
         std::fs::write(folder.join(DELIVERED), "").map_err(cannot)?;
     }
@@ -101,12 +105,17 @@ async fn demonstrate(folder: &Path, (ports, via): (&Ports, &str)) -> Result<(), 
     daemon.serve().await
 }
 
+/// A database may have come from another folder's demo.
+fn has_mail(shared: &Shared) -> bool {
+    shared.store.usage(&Account::Inbox("Support".into())).messages > 0
+}
+
 /// The config is written at each start, since the ports may be others; the directory once, so that
 /// one may edit it and see what `kill -HUP` does.
-fn write_files(folder: &Path, (ports, via): (&Ports, &str)) -> std::io::Result<PathBuf> {
+fn write_files(folder: &Path, written: &str) -> std::io::Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
     let config = folder.join("postfach.toml");
-    std::fs::write(&config, config_text(ports, via))?;
+    std::fs::write(&config, written)?;
     let directory = folder.join("directory.toml");
     if !directory.exists() {
         std::fs::write(directory, directory_text()?)?;
@@ -114,7 +123,9 @@ fn write_files(folder: &Path, (ports, via): (&Ports, &str)) -> std::io::Result<P
     Ok(config)
 }
 
-fn config_text(ports: &Ports, via: &str) -> String {
+fn config_text(ports: &Ports, via: &str, store: Option<&str>) -> String {
+    let store = store.map(|url| format!("[store]\nengine = \"postgres\"\nurl = \"{url}\"\n"));
+    let store = store.unwrap_or_default();
     let Ports { smtp, submission, submissions, imap, imaps } = ports;
     format!(
         "# Written by `postfach demo` at each start.\n\
@@ -132,7 +143,7 @@ fn config_text(ports: &Ports, via: &str) -> String {
          [auth]\n\
          plaintext_without_tls = \"loopback\"\n\
          [outbound]\n\
-         via = \"{via}\"\n"
+         via = \"{via}\"\n{store}"
     )
 }
 
@@ -219,7 +230,8 @@ mod tests {
     #[test]
     fn the_files_are_what_an_operator_may_write() -> Result<(), Box<dyn std::error::Error>> {
         let path = Path::new("/demo/postfach.toml");
-        let config = crate::config::parse(&config_text(&Ports::new(Some(30_000)), HELD), path);
+        let config =
+            crate::config::parse(&config_text(&Ports::new(Some(30_000)), HELD, None), path);
         let config = config.map_err(|faults| format!("{faults:?}"))?;
         assert_eq!(config.listen.smtp, ["127.0.0.1:30025".parse()?]);
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);

@@ -11,12 +11,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_rustls::rustls::ClientConfig;
 
+use super::address::Address;
 use crate::store::StoreError;
 use crate::store::objects::Objects;
 
@@ -47,13 +48,18 @@ pub struct Target {
 
 impl Target {
     /// Without a TLS configuration there is none on the way to the server.
-    pub fn new(config: &Config, tls: Option<ClientConfig>) -> Target {
-        let mut config = config.clone();
+    pub fn new(address: &Address, tls: Option<ClientConfig>) -> Target {
+        Target::of(address.config.clone(), tls)
+    }
+
+    pub(super) fn of(mut config: Config, tls: Option<ClientConfig>) -> Target {
         config.application_name("postfach").connect_timeout(CONNECT_TIMEOUT);
         config.tcp_user_timeout(UNHEARD_MAX).keepalives_idle(KEEPALIVE);
         config.keepalives_interval(KEEPALIVE).keepalives_retries(2);
-        if tls.is_none() {
-            config.ssl_mode(SslMode::Disable);
+        config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
+        // of several servers the one that takes writes
+        if config.get_hosts().len() > 1 {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         Target { config, tls: tls.map(MakeRustlsConnect::new), objects: None }
     }

@@ -58,6 +58,17 @@ pub(super) async fn upgrade(client: &mut ClientWrapper) -> Result<(), StoreError
     done
 }
 
+/// Whether the tables are as this version has them.
+pub(super) async fn check(client: &ClientWrapper) -> Result<(), StoreError> {
+    match version(client).await? {
+        version if version == layout::VERSION as i64 => Ok(()),
+        older => Err(StoreError::Unavailable(format!(
+            "the database has layout {older}, this version {}: `postfach serve` upgrades it",
+            layout::VERSION
+        ))),
+    }
+}
+
 /// The layout that is there; 0 for none.
 async fn version(client: &ClientWrapper) -> Result<i64, StoreError> {
     let tables: i64 = client

@@ -6,6 +6,7 @@
 //! (`log`), decides, writes rows and an entry of the log, and commits. So all nodes see the same
 //! changes in the same order, and a watermark means the same on each. Knows no protocol.
 
+mod address;
 mod batch;
 mod blobs;
 mod columns;
@@ -33,8 +34,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use deadpool_postgres::Object;
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use deadpool_postgres::{ClientWrapper, Object};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use self::columns::text;
@@ -62,6 +63,7 @@ use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, Trac
 use crate::mail::uid_set::UidSet;
 use crate::sys::Clock;
 
+pub use self::address::{Address, Transport};
 pub use self::connection::Target;
 
 /// Most transactions that wait for the writer; who comes later waits before handing in.
@@ -130,13 +132,39 @@ pub async fn open(
     options: Options,
     clock: Arc<dyn Clock>,
 ) -> Result<(Postgres, Tasks), StoreError> {
-    let mut client = target.open(None).await?;
+    let mut client = reached(&target).await?;
+    layout::upgrade(&mut client).await?;
+    opened((target, client), options, clock).await
+}
+
+/// As `open`, for somebody who only reads: a database that is not as this version has it is
+/// refused, and nothing in it is changed. Does not follow what others do.
+pub async fn open_to_read(
+    target: Target,
+    options: Options,
+    clock: Arc<dyn Clock>,
+) -> Result<Postgres, StoreError> {
+    let client = reached(&target).await?;
+    layout::check(&client).await?;
+    opened((target, client), options, clock).await.map(|(store, _)| store)
+}
+
+/// A connection to a database that can hold what is written.
+async fn reached(target: &Target) -> Result<ClientWrapper, StoreError> {
+    let client = target.open(None).await?;
     let encoding = ask(&client, "SHOW server_encoding", &[]).await?;
     if encoding.first().map(|row| text(row, 0)).transpose()? != Some("UTF8") {
         let remedy = "create the database with ENCODING 'UTF8'";
         return Err(StoreError::Unavailable(format!("the database is not in UTF-8: {remedy}")));
     }
-    layout::upgrade(&mut client).await?;
+    Ok(client)
+}
+
+async fn opened(
+    (target, client): (Target, ClientWrapper),
+    options: Options,
+    clock: Arc<dyn Clock>,
+) -> Result<(Postgres, Tasks), StoreError> {
     let (state, version) = load::state(&client).await?;
     let shared = Arc::new(Shared {
         published: RwLock::new(Published { board: Board::new(state), version }),
@@ -148,6 +176,7 @@ pub async fn open(
         node: blobs::new_object()?,
         uses: AtomicU64::new(0),
         turn: Mutex::new(()),
+        stop: Notify::new(),
     });
     let (jobs, waiting) = mpsc::channel(JOBS_WAITING_MAX);
     let loading = std::array::from_fn(|_| Mutex::new(()));
@@ -164,9 +193,8 @@ pub async fn open(
 
 impl Postgres {
     /// Ends the tasks after what was handed in before; later commits are refused.
-    pub async fn stop(&self) {
-        // A writer that has ended already needs no telling.
-        let _ = self.0.jobs.send(Job::Stop).await;
+    pub fn stop(&self) {
+        self.0.shared.stop.notify_one();
     }
 
     /// The store's numbers as of now: the last group that is published here.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use deadpool_postgres::{ClientWrapper, Object, Pool};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_postgres::Row;
 
 use super::Options;
@@ -45,6 +45,8 @@ pub(super) struct Shared {
     pub(super) uses: AtomicU64,
     /// Held by whoever writes a group, or loads the state whole.
     pub(super) turn: Mutex<()>,
+    /// The writer is to end after what was handed in.
+    pub(super) stop: Notify,
 }
 
 /// What readers see.

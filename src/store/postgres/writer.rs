@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::blobs::{NOW, Placed};
 use super::connection::failure;
@@ -42,8 +42,6 @@ pub(super) enum Job {
     Load(MailboxId, oneshot::Sender<Result<Loaded, StoreError>>),
     /// More is in memory than before: looks whether that is too much.
     Evict,
-    /// Ends.
-    Stop,
 }
 
 /// A transaction and who waits for it.
@@ -72,24 +70,23 @@ struct Batch {
     bytes: u64,
     loads: Vec<(MailboxId, oneshot::Sender<Result<Loaded, StoreError>>)>,
     evict: bool,
-    stop: bool,
 }
 
 impl Writer {
     /// Writes until the last handle of the store is dropped or it is told to stop.
     pub(super) async fn run(mut self) -> Result<(), StoreError> {
         loop {
-            match timeout(SWEEP_INTERVAL, self.jobs.recv()).await {
-                Ok(Some(job)) => {
-                    let batch = self.batch(job);
-                    let stop = batch.stop;
-                    self.work(batch).await;
-                    if stop {
-                        return Ok(());
+            tokio::select! {
+                job = self.jobs.recv() => match job {
+                    Some(job) => {
+                        let batch = self.batch(job);
+                        self.work(batch).await;
                     }
-                }
-                Ok(None) => return Ok(()),
-                Err(_) => {}
+                    None => return Ok(()),
+                },
+                // what was handed in is still taken out
+                () = self.shared.stop.notified() => self.jobs.close(),
+                () = sleep(SWEEP_INTERVAL) => {}
             }
             if self.last_sweep.elapsed() >= SWEEP_INTERVAL && self.shared.link.is_up() {
                 self.last_sweep = Instant::now();
@@ -112,10 +109,9 @@ impl Writer {
                 }
                 Job::Load(id, answer) => batch.loads.push((id, answer)),
                 Job::Evict => batch.evict = true,
-                Job::Stop => batch.stop = true,
             }
             let full = batch.commits.len() >= GROUP_TRANSACTIONS_MAX;
-            if full || batch.bytes >= GROUP_BYTES_MAX || batch.stop {
+            if full || batch.bytes >= GROUP_BYTES_MAX {
                 break;
             }
             next = self.jobs.try_recv().ok();

@@ -37,6 +37,7 @@ pub(in crate::store) static SHARED: LazyLock<Server> = LazyLock::new(Server::sta
 pub(in crate::store) struct Server {
     folder: PathBuf,
     user: Option<(u32, u32)>,
+    pid: String,
     /// Ends the server and removes the folder when its input ends: with this process.
     keeper: Keeper,
 }
@@ -69,7 +70,7 @@ impl Server {
             .expect("initdb runs");
         assert!(done.status.success(), "initdb: {}", String::from_utf8_lossy(&done.stderr));
         let keeper = Keeper::start(&folder, user);
-        let server = Server { folder, user, keeper };
+        let mut server = Server { folder, user, pid: String::new(), keeper };
         server.wait();
         server
     }
@@ -86,30 +87,44 @@ impl Server {
     pub(in crate::store) async fn schema(&self) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let schema = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let (client, connection) =
-            self.config("public").connect(NoTls).await.expect("the server is there");
+        self.execute(&self.config("public"), &format!("CREATE SCHEMA {schema}")).await;
+        schema
+    }
+
+    /// As somebody else with the database.
+    pub(in crate::store) async fn execute(&self, config: &Config, statements: &str) {
+        let (client, connection) = config.connect(NoTls).await.expect("the server is there");
         let driving = tokio::spawn(connection);
-        client.batch_execute(&format!("CREATE SCHEMA {schema}")).await.expect("makes a schema");
+        client.batch_execute(statements).await.expect("is done");
         drop(client);
         let _ = driving.await;
-        schema
+    }
+
+    /// Stops it as its administrator does.
+    pub(in crate::store) fn shut_down(&self) {
+        self.kill("INT", &[&self.pid]);
     }
 
     /// Sends a signal to the server and all its processes.
     pub(in crate::store) fn signal(&self, signal: &str) {
-        let pid = self.pid();
+        let pid = &self.pid;
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         let children = children.unwrap_or_default();
-        let mut all: Vec<&str> = children.split_whitespace().collect();
-        all.insert(0, &pid);
-        let sent = Command::new("kill").arg(format!("-{signal}")).args(&all).status();
-        assert!(sent.expect("kill runs").success());
+        self.kill(signal, &[pid]);
+        self.kill(signal, &children.split_whitespace().collect::<Vec<_>>());
+    }
+
+    /// One that has ended meanwhile does not matter.
+    fn kill(&self, signal: &str, pids: &[&str]) {
+        let sent = Command::new("kill").arg(format!("-{signal}")).args(pids).output();
+        sent.expect("kill runs");
     }
 
     /// After a signal that ended it.
     pub(in crate::store) fn restart(&mut self) {
         let from = Instant::now();
-        while Path::new("/proc").join(self.pid()).exists() {
+        let lives = |stat: String| stat.rsplit(") ").next().is_some_and(|s| !s.starts_with('Z'));
+        while fs::read_to_string(format!("/proc/{}/stat", self.pid)).is_ok_and(lives) {
             assert!(from.elapsed() < Duration::from_secs(20), "it ends");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -119,13 +134,8 @@ impl Server {
         self.wait();
     }
 
-    fn pid(&self) -> String {
-        let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
-        file.lines().next().unwrap_or("none").to_owned()
-    }
-
     /// Until it takes connections.
-    fn wait(&self) {
+    fn wait(&mut self) {
         let from = Instant::now();
         loop {
             let ready = as_user(&program("pg_isready"), self.user)
@@ -134,6 +144,9 @@ impl Server {
                 .arg(&self.folder)
                 .status();
             if ready.expect("pg_isready runs").success() {
+                let file = fs::read_to_string(self.folder.join("data/postmaster.pid"));
+                let file = file.expect("readable");
+                self.pid = file.lines().next().expect("a number").to_owned();
                 return;
             }
             assert!(from.elapsed() < Duration::from_secs(30), "the server does not start");
@@ -249,18 +262,13 @@ impl Node {
         clock: &Arc<ManualClock>,
         options: Options,
     ) -> Node {
-        let target = Target::new(config, None);
+        let target = Target::of(config.clone(), None);
         let (store, tasks) = open(target, options, clock.clone()).await.expect("opens");
         Node { store, tasks: tokio::spawn(tasks.run()) }
     }
 
     pub(in crate::store) async fn stop(self) {
-        self.store.stop().await;
+        self.store.stop();
         assert_eq!(self.tasks.await.expect("no panic"), Ok(()));
-    }
-
-    /// As a node that is killed.
-    pub(in crate::store) fn kill(self) {
-        self.tasks.abort();
     }
 }
