@@ -9,11 +9,12 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::{self, Config, StoreEngine};
+use crate::config::{self, Config, Database, StoreEngine};
+use crate::server::database;
 use crate::server::serve::on_runtime;
-use crate::store::StoreError;
-use crate::store::embedded;
 use crate::store::migrate::{self, Side, Stopped};
+use crate::store::postgres::{self, Target};
+use crate::store::{StoreError, embedded};
 use progress::{Look, Progress};
 
 /// It was interrupted, or a store failed: running it again goes on.
@@ -100,18 +101,29 @@ fn scratch(to: &Config) -> PathBuf {
 
 async fn sides(from: &Config, to: &Config) -> Result<(Side, Side), String> {
     let named = |which: &'static str| move |why: String| format!("the {which} store: {why}");
-    let from = side(from, embedded::migrate::source).await.map_err(named("source"))?;
-    let to = side(to, embedded::migrate::target).await.map_err(named("target"))?;
-    Ok((from, to))
+    let from = match &from.store {
+        StoreEngine::Embedded { .. } => embedded::migrate::source(&from.data_dir).map_err(plain),
+        StoreEngine::Postgres(database) => match target(database).await {
+            Ok(target) => postgres::migrate::source(target).await.map_err(plain),
+            Err(why) => Err(why),
+        },
+    };
+    let from = from.map_err(named("source"))?;
+    let to = match &to.store {
+        StoreEngine::Embedded { .. } => embedded::migrate::target(&to.data_dir).map_err(plain),
+        StoreEngine::Postgres(database) => match target(database).await {
+            Ok(target) => postgres::migrate::target(target).await.map_err(plain),
+            Err(why) => Err(why),
+        },
+    };
+    Ok((from, to.map_err(named("target"))?))
 }
 
-async fn side(
-    config: &Config,
-    in_folder: impl FnOnce(&Path) -> Result<Side, StoreError>,
-) -> Result<Side, String> {
-    match &config.store {
-        StoreEngine::Embedded { .. } => in_folder(&config.data_dir).map_err(plain),
-    }
+async fn target(database: &Database) -> Result<Target, String> {
+    database::target(database).await.map_err(|faults| {
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        faults.join("\n")
+    })
 }
 
 /// Without the words for a daemon.

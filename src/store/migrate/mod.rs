@@ -8,7 +8,7 @@
 mod bodies;
 mod copy;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod verify;
 
 use std::collections::HashMap;

@@ -14,7 +14,7 @@ use crate::store::embedded::{self, Options, migrate as ends};
 
 /// A store with some of everything that tells tables apart: small messages, more of them than may
 /// be at hand at a time, and two that go through a file.
-async fn filled(folder: &Path) {
+pub(in crate::store) async fn filled(folder: &Path) {
     let clock = clock();
     let running = Running::open(folder, &clock);
     let bench = Bench { store: Arc::new(running.store.clone()), clock };
@@ -100,10 +100,16 @@ async fn a_store_is_moved_with_all_its_tables_and_opens() {
 }
 
 /// A side that is gone when it has put so often, as by kill -9: before or behind the last one.
-struct Dying {
+pub(in crate::store) struct Dying {
     end: Box<dyn End>,
     puts: usize,
     late: bool,
+}
+
+impl Dying {
+    pub(in crate::store) fn new(side: Side, puts: usize, late: bool) -> Dying {
+        Dying { end: side.0, puts, late }
+    }
 }
 
 fn died<'a, T: Send + 'a>() -> Answer<'a, T> {

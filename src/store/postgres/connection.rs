@@ -52,7 +52,7 @@ impl Target {
         Target::of(address.config.clone(), tls)
     }
 
-    pub(super) fn of(mut config: Config, tls: Option<ClientConfig>) -> Target {
+    pub(in crate::store) fn of(mut config: Config, tls: Option<ClientConfig>) -> Target {
         config.application_name("postfach").connect_timeout(CONNECT_TIMEOUT);
         config.tcp_user_timeout(UNHEARD_MAX).keepalives_idle(KEEPALIVE);
         config.keepalives_interval(KEEPALIVE).keepalives_retries(2);

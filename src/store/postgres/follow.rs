@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::columns::text;
 use super::connection::failure;
+use super::migrate;
 use super::readers::ask;
 use super::shared::Shared;
 use crate::store::StoreError;
@@ -59,6 +60,7 @@ impl Follower {
 
     async fn connect(&self) -> Result<ClientWrapper, StoreError> {
         let client = self.shared.target.open(Some(self.shared.link.look.clone())).await?;
+        migrate::hold(&client).await?;
         if self.shared.options.listen {
             let channel = ask(&client, CHANNEL, &[]).await?;
             let missing = || StoreError::Unavailable("database: no schema".into());

@@ -19,6 +19,7 @@ mod layout;
 mod link;
 mod load;
 mod lookup;
+pub mod migrate;
 mod persist;
 mod pipeline;
 mod readers;
@@ -134,6 +135,7 @@ pub async fn open(
 ) -> Result<(Postgres, Tasks), StoreError> {
     let mut client = reached(&target).await?;
     layout::upgrade(&mut client).await?;
+    migrate::hold(&client).await?;
     opened((target, client), options, clock).await
 }
 

@@ -239,7 +239,8 @@ pub(super) async fn messages(
     let mut bodies = blobs::read_all(&client, &chunked).await?;
     drop(client);
     let in_bucket: Vec<_> = found.values().filter(objects(IN_BUCKET)).copied().collect();
-    bodies.extend(from_bucket(shared.target.objects().cloned(), in_bucket).await);
+    let read = from_bucket(shared.target.objects().cloned(), in_bucket).await;
+    bodies.extend(read.into_iter().filter_map(|(object, bytes)| Some((object, bytes.ok()?))));
     let whole = |(blob, trace): &(BlobId, TraceId)| {
         let ((_, object), stored) = found.get(&blob.0)?;
         let body = check(bodies.get(object).cloned().unwrap_or_default(), &stored.hash, *blob);
@@ -248,21 +249,17 @@ pub(super) async fn messages(
     Ok(wanted.iter().map(whole).collect())
 }
 
-/// Whole objects, several at a time; those that cannot be read are missing.
-async fn from_bucket(
+/// Whole objects, several at a time.
+pub(super) async fn from_bucket(
     objects: Option<Objects>,
     wanted: Vec<(Placed, Stored)>,
-) -> Vec<(i64, Vec<u8>)> {
+) -> Vec<(i64, Result<Vec<u8>, StoreError>)> {
     let Some(objects) = objects else { return Vec::new() };
     let reads = wanted.into_iter().map(move |((_, object), stored)| {
         let objects = objects.clone();
-        async move {
-            let read = objects.read(ObjectId(object), 0..u64::MAX, &stored).await;
-            read.ok().map(|bytes| (object, bytes))
-        }
+        async move { (object, objects.read(ObjectId(object), 0..u64::MAX, &stored).await) }
     });
-    let read: Vec<_> = stream::iter(reads).buffer_unordered(BUCKET_READS).collect().await;
-    read.into_iter().flatten().collect()
+    stream::iter(reads).buffer_unordered(BUCKET_READS).collect().await
 }
 
 pub(super) async fn audited(
