@@ -103,8 +103,17 @@ impl World {
         self.bench(node).one(gone).await;
     }
 
+    /// Until every node has followed the others.
+    async fn agreed(&self) {
+        let last = self.nodes.iter().map(|node| node.store.version()).max();
+        while self.nodes.iter().any(|node| Some(node.store.version()) < last) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Every message of the mailbox, on every node.
     async fn all_is_readable(&self) {
+        self.agreed().await;
         for node in &self.nodes {
             let snapshot = node.store.snapshot(self.mailbox).await.expect("there");
             for entry in snapshot.iter() {
