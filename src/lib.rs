@@ -13,6 +13,9 @@
 //!         ─► submit: guard, Sent copy, \Answered, assignment, queue entry in one store.commit
 //! server/queue ─ outbound: agenda → routes → next_hop ─ server/relay ─ smtp::client ─► others
 //!         fates ─ schedule::judge → recipients and reports, one store.commit
+//!
+//! several nodes: store.commit ─ the head row's lock ─ log of all nodes' groups ─► store::apply on
+//!         each node's state ◄ follower; server/duty: what one node does at a time, by a lease
 //! ```
 //!
 //! # Layers
@@ -61,7 +64,10 @@
 //! - delivery sees outbound: a report of success is made in the transaction that delivers.
 //! - The text index is of words, not trigrams: a word is found without reading texts.
 //! - Both engines share `store/apply`, which decides on the state in memory; an engine loads and
-//!   persists rows. So the logic is written once, not only the SQL.
+//!   persists rows. So the logic is written once, not only the SQL. On PostgreSQL each node has that
+//!   state, and follows a log that puts all nodes' groups in one order: nodes are more than caches.
+//! - store/postgres and store/objects are clients of sockets, with timers: a store may be elsewhere.
+//!   Their tasks are spawned by server/.
 
 pub mod admin;
 pub mod config;

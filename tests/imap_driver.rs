@@ -209,6 +209,36 @@ async fn idle_tells_within_a_moment_and_costs_nothing_meanwhile() {
     assert_eq!(client.until("b").await, "b OK Idle ended\n");
 }
 
+/// RFC 5465: no command runs, and no IDLE.
+#[tokio::test]
+async fn one_connection_hears_of_many_inboxes_within_a_moment() {
+    let daemon = Daemon::start("loopback").await;
+    let mut client = daemon.logged_in("anna").await;
+    let notify = "NOTIFY SET (subtree Shared (MessageNew MessageExpunge)) \
+                  (selected (MessageNew (UID) MessageExpunge))";
+    client.tell("a", notify).await;
+    let start = Instant::now();
+    daemon.deliver("inbox Support").await;
+    assert!(client.line().await.starts_with("* STATUS Shared/Support (MESSAGES 1 UIDNEXT 2 "));
+    daemon.deliver("inbox Info").await;
+    assert!(client.line().await.starts_with("* STATUS Shared/Info (MESSAGES 1 UIDNEXT 2 "));
+    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
+    client.tell("b", "SELECT Shared/Support").await;
+    daemon.deliver("inbox Sales").await;
+    daemon.deliver("inbox Support").await;
+    for expected in ["* 2 EXISTS", "* 2 RECENT", "* 2 FETCH (UID 2)"] {
+        assert_eq!(client.line().await, expected);
+    }
+    assert_eq!(client.tell("c", "IDLE").await, "+ idling\n");
+    daemon.deliver("inbox Info").await;
+    assert!(client.line().await.starts_with("* STATUS Shared/Info (MESSAGES 2 "));
+    client.send(b"DONE\r\n").await;
+    assert_eq!(client.until("c").await, "c OK Idle ended\n");
+    assert_eq!(client.tell("d", "NOTIFY NONE").await, "d OK What is asked for is told\n");
+    daemon.deliver("inbox Info").await;
+    assert_eq!(client.tell("e", "NOOP").await, "e OK Done\n");
+}
+
 #[tokio::test]
 async fn a_revoked_right_ends_in_an_open_session_without_a_command() {
     let daemon = Daemon::start("loopback").await;

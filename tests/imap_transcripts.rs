@@ -337,7 +337,8 @@ fn end_of_response(text: &[u8]) -> usize {
 /// line shows it.
 fn is_unknown_to_the_judge(line: &str) -> bool {
     let starts = |start: &str| line.starts_with(start);
-    let is_extended_list = starts("* LIST (") && line.ends_with("(\"CHILDINFO\" (\"SUBSCRIBED\"))");
+    let items = ["(\"CHILDINFO\" (\"SUBSCRIBED\"))", "(\"OLDNAME\" ("];
+    let is_extended_list = starts("* LIST (") && items.iter().any(|item| line.contains(item));
     // RFC 8474, RFC 8514, RFC 8970, RFC 3516
     let items = ["EMAILID (", "THREADID (", "SAVEDATE \"", "PREVIEW ", "BINARY[", "BINARY.SIZE["];
     let is_extended_fetch =

@@ -122,6 +122,7 @@ async fn view(store: &Arc<dyn Store>, mailbox: MailboxId) -> Engine {
         message_bytes_max: 1,
         capabilities: Arc::new(Capabilities::without(&[])),
         own_copies: Default::default(),
+        object_ids: postfach::imap::object_id::ObjectIds::by([7; 32]),
         admin: None,
     };
     let anna = Login::new("anna");

@@ -91,6 +91,7 @@ impl Connection {
             capabilities: Arc::new(Capabilities::without(&[])),
             admin: None,
             own_copies: Default::default(),
+            object_ids: postfach::imap::object_id::ObjectIds::by([7; 32]),
         };
         let dialogue = Dialogue::new(Arc::new(context), Transport::TLS);
         let (framer, buffer, written) = (Framer::default(), Vec::new(), Vec::new());

@@ -1,6 +1,9 @@
 //! `postfach check`: the faults and warnings of both files, who sees each inbox and channel, and
 //! which domain signs its mail.
-//! Opens neither the store nor a socket, so it can run beside the daemon.
+//! Opens no store, so it can run beside the daemon. Where the daemon runs on a store that other
+//! nodes work on, too, it is asked which directory is in force.
+
+mod in_force;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -50,6 +53,7 @@ pub fn report(path: &Path, out: &mut dyn Write) -> io::Result<Outcome> {
         Ok(signers) => {
             accounts(&directory, out)?;
             signing(&signers, &directory, out)?;
+            in_force::tell(&config, out)?;
         }
         Err(faults) => return refuse(&faults, out),
     }

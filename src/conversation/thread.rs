@@ -14,6 +14,8 @@ use crate::store::{FactsWanted, Instance, StoreError};
 
 /// Most messages of a conversation that are looked at.
 pub const MESSAGES_MAX: usize = 256;
+/// Most of the identifiers that a message follows which are looked up for its own THREADID.
+pub const LINKS_MAX: usize = 16;
 /// Most identifiers that are looked up for it. Whoever writes References chooses how many.
 pub const LOOKUPS_MAX: usize = 512;
 
@@ -79,9 +81,13 @@ impl Thread {
 }
 
 /// The identifier for a message with this envelope, which is not stored yet: that of what it
-/// belongs with in its account.
+/// belongs with in its account. What is linked to it directly has it already, so that nothing
+/// further is followed, and not more is asked than a mail program writes.
 pub async fn id(scope: &Scope<'_>, envelope: &Envelope) -> Result<Option<ThreadId>, StoreError> {
-    Ok(Thread::with(scope, Header::of(scope, envelope)).await?.id())
+    let mut header = Header::of(scope, envelope);
+    // what it answers and what began the conversation come first
+    header.follows.truncate(LINKS_MAX);
+    Ok(Search::new(scope).neighbours(header).await?.id())
 }
 
 /// What is known while a conversation is looked for.
@@ -104,6 +110,22 @@ impl<'a> Search<'a> {
             first: HashMap::new(),
             pool: Vec::new(),
         }
+    }
+
+    /// The stored messages that are linked to one which is not stored yet.
+    async fn neighbours(mut self, header: Header) -> Result<Thread, StoreError> {
+        for id in header.id.iter().chain(&header.follows) {
+            self.ask(id).await?;
+        }
+        let own = self.claim(None, &header);
+        let mut thread = Thread::default();
+        for found in std::mem::take(&mut self.pool) {
+            let other = (&found.header, self.claim(Some(found.blob), &found.header));
+            if header.belongs_with(own, other) {
+                thread.messages.push(found);
+            }
+        }
+        Ok(thread)
     }
 
     async fn run(mut self, start: Vec<(Option<BlobId>, Header)>) -> Result<Thread, StoreError> {

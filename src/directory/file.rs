@@ -12,6 +12,12 @@ pub fn load(path: &Path) -> Result<Directory, Vec<Fault>> {
     read(&source)
 }
 
+/// As `load`, with the text that was read.
+pub fn load_with_text(path: &Path) -> Result<(Directory, String), Vec<Fault>> {
+    let source = Source::open(path).map_err(|fault| vec![fault])?;
+    read(&source).map(|directory| (directory, source.into_text()))
+}
+
 /// Reads and checks text that is at hand already; `path` is named in faults.
 pub fn parse(text: &str, path: &Path) -> Result<Directory, Vec<Fault>> {
     read(&Source::new(path, text))

@@ -106,6 +106,11 @@ impl Source {
         Source { file: file.to_owned(), text: text.into() }
     }
 
+    /// The text.
+    pub fn into_text(self) -> String {
+        self.text
+    }
+
     /// The file.
     pub fn file(&self) -> &Path {
         &self.file

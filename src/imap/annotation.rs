@@ -17,7 +17,7 @@ pub const SHARED: &str = "/shared";
 /// How to reach who runs the server. RFC 5464 §3.2.1.1
 const ADMIN: &str = "/shared/admin";
 /// What a mailbox is. RFC 5464 §3.2.1.2
-const COMMENT: &str = "/shared/comment";
+pub const COMMENT: &str = "/shared/comment";
 /// What a mailbox is used for. RFC 6154 §4
 pub const SPECIAL_USE: &str = "/private/specialuse";
 /// Of these rights one is needed. RFC 5464 §3.3
@@ -147,14 +147,7 @@ fn computed(
 ) -> Option<String> {
     match (place, entry) {
         (Place::Server, ADMIN) => context.admin.as_ref().map(|uri| uri.to_string()),
-        (Place::Mailbox(mailbox, _), COMMENT) if mailbox.folder.is_root() => {
-            let (name, addresses) = match &mailbox.account {
-                Account::User(_) => return None,
-                Account::Inbox(name) => (name, &directory.inboxes.get(name)?.addresses),
-                Account::Channel(name) => (name, &directory.channels.get(name)?.addresses),
-            };
-            Some(described(name, addresses))
-        }
+        (Place::Mailbox(mailbox, _), COMMENT) => comment(directory, mailbox),
         (Place::Mailbox(mailbox, _), SPECIAL_USE) => {
             let is_personal = matches!(mailbox.account, Account::User(_));
             let mut roles = FolderRole::PERSONAL.iter().filter(|_| is_personal);
@@ -162,6 +155,19 @@ fn computed(
         }
         _ => None,
     }
+}
+
+/// What the server says a mailbox is.
+pub fn comment(directory: &Directory, mailbox: &Mailbox) -> Option<String> {
+    if !mailbox.folder.is_root() {
+        return None;
+    }
+    let (name, addresses) = match &mailbox.account {
+        Account::User(_) => return None,
+        Account::Inbox(name) => (name, &directory.inboxes.get(name)?.addresses),
+        Account::Channel(name) => (name, &directory.channels.get(name)?.addresses),
+    };
+    Some(described(name, addresses))
 }
 
 /// `Support <support@example.org>, <hilfe@example.org>`

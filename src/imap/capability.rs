@@ -88,7 +88,7 @@ const COMPRESS: &str = "COMPRESS=DEFLATE";
 const APPEND_LIMIT: &str = "APPENDLIMIT";
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 55] = [
+const TABLE: [(&str, When, Option<&str>); 58] = [
     ("IMAP4rev1", When::Always, None),
     (REV2, When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
@@ -105,6 +105,7 @@ const TABLE: [(&str, When, Option<&str>); 55] = [
     ("NAMESPACE", When::Always, None),
     ("ENABLE", When::Always, None),
     ("IDLE", When::Always, None),
+    ("NOTIFY", When::Always, None),
     ("UIDPLUS", When::Always, None),
     ("MOVE", When::Always, None),
     ("UNSELECT", When::Always, None),
@@ -119,10 +120,12 @@ const TABLE: [(&str, When, Option<&str>); 55] = [
     ("SEARCHRES", When::Always, Some("ESEARCH")),
     ("PARTIAL", When::Always, Some("ESEARCH")),
     ("CONTEXT=SEARCH", When::Always, Some("ESEARCH")),
+    ("CONTEXT=SORT", When::Always, Some("ESORT")),
     ("MULTISEARCH", When::Always, Some("ESEARCH")),
     ("SORT", When::Always, None),
     ("SORT=DISPLAY", When::Always, Some("SORT")),
     ("ESORT", When::Always, Some("SORT")),
+    ("I18NLEVEL=1", When::Always, None),
     ("THREAD=ORDEREDSUBJECT", When::Always, None),
     ("THREAD=REFERENCES", When::Always, None),
     ("WITHIN", When::Always, None),
@@ -284,13 +287,13 @@ mod tests {
         let line = Capabilities::default().line(Stage::AfterLogin);
         assert_eq!(
             line,
-            "IMAP4rev1 IMAP4rev2 LITERAL+ ID NAMESPACE ENABLE IDLE UIDPLUS MOVE UNSELECT CHILDREN \
-             LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CONDSTORE QRESYNC ESEARCH \
-             SEARCHRES PARTIAL CONTEXT=SEARCH MULTISEARCH SORT SORT=DISPLAY ESORT \
-             THREAD=ORDEREDSUBJECT THREAD=REFERENCES WITHIN SAVEDATE OBJECTID ACL RIGHTS=texk \
-             STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 UTF8=ACCEPT MULTIAPPEND REPLACE BINARY \
-             PREVIEW METADATA QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE UNAUTHENTICATE \
-             COMPRESS=DEFLATE"
+            "IMAP4rev1 IMAP4rev2 LITERAL+ ID NAMESPACE ENABLE IDLE NOTIFY UIDPLUS MOVE UNSELECT \
+             CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CONDSTORE QRESYNC \
+             ESEARCH SEARCHRES PARTIAL CONTEXT=SEARCH CONTEXT=SORT MULTISEARCH SORT SORT=DISPLAY \
+             ESORT I18NLEVEL=1 THREAD=ORDEREDSUBJECT THREAD=REFERENCES WITHIN SAVEDATE OBJECTID \
+             ACL RIGHTS=texk STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 UTF8=ACCEPT MULTIAPPEND \
+             REPLACE BINARY PREVIEW METADATA QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE \
+             UNAUTHENTICATE COMPRESS=DEFLATE"
         );
         let compressed = Capabilities::default().line(Stage::Compressed);
         assert_eq!(compressed, line.replace(" UNAUTHENTICATE COMPRESS=DEFLATE", ""));

@@ -10,6 +10,7 @@ pub mod fetch;
 pub mod flags;
 pub mod hierarchy;
 pub mod names;
+pub mod notify;
 pub mod object_id;
 pub mod output;
 pub mod quota;
@@ -17,6 +18,7 @@ pub mod quota;
 pub(crate) mod rig;
 pub mod search;
 pub mod session;
+pub mod sources;
 pub mod view;
 pub mod virtual_mailbox;
 pub mod wire;
@@ -34,6 +36,9 @@ use crate::store::change::Actor;
 use crate::store::mirror::Source;
 use crate::store::{Mailbox, Store, StoreError};
 use capability::Capabilities;
+use fetch::write::Beyond;
+use notify::Notify;
+use object_id::ObjectIds;
 use output::Output;
 use view::{Condstore, Expunge, View};
 use wire::utf7::{self, Spelling};
@@ -53,6 +58,8 @@ pub struct Context {
     pub admin: Option<Arc<str>>,
     /// What becomes of a user's own copy of what they sent as an inbox.
     pub own_copies: OwnCopies,
+    /// What mailboxes, messages and conversations are called. RFC 8474
+    pub object_ids: ObjectIds,
 }
 
 /// What becomes of the copy that a mail program files in the user's own Sent, of a message that is
@@ -83,6 +90,13 @@ pub struct Selected {
 }
 
 impl Selected {
+    /// From now on what the client has asked for by NOTIFY is told of this mailbox. RFC 5465 §6.1
+    pub fn heed(&mut self, session: &Session) {
+        let wishes = session.notify.as_ref().and_then(|notify| notify.wishes());
+        let beyond = Beyond::spelled(session.spelling());
+        self.view.heed(wishes.map(|wishes| (wishes, beyond)));
+    }
+
     /// The session may have issued a CONDSTORE enabling command: at the first, the client is told
     /// where the mailbox stands. RFC 7162 §3.1
     pub fn follow_condstore(&mut self, session: &Session, out: &mut Output<'_>) {
@@ -202,7 +216,7 @@ pub enum Numbering {
 }
 
 /// Who runs a command.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Session {
     /// The user who logged in.
     pub user: Login,
@@ -223,6 +237,8 @@ pub struct Session {
     pub presence: Arc<Presence>,
     /// Mailboxes of which the audit log says already that this session has read them.
     pub told: BTreeSet<MailboxId>,
+    /// What the client wants to be told unasked, of all mailboxes; nothing in most sessions.
+    pub notify: Option<Box<Notify>>,
 }
 
 impl Session {
@@ -242,6 +258,7 @@ impl Session {
             rev2: false,
             presence: Arc::new(presence),
             told: BTreeSet::new(),
+            notify: None,
         }
     }
 

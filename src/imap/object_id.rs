@@ -1,89 +1,175 @@
 //! Identifiers that are the same wherever, and under whatever name, a mailbox or message shows up.
-//! Knows no command. RFC 8474
+//! The numbers by which the store counts are hidden behind its secret: an identifier tells nobody
+//! how many messages others have. Knows no command. RFC 8474
+
+use std::fmt;
 
 use super::Refusal;
 use super::wire::lex::Cursor;
-use crate::mail::id::{BlobId, MailboxId, ThreadId, TraceId};
+use crate::mail::id::{Login, MailboxId, ThreadId, TraceId};
+use crate::store::Store;
+use crate::store::change::{About, Change};
 use crate::store::snapshot::Entry;
 
 /// Longest identifier. RFC 8474 §7
 const OBJECT_ID_BYTES_MAX: usize = 255;
 
-/// MAILBOXID: stays over a rename. RFC 8474 §4
-pub fn mailbox(id: MailboxId) -> String {
-    format!("f{:x}", id.0)
+/// Bytes of the secret.
+pub const SECRET_BYTES: usize = 32;
+/// Bytes of a hash that are shown: two of a thousand million are alike once in 10^11 stores.
+const HASH_BYTES: usize = 12;
+
+/// Under which entry the store keeps the secret, among the notes of a user whom no login names.
+const ENTRY: &str = "object-ids";
+
+/// Makes identifiers: equal ones of equal things, as long as the store keeps its secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ObjectIds([u8; SECRET_BYTES]);
+
+/// What is identified.
+#[derive(Clone, Copy)]
+enum Kind {
+    Mailbox,
+    Email,
+    Thread,
 }
 
-/// EMAILID: all instances with one and the same content, which COPY and MOVE make. RFC 8474 §5.1
-///
-/// What can be fetched and never changes must be the same, so that one stored message with the
-/// trace fields of two inboxes is two of them, and so is one that was appended with two dates.
+/// One identifier.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct EmailId {
-    blob: BlobId,
-    origin: Origin,
+pub struct ObjectId {
+    letter: char,
+    hash: [u8; HASH_BYTES],
 }
 
-/// How a message came in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Origin {
-    /// With trace fields, which belong to one delivery.
-    Delivered(TraceId),
-    /// By APPEND, with an INTERNALDATE.
-    Appended { seconds: i64, thread: ThreadId },
+/// An identifier that is looked for, and what makes those that it is compared with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Sought {
+    id: ObjectId,
+    ids: ObjectIds,
 }
 
-impl EmailId {
-    /// Of an instance.
-    pub fn of(entry: &Entry) -> EmailId {
-        let appended =
-            Origin::Appended { seconds: entry.internal_date.seconds(), thread: entry.thread };
-        let origin =
-            if entry.trace == TraceId::NONE { appended } else { Origin::Delivered(entry.trace) };
-        EmailId { blob: entry.blob, origin }
+impl ObjectIds {
+    /// By a secret.
+    pub fn by(secret: [u8; SECRET_BYTES]) -> ObjectIds {
+        ObjectIds(secret)
     }
 
-    /// Reads what `Display` writes; `None` for what names no message of ours.
-    pub fn parse(text: &str) -> Option<EmailId> {
-        let parts: Vec<&str> = text.strip_prefix('m')?.split('-').collect();
-        let origin = match parts[..] {
-            [_, trace] => Origin::Delivered(TraceId(hex(trace)?)),
-            [_, seconds, thread] => {
-                Origin::Appended { seconds: hex(seconds)?, thread: parse_thread(thread)? }
-            }
-            _ => return None,
-        };
-        let id = EmailId { blob: BlobId(hex(parts[0])?), origin };
-        // there is one way to write it
-        (id.to_string() == text).then_some(id)
+    /// By the secret that the store keeps; `None`: it keeps none yet.
+    pub fn of_store(store: &dyn Store) -> Option<ObjectIds> {
+        let notes = store.metadata(Some(&nobody()));
+        let secret = notes.get(&(None, ENTRY.to_owned()))?;
+        Some(ObjectIds((**secret).try_into().ok()?))
     }
-}
 
-impl std::fmt::Display for EmailId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let blob = self.blob.0;
-        match self.origin {
-            Origin::Delivered(trace) => write!(f, "m{blob:x}-{:x}", trace.0),
-            Origin::Appended { seconds, thread: of } => {
-                write!(f, "m{blob:x}-{seconds:x}-{}", thread(of))
-            }
+    /// The change by which a store keeps it.
+    pub fn kept(self) -> Change {
+        Change::MetadataSet {
+            user: Some(nobody()),
+            about: About::Server,
+            entry: ENTRY.to_owned(),
+            value: Some(self.0.to_vec().into()),
         }
     }
+
+    /// MAILBOXID: stays over a rename. RFC 8474 §4
+    pub fn mailbox(self, id: MailboxId) -> ObjectId {
+        self.id(Kind::Mailbox, &[id.0])
+    }
+
+    /// EMAILID: all instances with one and the same content, which COPY and MOVE make.
+    /// RFC 8474 §5.1
+    ///
+    /// What can be fetched and never changes must be the same, so that one stored message with the
+    /// trace fields of two inboxes is two of them, and so is one that was appended with two dates.
+    pub fn email(self, entry: &Entry) -> ObjectId {
+        match entry.trace {
+            TraceId::NONE => {
+                let date = entry.internal_date.seconds();
+                self.id(Kind::Email, &[entry.blob.0, date, entry.thread.0])
+            }
+            // trace fields belong to one delivery
+            trace => self.id(Kind::Email, &[entry.blob.0, trace.0]),
+        }
+    }
+
+    /// THREADID. RFC 8474 §5.2
+    pub fn thread(self, id: ThreadId) -> ObjectId {
+        self.id(Kind::Thread, &[id.0])
+    }
+
+    /// One that a client names; `None`: nothing of ours is called so.
+    pub fn sought(self, text: &str) -> Option<Sought> {
+        Some(Sought { id: ObjectId::parse(text)?, ids: self })
+    }
+
+    fn id(self, kind: Kind, numbers: &[i64]) -> ObjectId {
+        let letter = match kind {
+            Kind::Mailbox => 'f',
+            Kind::Email => 'm',
+            Kind::Thread => 't',
+        };
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(&[letter as u8]);
+        for number in numbers {
+            hasher.update(&number.to_le_bytes());
+        }
+        let mut hash = [0; HASH_BYTES];
+        hasher.finalize_xof().fill(&mut hash);
+        ObjectId { letter, hash }
+    }
 }
 
-/// THREADID. RFC 8474 §5.2
-pub fn thread(id: ThreadId) -> String {
-    let prefix = if id.0 < 0 { "s" } else { "t" };
-    format!("{prefix}{:x}", id.0.unsigned_abs())
+/// No login is empty.
+fn nobody() -> Login {
+    Login::new("")
 }
 
-/// Reads what `thread` writes; `None` for what names no thread of ours.
-pub fn parse_thread(text: &str) -> Option<ThreadId> {
-    let id = match text.strip_prefix('s') {
-        Some(digits) => ThreadId(hex(digits)?.checked_neg()?),
-        None => ThreadId(hex(text.strip_prefix('t')?)?),
-    };
-    (thread(id) == text).then_some(id)
+impl ObjectId {
+    /// Reads what `Display` writes: there is one way to write it.
+    fn parse(text: &str) -> Option<ObjectId> {
+        let letter = text.chars().next().filter(|letter| letter.is_ascii_lowercase())?;
+        let digits = &text.as_bytes()[1..];
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let (pairs, []) = digits.as_chunks::<2>() else { return None };
+        let hash = pairs.iter().map(|[high, low]| Some(value(*high)? << 4 | value(*low)?));
+        let hash: Vec<u8> = hash.collect::<Option<_>>()?;
+        Some(ObjectId { letter, hash: hash.try_into().ok()? })
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 1 + 2 * HASH_BYTES];
+        text[0] = self.letter as u8;
+        for (n, byte) in self.hash.iter().enumerate() {
+            text[1 + 2 * n] = DIGITS[usize::from(byte >> 4)];
+            text[2 + 2 * n] = DIGITS[usize::from(byte & 15)];
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+impl Sought {
+    /// Whether it is the EMAILID of this instance.
+    pub fn is_email(&self, entry: &Entry) -> bool {
+        self.ids.email(entry) == self.id
+    }
+
+    /// Whether it is this THREADID.
+    pub fn is_thread(&self, thread: ThreadId) -> bool {
+        self.ids.thread(thread) == self.id
+    }
+}
+
+impl fmt::Debug for Sought {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.id.fmt(f)
+    }
 }
 
 /// `objectid`, as a client names one. RFC 8474 §7
@@ -96,35 +182,66 @@ pub fn object_id<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, Refusal> {
     text.ok_or_else(|| start.expected(what))
 }
 
-/// As `{:x}` writes an `i64`.
-fn hex(digits: &str) -> Option<i64> {
-    u64::from_str_radix(digits, 16).ok().map(u64::cast_signed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::flag::{KeywordSet, SystemFlags};
+    use crate::mail::id::{BlobId, ModSeq, Timestamp, Uid};
 
-    #[test]
-    fn identifiers_are_read_as_they_are_written() {
-        let appended = |seconds, thread| Origin::Appended { seconds, thread: ThreadId(thread) };
-        let origins = [Origin::Delivered(TraceId(255)), appended(1, 17), appended(-1, -9)];
-        for origin in origins {
-            let id = EmailId { blob: BlobId(4711), origin };
-            assert_eq!(EmailId::parse(&id.to_string()), Some(id), "{id}");
-        }
-        for id in [1, 16, i64::MAX, -1, i64::MIN + 1].map(ThreadId) {
-            assert_eq!(parse_thread(&thread(id)), Some(id));
+    fn entry(blob: i64, trace: i64, thread: i64) -> Entry {
+        Entry {
+            uid: Uid(7),
+            modseq: ModSeq(7),
+            blob: BlobId(blob),
+            trace: TraceId(trace),
+            thread: ThreadId(thread),
+            size_bytes: 1,
+            trace_bytes: 0,
+            internal_date: Timestamp::from_seconds(1_000),
+            saved: Timestamp::from_seconds(2_000),
+            flags: SystemFlags::default(),
+            keywords: KeywordSet::default(),
         }
     }
 
     #[test]
-    fn what_is_written_otherwise_names_nothing() {
-        for text in ["", "m", "m1", "M1-2", "m01-2", "m1-2-3", "m1-2-t3-4", "m1-A", "m-1", "nil"] {
-            assert_eq!(EmailId::parse(text), None, "{text}");
+    fn instances_of_one_message_have_one_identifier_and_others_another() {
+        let ids = ObjectIds::by([1; SECRET_BYTES]);
+        let delivered = entry(1, 2, 3);
+        let copied = Entry { uid: Uid(9), saved: Timestamp::from_seconds(5), ..entry(1, 2, 4) };
+        assert_eq!(ids.email(&delivered), ids.email(&copied));
+        let appended = entry(1, TraceId::NONE.0, 3);
+        let others = [entry(1, 3, 3), entry(2, 2, 3), appended, entry(1, TraceId::NONE.0, 4)];
+        for (n, other) in others.iter().enumerate() {
+            assert_ne!(ids.email(&delivered), ids.email(other), "{n}");
         }
-        for text in ["", "t", "1", "T1", "t01", "t-1", "s0", "tA", "s8000000000000000"] {
-            assert_eq!(parse_thread(text), None, "{text}");
+        assert_eq!(
+            ids.sought(&ids.email(&copied).to_string()).map(|s| s.is_email(&delivered)),
+            Some(true)
+        );
+        let thread = ids.sought(&ids.thread(ThreadId(-3)).to_string()).expect("ours");
+        assert!(thread.is_thread(ThreadId(-3)) && !thread.is_thread(ThreadId(3)));
+    }
+
+    #[test]
+    fn an_identifier_says_nothing_without_the_secret() {
+        let (ids, others) = (ObjectIds::by([1; SECRET_BYTES]), ObjectIds::by([2; SECRET_BYTES]));
+        let id = ids.mailbox(MailboxId(1)).to_string();
+        assert_eq!(id.len(), 1 + 2 * HASH_BYTES);
+        assert_ne!(id, others.mailbox(MailboxId(1)).to_string());
+        let next = ids.mailbox(MailboxId(2)).to_string();
+        let alike = id.bytes().zip(next.bytes()).filter(|(a, b)| a == b).count();
+        assert!(alike < HASH_BYTES, "{id} {next}");
+    }
+
+    #[test]
+    fn what_is_written_otherwise_names_nothing() {
+        let ids = ObjectIds::by([1; SECRET_BYTES]);
+        let id = ids.thread(ThreadId(1)).to_string();
+        let upper = id.to_ascii_uppercase();
+        let (short, long) = (&id[..id.len() - 1], format!("{id}0"));
+        for text in ["", "m", "nil", "t1", upper.as_str(), short, &long, "t-1"] {
+            assert!(ids.sought(text).is_none(), "{text}");
         }
     }
 

@@ -8,9 +8,12 @@ use imap_codec::decode::Decoder;
 
 use super::capability::Capabilities;
 use super::command::table::{Verb, find};
-use super::command::{Call, append, close, copy, enable, expunge, fetch, search, select, store};
+use super::command::{
+    Call, append, close, copy, enable, expunge, fetch, list, notify, search, select, store,
+};
+use super::notify::{Notify, Overflow};
 use super::output::Output;
-use super::view::updates;
+use super::view::{Expunge, updates, updates_unasked};
 use super::wire::lex::Cursor;
 use super::{Completion, Context, Refusal, Selected, Session};
 use crate::directory::{
@@ -58,6 +61,7 @@ impl Rig {
                 capabilities: Arc::new(Capabilities::without(&[])),
                 admin: None,
                 own_copies: Default::default(),
+                object_ids: crate::imap::object_id::ObjectIds::by([7; 32]),
             },
             directory,
             runtime: tokio::runtime::Builder::new_current_thread().build().expect("a runtime"),
@@ -206,6 +210,9 @@ impl Rig {
                 })
             }
             Verb::Enable => enable::run(&mut call, selected.as_ref()),
+            Verb::Notify => notify::run(&mut call, selected.as_mut()).await,
+            Verb::List => list::run(&mut call).await,
+            Verb::Noop => Ok(Completion::ok("Nothing to do")),
             Verb::Append => match append::begin(&mut call).await {
                 Ok((pending, settings)) => {
                     let message = new_message(literal.as_bytes());
@@ -220,11 +227,53 @@ impl Rig {
             *selected = None;
         }
         if let Some(selected) = selected {
-            selected.follow_condstore(call.session, call.out);
+            attach(&self.context, client.session.notify.as_deref_mut(), selected);
+            selected.follow_condstore(&client.session, out);
             let expunge = done.as_ref().map_or(row.expunge, |done| row.expunge.and(done.expunge));
-            updates(&self.context, selected, call.out, expunge).await?;
+            updates(&self.context, selected, out, expunge).await?;
         }
+        self.tell_of_others(client, out).await?;
         done
+    }
+
+    /// Everything that a client is told between commands.
+    pub(crate) fn notified(&self, client: &mut Client) -> String {
+        let (mut buffer, mut sink) = (Vec::new(), Vec::new());
+        let mut out = Output::new(&mut buffer, &mut sink);
+        self.runtime.block_on(async {
+            let notify = client.session.notify.as_deref_mut();
+            let wishes = notify.as_ref().and_then(|notify| notify.wishes());
+            let expunge = wishes.map_or(Expunge::Held, |wishes| wishes.expunge);
+            if let Some(selected) = &mut client.selected {
+                attach(&self.context, notify, selected);
+                updates_unasked(&self.context, selected, &mut out, expunge).await.expect("told");
+            }
+            self.tell_of_others(client, &mut out).await.expect("told");
+            out.flush().await.expect("memory");
+        });
+        judge(&sink);
+        String::from_utf8_lossy(&sink).into_owned()
+    }
+
+    async fn tell_of_others(
+        &self,
+        client: &mut Client,
+        out: &mut Output<'_>,
+    ) -> Result<(), Refusal> {
+        let Some(mut notify) = client.session.notify.take() else { return Ok(()) };
+        let who = (&self.context, &client.session, client.selected.as_ref());
+        let told = notify.tell(who, out).await;
+        client.session.notify = Some(notify);
+        if let Some(selected) = client.selected.as_mut().filter(|_| told == Ok(Overflow::Yes)) {
+            selected.heed(&client.session);
+        }
+        told.map(|_| ())
+    }
+}
+
+fn attach(context: &Context, notify: Option<&mut Notify>, selected: &mut Selected) {
+    if let Some(notify) = notify {
+        notify.attach(context, Some(selected.mailbox.id));
     }
 }
 

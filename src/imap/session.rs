@@ -4,6 +4,7 @@
 mod authenticate;
 mod dispatch;
 mod message;
+mod notified;
 mod present;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -50,6 +51,16 @@ enum State {
     Selected(Session, Box<Selected>),
     /// Nothing more is understood.
     Logout,
+}
+
+impl State {
+    /// Nothing is selected any more.
+    fn closed(self) -> State {
+        match self {
+            State::Selected(session, _) => State::Authenticated(session),
+            other => other,
+        }
+    }
 }
 
 /// What the driver does next.
@@ -225,14 +236,10 @@ impl Dialogue {
         self.bad(tag, why, out)
     }
 
-    /// Something may be new in the selected mailbox, during IDLE. RFC 2177 §3
+    /// Something may be new in the selected mailbox, during IDLE. RFC 2177 §3; what NOTIFY asks for
+    /// is told then, too. RFC 5465 §4
     pub async fn wake(&mut self, out: &mut Output<'_>) -> Next {
-        self.check_selected(out);
-        match self.updates(out, Expunge::Allowed).await {
-            Err(Refusal::Disconnected) => Next::Close,
-            // the store will answer again, or the next command says that it does not
-            Err(_) | Ok(()) => Next::Command,
-        }
+        self.tell_unasked(Expunge::Allowed, out).await
     }
 
     /// The line that ends an IDLE.
@@ -313,7 +320,15 @@ impl Dialogue {
                     Ok(Done::Completed(done)) => row.expunge.and(done.expunge),
                     _ => row.expunge,
                 };
-                if !is_new && self.updates(out, expunge).await == Err(Refusal::Disconnected) {
+                let told = match is_new {
+                    true => Ok(()),
+                    false => self.updates(out, expunge).await,
+                };
+                let told = match told {
+                    Err(Refusal::Disconnected) => told,
+                    _ => self.tell_of_others(out).await,
+                };
+                if told == Err(Refusal::Disconnected) {
                     return Next::Close;
                 }
             }
@@ -357,6 +372,7 @@ impl Dialogue {
 
     /// Tells what is new in the selected mailbox.
     async fn updates(&mut self, out: &mut Output<'_>, expunge: Expunge) -> Result<(), Refusal> {
+        self.attach_selected();
         let State::Selected(session, selected) = &mut self.state else { return Ok(()) };
         selected.follow_condstore(session, out);
         view::updates(&self.context, selected, out, expunge).await?;

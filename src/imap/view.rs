@@ -12,15 +12,19 @@ mod selection;
 mod sequence_set;
 #[cfg(test)]
 mod tests;
+mod unasked;
+mod wishes;
 
 use std::sync::Arc;
 
 pub use advance::{
-    ClearKeywords, Edit, Expunge, Own, Shown, Vanished, updates, updates_with, write_vanished,
+    ClearKeywords, Edit, Expunge, Own, Shown, Vanished, updates, updates_unasked, updates_with,
+    write_vanished,
 };
 pub use resync::SequenceMatch;
 pub use selection::Selection;
 pub use sequence_set::{RANGES_MAX, SequenceSet};
+pub use wishes::{Scope, Wishes};
 
 use super::Numbering;
 use super::flags::Recent;
@@ -52,17 +56,20 @@ pub struct View {
     condstore: Condstore,
     /// Whose view it is.
     user: Login,
-    /// What searches have left behind; nothing in most sessions.
-    searched: Option<Box<Searched>>,
+    /// Nothing in most sessions.
+    extras: Option<Box<Extras>>,
 }
 
-/// What searches leave behind as long as the mailbox is selected.
+/// What searches leave behind as long as the mailbox is selected, and what the client has said by
+/// NOTIFY.
 #[derive(Clone, Debug, Default)]
-struct Searched {
+struct Extras {
     /// `$`: by UID, so that no EXPUNGE can shift it. RFC 5182 §2.1
     saved: UidSet,
     /// Searches whose client wants to know what becomes of their results.
     contexts: Vec<Context>,
+    /// What is to be told.
+    heeded: Option<wishes::Heeded>,
 }
 
 /// Whether a session takes \Recent away from others. RFC 3501 §6.3.2
@@ -140,7 +147,7 @@ impl View {
             claims,
             condstore: Condstore::Off,
             user: user.clone(),
-            searched: None,
+            extras: None,
         };
         if let Some(first) = first {
             view.add_recent(first, 0);
@@ -165,7 +172,7 @@ impl View {
             claims: Claims::Nothing,
             condstore: Condstore::Off,
             user: Login::new(""),
-            searched: None,
+            extras: None,
         }
     }
 
@@ -187,6 +194,21 @@ impl View {
     /// The mailbox's state as told.
     pub fn told(&self) -> &Snapshot {
         &self.told
+    }
+
+    /// The mailbox's state as far as the client numbers it.
+    pub fn believed(&self) -> &Snapshot {
+        &self.believed
+    }
+
+    /// How many messages the client believes in, and how many of them the user has not seen.
+    pub fn counts(&self) -> (u32, u32) {
+        let seen = match self.seen {
+            SeenMode::PerUser => self.overlay.seen_count(),
+            SeenMode::Shared => self.told.totals().seen,
+        };
+        let messages = self.believed.totals().messages;
+        (messages, messages.saturating_sub(seen))
     }
 
     /// Up to which mod-sequence the client has been told everything. RFC 7162 §3.2
@@ -241,21 +263,19 @@ impl View {
 
     /// The searches whose client wants to know what becomes of their results.
     pub fn contexts(&self) -> &[Context] {
-        self.searched.as_ref().map_or(&[], |searched| &searched.contexts)
+        self.extras.as_ref().map_or(&[], |extras| &extras.contexts)
     }
 
     /// Takes them out, to work on them with the view beside.
     pub fn take_contexts(&mut self) -> Vec<Context> {
-        self.searched
-            .as_mut()
-            .map(|searched| std::mem::take(&mut searched.contexts))
-            .unwrap_or_default()
+        let contexts = self.extras.as_mut().map(|extras| std::mem::take(&mut extras.contexts));
+        contexts.unwrap_or_default()
     }
 
     /// Puts them back.
     pub fn put_contexts(&mut self, contexts: Vec<Context>) {
-        if !contexts.is_empty() || self.searched.is_some() {
-            self.searched.get_or_insert_default().contexts = contexts;
+        if !contexts.is_empty() || self.extras.is_some() {
+            self.extras.get_or_insert_default().contexts = contexts;
         }
     }
 
@@ -267,12 +287,12 @@ impl View {
     /// What the last SEARCH with SAVE has found. RFC 5182 §2.1
     pub fn saved(&self) -> &UidSet {
         const NONE: &UidSet = &UidSet::new();
-        self.searched.as_ref().map_or(NONE, |searched| &searched.saved)
+        self.extras.as_ref().map_or(NONE, |extras| &extras.saved)
     }
 
     /// SEARCH with SAVE has found these. RFC 5182 §2.1
     pub fn save(&mut self, uids: UidSet) {
-        self.searched.get_or_insert_default().saved = uids;
+        self.extras.get_or_insert_default().saved = uids;
     }
 
     /// The selected messages in the order of their numbers.

@@ -58,6 +58,11 @@ impl UidSet {
         UidSet { ranges }
     }
 
+    /// Those in either.
+    pub fn union(&self, other: &UidSet) -> UidSet {
+        UidSet::of_ranges([self.ranges(), other.ranges()].concat())
+    }
+
     /// The set without what is in `other`; costs ranges, not what they span.
     pub fn without(&self, other: &UidSet) -> UidSet {
         let mut ranges = Vec::new();

@@ -167,6 +167,13 @@ impl Agenda {
         old.iter().for_each(|job| self.close_lane(job.lane));
     }
 
+    /// What is planned is forgotten, but for what runs; and what was found of destinations.
+    pub fn forget_all(&mut self) {
+        let ids: BTreeSet<QueueId> = self.jobs.keys().map(|job| job.id).collect();
+        ids.into_iter().for_each(|id| self.set(id, Vec::new()));
+        self.change(self.limits, self.policy);
+    }
+
     /// What is to be done now, one after the other, until there is no more. What is answered runs
     /// until `ended`.
     pub fn start(&mut self, now: Timestamp) -> Option<Start> {

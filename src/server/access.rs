@@ -16,11 +16,12 @@ const TOLD_PER_TRANSACTION_MAX: usize = 1_000;
 /// What SETACL has changed, and told already.
 pub(super) type Granted = BTreeSet<(Account, Login)>;
 
-/// Tells what is another than it was. To be called before `directory` is in force.
+/// Tells what is another than it was. To be called before `directory` is in force. Each transaction
+/// begins with `fence`, where several nodes might tell the same.
 pub(super) async fn tell(
     store: &dyn Store,
     directory: &Directory,
-    granted: &Granted,
+    (granted, fence): (&Granted, Option<&Change>),
 ) -> Result<usize, StoreError> {
     let known = store.access_known().await?;
     let mut changes = Vec::new();
@@ -30,12 +31,13 @@ pub(super) async fn tell(
         count += change.told.len();
         changes.push(Change::AccessKnown(change));
         if waiting >= TOLD_PER_TRANSACTION_MAX {
-            let changes = std::mem::take(&mut changes);
+            let changes = fence.cloned().into_iter().chain(std::mem::take(&mut changes)).collect();
             store.commit(Transaction { actor: Actor::System, changes }).await?;
             waiting = 0;
         }
     }
     if !changes.is_empty() {
+        let changes = fence.cloned().into_iter().chain(changes).collect();
         store.commit(Transaction { actor: Actor::System, changes }).await?;
     }
     Ok(count)
@@ -98,7 +100,7 @@ mod tests {
 
     async fn told(store: &Memory, directory: &Directory) -> Vec<String> {
         let first = EntryId(store.audit_tip().id.0 + 1);
-        tell(store, directory, &Granted::new()).await.expect("told");
+        tell(store, directory, (&Granted::new(), None)).await.expect("told");
         let records = store.audited(first, Timestamp(0), usize::MAX).await.expect("answers");
         let line = |entry: Entry| {
             let (account, user) = (entry.account.expect("where"), entry.about.expect("who"));

@@ -3,7 +3,7 @@
 //! before a power cut may be lost; what a session does is not, and names user and session again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -24,7 +24,10 @@ pub const WAITING_MAX: usize = 10_000;
 /// A name for a session that is used once.
 pub(super) fn session_id(now: Timestamp) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("{:x}.{:x}", now.seconds(), NEXT.fetch_add(1, Ordering::Relaxed))
+    static PROCESS: OnceLock<u64> = OnceLock::new();
+    // two nodes may count to the same number in the same second
+    let process = PROCESS.get_or_init(|| super::queue::entropy() & 0xff_ffff);
+    format!("{:x}.{process:06x}.{:x}", now.seconds(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Gathers what is to be written.

@@ -1,4 +1,5 @@
-//! The directory of this moment: what the file declares, and over it what SETACL granted. Sessions
+//! The directory of this moment: what the file declares, or what is published where several nodes
+//! work on one store, and over it what SETACL granted. Sessions
 //! watch it; a new one is shown to them only when its folders exist. Knows no protocol.
 //!
 //! A reload is asked for at any moment, also in the middle of somebody's writing. So the file must
@@ -11,12 +12,16 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::access::{self, Granted};
+use super::duty::Post;
+use super::published::Publisher;
 use super::{folders, openings, steady};
 use crate::directory::Directory;
 use crate::directory::file;
+use crate::directory::source::Fault;
 use crate::mail::account::Account;
 use crate::mail::id::Login;
 use crate::store::change::Grant;
+use crate::store::nodes::Published;
 use crate::store::{Store, StoreError};
 
 /// The directory, and who is told when it changes.
@@ -26,6 +31,10 @@ pub(super) struct Declared {
     grants: Arc<Vec<Grant>>,
     openings: Openings,
     present: watch::Sender<Arc<Directory>>,
+    /// Who tells the audit log of access that has changed.
+    upkeep: Post,
+    /// What was taken, or refused, of what is published.
+    taken: Option<Arc<Published>>,
 }
 
 impl Declared {
@@ -33,11 +42,18 @@ impl Declared {
     pub(super) async fn new(
         store: Arc<dyn Store>,
         declared: Directory,
+        upkeep: Post,
     ) -> Result<Declared, StoreError> {
         let (grants, openings) = (store.grants(), open(&*store));
         let present = with_grants(&declared, &grants).with_openings(openings.clone());
         folders::ensure(&*store, &present).await?;
-        match access::tell(&*store, &present, &Granted::new()).await {
+        let tenure = upkeep.tenure();
+        let told = match upkeep.still(tenure) {
+            true => access::tell(&*store, &present, (&Granted::new(), None)).await,
+            // who has the duty tells it, or this node once it has
+            false => Ok(0),
+        };
+        match told {
             // a full disk must not keep the daemon down; the next start tells it
             Err(error @ StoreError::NoSpace(_)) => {
                 tracing::error!(%error, "who was given access is not in the audit log yet");
@@ -45,12 +61,43 @@ impl Declared {
             told => drop(told?),
         }
         let present = watch::Sender::new(Arc::new(present));
-        Ok(Declared { store, declared, grants, openings, present })
+        let taken = store.directory();
+        Ok(Declared { store, declared, grants, openings, present, upkeep, taken })
     }
 
     /// Follows every change.
     pub(super) fn watch(&self) -> watch::Receiver<Arc<Directory>> {
         self.present.subscribe()
+    }
+
+    /// Publishes the directory in the publisher's file, if it is to be, and takes what is
+    /// published. At faults, each of which is logged, the old one stays.
+    pub(super) async fn republish(&mut self, by: Publisher<'_>) -> Result<(), StoreError> {
+        let faults = match steady::load(by.file, file::load_with_text).await {
+            Ok((directory, text)) => match by.publish(&directory, text).await? {
+                Ok(()) => return self.take_published(by).await,
+                Err(fault) => vec![fault],
+            },
+            Err(faults) => faults,
+        };
+        refuse(&faults);
+        Ok(())
+    }
+
+    /// Takes what is published. At faults, each of which is logged, the old one stays.
+    pub(super) async fn take_published(&mut self, by: Publisher<'_>) -> Result<(), StoreError> {
+        let Some(published) = self.store.directory() else { return Ok(()) };
+        match by.parse(&published) {
+            Ok(declared) => self.take(declared).await?,
+            Err(faults) => refuse(&faults),
+        }
+        self.taken = Some(published);
+        Ok(())
+    }
+
+    /// Whether another directory is published than was looked at last.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.store.directory() != self.taken
     }
 
     /// Takes the directory in `path`. At faults, each of which is logged, the old one stays.
@@ -65,24 +112,24 @@ impl Declared {
                 );
                 Ok(())
             }
-            Ok(declared) => {
-                for warning in &declared.warnings {
-                    tracing::warn!(%warning, "not as it should be");
-                }
-                let old = std::mem::replace(&mut self.declared, declared);
-                let shown = self.show().await;
-                if shown.is_err() {
-                    self.declared = old;
-                }
-                shown
-            }
+            Ok(declared) => self.take(declared).await,
             Err(faults) => {
-                for fault in faults {
-                    tracing::error!(%fault, "new directory refused, the old one stays");
-                }
+                refuse(&faults);
                 Ok(())
             }
         }
+    }
+
+    async fn take(&mut self, declared: Directory) -> Result<(), StoreError> {
+        for warning in &declared.warnings {
+            tracing::warn!(%warning, "not as it should be");
+        }
+        let old = std::mem::replace(&mut self.declared, declared);
+        let shown = self.show().await;
+        if shown.is_err() {
+            self.declared = old;
+        }
+        shown
     }
 
     /// Takes the store's grants, and which mailboxes are open to whom, if that has changed.
@@ -107,12 +154,33 @@ impl Declared {
             "directory in force"
         );
         (self.grants, self.openings) = (grants, openings);
-        self.present.send_replace(Arc::new(present.clone()));
+        self.present.send_replace(Arc::new(present));
         // what is taken away is taken, though the disk has no room for telling it
-        if let Err(error) = access::tell(&*self.store, &present, &granted).await {
+        self.tell(&granted).await;
+        Ok(())
+    }
+
+    /// This node tells from now on: also what was not told when another one stopped.
+    pub(super) async fn take_duty(&self) {
+        self.tell(&Granted::new()).await;
+    }
+
+    async fn tell(&self, granted: &Granted) {
+        let (present, tenure) = (self.present.borrow().clone(), self.upkeep.tenure());
+        if !self.upkeep.still(tenure) {
+            return;
+        }
+        let fence = self.upkeep.fence(tenure);
+        let told = access::tell(&*self.store, &present, (granted, fence.as_ref())).await;
+        if let Err(error) = told {
             tracing::error!(%error, "who was given access is not in the audit log yet");
         }
-        Ok(())
+    }
+}
+
+fn refuse(faults: &[Fault]) {
+    for fault in faults {
+        tracing::error!(%fault, "new directory refused, the old one stays");
     }
 }
 
@@ -144,6 +212,7 @@ mod tests {
 
     use super::*;
     use crate::server::queue::fake::FullableStore;
+    use crate::store::nodes::Duty;
     use crate::sys::ManualClock;
 
     const DIRECTORY: &str = r#"
@@ -168,7 +237,10 @@ users = ["anna", "ben"]
         let store = FullableStore::new(Arc::new(ManualClock::default()));
         let file = std::env::temp_dir().join(format!("postfach-taken-{}.toml", std::process::id()));
         let parsed = |text: &str| file::parse(text, &file).expect("valid");
-        let mut declared = Declared::new(store.clone(), parsed(DIRECTORY)).await.expect("made");
+        let mut declared =
+            Declared::new(store.clone(), parsed(DIRECTORY), Post::always(Duty::Upkeep))
+                .await
+                .expect("made");
         let watch = declared.watch();
         store.is_full.store(true, Ordering::SeqCst);
         let less = DIRECTORY.replace("users = [\"anna\", \"ben\"]", "users = [\"anna\"]");

@@ -9,8 +9,22 @@ use crate::store::{Store, StoreError};
 /// Folders made in one transaction; more are made in further ones.
 const FOLDERS_PER_TRANSACTION_MAX: usize = 256;
 
+/// How often it is looked again what is missing, because another node has made some of it.
+const LOOKS_MAX: usize = 100;
+
 /// Makes every folder that should exist and does not. Answers how many.
 pub async fn ensure(store: &dyn Store, directory: &Directory) -> Result<usize, StoreError> {
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        match make_missing(store, directory).await {
+            Err(StoreError::Exists) if looks < LOOKS_MAX => {}
+            made => return made,
+        }
+    }
+}
+
+async fn make_missing(store: &dyn Store, directory: &Directory) -> Result<usize, StoreError> {
     let missing: Vec<(Account, Folder)> = wanted(directory)
         .into_iter()
         .filter(|(account, folder)| store.find(account, folder).is_none())

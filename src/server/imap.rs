@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use self::wire::{Wire, read};
 use super::auditor::session_id;
 use super::deflate::Deflate;
+use super::object_secret;
 use super::stream::Stream;
 use super::{Peer, Shared};
 use crate::config::PlaintextLogin;
@@ -27,6 +28,7 @@ use crate::imap::session::{Attempt, Dialogue, Exchange, Idle, Next, Origin, Tran
 use crate::imap::wire::framing::{Event, Framer};
 use crate::mail::id::ModSeq;
 use crate::sasl::Answer;
+use crate::store::bell::Bell;
 
 /// How long a connection may take to log in.
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
@@ -57,6 +59,7 @@ fn context(shared: &Shared) -> Arc<Context> {
         capabilities: Arc::new(capabilities),
         admin: config.imap_admin.as_deref().map(Arc::from),
         own_copies: config.own_copies,
+        object_ids: object_secret::of(&*shared.store),
     })
 }
 
@@ -98,6 +101,22 @@ enum Woken {
     TimedOut,
     /// The daemon stops.
     Shutdown,
+}
+
+/// What a wait may be ended by, beside the peer and the directory.
+enum Watch<'a> {
+    /// Nothing else.
+    Nothing,
+    /// A change of the selected mailbox, during IDLE.
+    Mailbox(&'a mut watch::Receiver<ModSeq>),
+    /// A change of what NOTIFY watches.
+    Many(Arc<Bell>),
+}
+
+impl Watch<'_> {
+    fn by(bell: Option<Arc<Bell>>) -> Watch<'static> {
+        bell.map_or(Watch::Nothing, Watch::Many)
+    }
 }
 
 impl Connection {
@@ -157,11 +176,25 @@ impl Connection {
                 }
                 return Ok(next);
             }
-            let woken = self.wait(None).await?;
+            let bell = self.dialogue.bell();
+            if bell.is_some()
+                && let Next::Close = Box::pin(self.notified()).await
+            {
+                return Ok(Next::Close);
+            }
+            // what has just been told may have changed what is watched
+            let woken = self.wait(Watch::by(self.dialogue.bell())).await?;
             if let Some(next) = self.on_wake(woken) {
                 return Ok(next);
             }
         }
+    }
+
+    /// What is new while no command runs. RFC 5465 §3.1
+    async fn notified(&mut self) -> Next {
+        let mut sink = Wire(&mut self.stream, self.deflate.as_deref_mut());
+        let mut out = Output::new(&mut self.buffer, &mut sink);
+        self.dialogue.notified(&mut out).await
     }
 
     async fn on_event(&mut self, event: Event) -> Next {
@@ -238,7 +271,7 @@ impl Connection {
                 let answer = (line, self.directory.borrow_and_update().clone());
                 return Ok(self.write(|dialogue, out| dialogue.respond(exchange, answer, out)));
             }
-            let woken = self.wait(None).await?;
+            let woken = self.wait(Watch::Nothing).await?;
             if let Some(next) = self.on_wake(woken) {
                 return Ok(next);
             }
@@ -271,7 +304,7 @@ impl Connection {
         Ok(Connection { stream, ..self })
     }
 
-    /// RFC 2177 §3
+    /// RFC 2177 §3; what NOTIFY asks for is told, and nothing else. RFC 5465 §4
     async fn idle(&mut self, idle: Idle) -> io::Result<Next> {
         let mailbox = self.dialogue.mailbox();
         let mut changes = mailbox.map(|mailbox| self.shared.store.watch(mailbox));
@@ -292,7 +325,12 @@ impl Connection {
             if let Some(line) = self.framer.next_line(&self.dialogue.limits()) {
                 return Ok(Box::pin(self.idle_ended(idle, line)).await);
             }
-            woken = self.wait(changes.as_mut()).await?;
+            woken = self
+                .wait(match self.dialogue.bell() {
+                    None => changes.as_mut().map_or(Watch::Nothing, Watch::Mailbox),
+                    bell => Watch::by(bell),
+                })
+                .await?;
         }
     }
 
@@ -334,7 +372,7 @@ impl Connection {
     }
 
     /// Sends what is written and waits for whatever comes first.
-    async fn wait(&mut self, changes: Option<&mut watch::Receiver<ModSeq>>) -> io::Result<Woken> {
+    async fn wait(&mut self, mut watch: Watch<'_>) -> io::Result<Woken> {
         if !self.buffer.is_empty() {
             Box::pin(self.flush()).await?;
         }
@@ -345,18 +383,19 @@ impl Connection {
             Some(_) => Instant::now() + IDLE_TIMEOUT,
             None => self.login_deadline,
         };
-        match timeout_at(deadline, self.woken(changes)).await {
+        match timeout_at(deadline, self.woken(&mut watch)).await {
             Ok(woken) => woken,
             Err(_) => Ok(Woken::TimedOut),
         }
     }
 
-    async fn woken(&mut self, changes: Option<&mut watch::Receiver<ModSeq>>) -> io::Result<Woken> {
+    async fn woken(&mut self, watch: &mut Watch<'_>) -> io::Result<Woken> {
         let mailbox = async {
-            match changes {
+            match watch {
                 // a mailbox that is gone is a change, too
-                Some(changes) => drop(changes.changed().await),
-                None => std::future::pending().await,
+                Watch::Mailbox(changes) => drop(changes.changed().await),
+                Watch::Many(bell) => Box::pin(bell.rings()).await,
+                Watch::Nothing => std::future::pending().await,
             }
         };
         let mut shutdown = self.shared.shutdown.clone();

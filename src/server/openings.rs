@@ -12,6 +12,9 @@ use crate::store::{Store, StoreError};
 /// How long to wait where the store does not take the record.
 pub(super) const RETRY: Duration = Duration::from_secs(30);
 
+/// How long to wait where another node takes the record.
+pub(super) const ELSEWHERE: Duration = Duration::from_secs(5);
+
 /// Waits until a mailbox is open for longer than it should be; for ever, where none is open.
 pub(super) async fn ended(store: &dyn Store, not_before: Instant) {
     let Some(next) = store.openings().iter().map(|opening| opening.until).min() else {

@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::Shared;
 use super::dns::Dns;
 use super::dns::proven::Validating;
+use super::duty::Post;
 use super::mta_sts::{self, Policies};
 use super::queue::transport::{Outside, Us};
 use super::queue::{Handle, Office, Queue, Settings, Way};
@@ -72,7 +73,7 @@ pub(super) fn outside(
 
 impl Sending {
     /// Begins.
-    pub(super) fn start(shared: &Shared, outside: Arc<Outside>) -> Sending {
+    pub(super) fn start(shared: &Shared, outside: Arc<Outside>, post: Post) -> Sending {
         let refresher = look_after(&outside);
         let (runner, queue) = Queue::new(Office {
             store: shared.store.clone(),
@@ -80,6 +81,8 @@ impl Sending {
             transport: outside.clone(),
             clock: shared.clock.clone(),
             shutdown: shared.shutdown.clone(),
+            tenure: post.tenure(),
+            post,
             settings: settings(&shared.config.load()),
         });
         Sending { queue, outside, runner: tokio::spawn(runner.run()), refresher }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::login::oauth::Tokens;
 use super::queue::transport::Outside;
-use super::serve::{Daemon, Failure, tls_source};
+use super::serve::{Daemon, Failure, publisher, tls_source};
 use super::{outgoing, signals, steady};
 use crate::config::{self, Config, Fault, Judge, Oauth, Tls};
 
@@ -38,7 +38,12 @@ impl Daemon {
         }
         self.shared.config.store(config.clone());
         self.reload_certificates(&config);
-        if let Err(error) = self.declared.reload(&config.directory_path).await {
+        let store = self.shared.store.clone();
+        let reloaded = match store.is_shared() {
+            true => self.declared.republish(publisher(&*store, &config, &self.salts)).await,
+            false => self.declared.reload(&config.directory_path).await,
+        };
+        if let Err(error) = reloaded {
             tracing::error!(%error, "new directory not in force, the old one stays");
         }
         self.reload_signers(&config);
@@ -73,7 +78,7 @@ impl Daemon {
     }
 
     /// After the directory, whose domains they are for.
-    fn reload_signers(&self, config: &Config) {
+    pub(super) fn reload_signers(&self, config: &Config) {
         let directory = self.shared.directory.borrow().clone();
         match self.shared.dkim.reload(&config.dkim, &directory) {
             Ok(()) => tracing::info!(keys = config.dkim.len(), "DKIM keys read"),

@@ -23,13 +23,17 @@ use super::control;
 use super::database;
 use super::declared::Declared;
 use super::dkim::Signers;
+use super::duty::Duties;
 use super::inherited::SocketFault;
 use super::listener::{self, Service};
+use super::login::cache::Key;
 use super::login::oauth::Tokens;
 use super::login::{Authenticator, salts};
+use super::object_secret;
 use super::openings;
 use super::outgoing::{self, Sending};
 use super::ports::{self, Ports};
+use super::published::Publisher;
 use super::reserve;
 use super::retention;
 use super::services::{self, CannotListen, Sockets};
@@ -159,6 +163,8 @@ pub struct Daemon {
     listeners: Vec<(TcpListener, Service)>,
     pub(super) ports: Ports,
     pub(super) sending: Sending,
+    duties: Duties,
+    pub(super) salts: Key,
     shutdown: watch::Sender<bool>,
     writer: StoreThread,
     /// Held until the end.
@@ -169,11 +175,10 @@ impl Daemon {
     /// Starts everything up to the point where connections may come in.
     pub async fn open(config_path: &Path) -> Result<Daemon, Failure> {
         let config = Arc::new(config::load(config_path).map_err(Failure::Declared)?);
-        let directory = file::load(&config.directory_path).map_err(Failure::Declared)?;
-        for warning in config.warnings.iter().chain(&directory.warnings) {
-            tracing::warn!(%warning, "not as it should be");
+        let own = file::load(&config.directory_path);
+        if let (StoreEngine::Embedded { .. }, Err(faults)) = (&config.store, &own) {
+            return Err(Failure::Declared(faults.clone()));
         }
-        let signers = Signers::load(&config.dkim, &directory).map_err(Failure::Declared)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tokens = config.oauth.as_ref().map(|oauth| Tokens::load(oauth, clock.clone()));
         let tokens = tokens.transpose().map_err(Failure::Declared)?;
@@ -182,14 +187,25 @@ impl Daemon {
         let lock = lock(&config.data_dir)?;
         spool::clear(&config.data_dir).map_err(|e| Failure::System("cannot clear the spool", e))?;
         let (store, writer) = open_store(&config, clock.clone()).await?;
-        let declared = Declared::new(store.clone(), directory).await?;
-        let Sockets { listeners, ports } = services::sockets(&config)?;
-        let (shutdown, stopped) = watch::channel(false);
         let salts = salts::open(&config.data_dir);
         let salts = salts.map_err(|e| Failure::System("cannot use the key of the salts", e))?;
+        let directory = match store.is_shared() {
+            true => publisher(&*store, &config, &salts).begin().await?,
+            false => own.map_err(Failure::Declared)?,
+        };
+        for warning in config.warnings.iter().chain(&directory.warnings) {
+            tracing::warn!(%warning, "not as it should be");
+        }
+        let signers = Signers::load(&config.dkim, &directory).map_err(Failure::Declared)?;
+        let duties = Duties::start(&store);
+        let declared = Declared::new(store.clone(), directory, duties.upkeep.clone()).await?;
+        object_secret::ensure(&*store).await?;
+        let Sockets { listeners, ports } = services::sockets(&config)?;
+        let (shutdown, stopped) = watch::channel(false);
+        let salts = store.directory().map_or(salts, |published| Key(published.salts));
         tokens.iter().for_each(Tokens::warm);
-        let login = Authenticator::new(declared.watch(), clock.clone()).with_salts(salts);
-        let login = login.with_tokens(tokens);
+        let login = Authenticator::new(declared.watch(), clock.clone()).with_salts(salts.clone());
+        let login = login.with_tokens(tokens).with_store(&store);
         let smtp = ports.0.get("smtp").cloned().unwrap_or_default();
         let outside = outgoing::outside(&config, &smtp, (store.clone(), clock.clone()))?;
         let routes = config.outbound.routes.clone();
@@ -207,7 +223,7 @@ impl Daemon {
             shutdown: stopped,
             clock,
         });
-        let sending = Sending::start(&shared, outside);
+        let sending = Sending::start(&shared, outside, duties.queue.clone());
         tokio::spawn(auditor::run(shared.clone()));
         Ok(Daemon {
             config_path: config_path.to_owned(),
@@ -216,6 +232,8 @@ impl Daemon {
             listeners,
             ports,
             sending,
+            duties,
+            salts,
             shutdown,
             writer,
             _lock: lock,
@@ -274,6 +292,7 @@ impl Daemon {
         let mut known = access(&*self.shared.store);
         let mut watchdog = ticks(signals::watchdog_interval().unwrap_or(IDLE_INTERVAL));
         let mut certificates = ticks(CERTIFICATES_INTERVAL);
+        let mut upkeep = self.duties.upkeep.clone();
         let mut not_before = Instant::now();
         let mut retention = ticks(Duration::from_secs(retention::INTERVAL_SECS));
         loop {
@@ -282,7 +301,9 @@ impl Daemon {
                     Request::Reload => self.reload().await,
                     Request::Stop => return Ok(()),
                 },
+                () = upkeep.changed() => self.declared.take_duty().await,
                 Ok(()) = mailboxes.changed() => {
+                    self.take_published().await;
                     let now = access(&*self.shared.store);
                     if Arc::ptr_eq(&known.0, &now.0) && Arc::ptr_eq(&known.1, &now.1) {
                         continue;
@@ -306,12 +327,17 @@ impl Daemon {
     /// Ends what has come to its end; answers how long to wait before the next look. The access is
     /// over in any case.
     async fn close_openings(&mut self) -> Duration {
-        let closed = openings::close(&*self.shared.store).await;
+        let closed = match self.duties.upkeep.holds() {
+            true => openings::close(&*self.shared.store).await,
+            false => Err(StoreError::Outrun),
+        };
         if let Err(error) = self.declared.take_grants().await {
             tracing::error!(%error, "access is not as it should be");
         }
         match closed {
             Ok(()) => Duration::ZERO,
+            // another node records it
+            Err(StoreError::Outrun) => openings::ELSEWHERE,
             Err(error) => {
                 tracing::error!(%error, "the end of a break-glass is not in the audit log yet");
                 openings::RETRY
@@ -319,8 +345,25 @@ impl Daemon {
         }
     }
 
+    /// What another node has published, or this one, is in force on all.
+    async fn take_published(&mut self) {
+        if !self.declared.is_outdated() {
+            return;
+        }
+        let config = self.shared.config.load_full();
+        let store = self.shared.store.clone();
+        let by = publisher(&*store, &config, &self.salts);
+        match self.declared.take_published(by).await {
+            Ok(()) => self.reload_signers(&config),
+            Err(error) => tracing::error!(%error, "new directory not in force, the old one stays"),
+        }
+    }
+
     /// Beside everything else: a large Trash takes a while.
     fn empty_trash(&self) {
+        if !self.duties.upkeep.holds() {
+            return;
+        }
         let shared = self.shared.clone();
         tokio::spawn(async move {
             let directory = shared.directory.borrow().clone();
@@ -341,6 +384,7 @@ impl Daemon {
             tracing::warn!(open = self.shared.counts.counts().open, "sessions cut off");
         }
         self.shared.auditor.flush(&*self.shared.store).await;
+        self.duties.finish().await;
         drop((self.shared, self.declared));
         self.writer.finish().await;
         tracing::info!("stopped");
@@ -385,6 +429,15 @@ async fn open_store(
     let writer = StoreThread::start(store.clone(), writer)
         .map_err(|e| Failure::System("cannot start the store's thread", e))?;
     Ok((Arc::new(store), writer))
+}
+
+/// This node, as one that publishes its directory.
+pub(super) fn publisher<'a>(
+    store: &'a dyn Store,
+    config: &'a Config,
+    salts: &'a Key,
+) -> Publisher<'a> {
+    Publisher { store, file: &config.directory_path, host: &config.hostname, salts }
 }
 
 pub(super) fn tls_source(config: &Config) -> Option<Source> {

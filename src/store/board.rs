@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::bell::{Belfry, Bell};
 use super::nodes::Asks;
 use super::queue::Queued;
 use super::state::{Changed, Held, Loaded, State};
@@ -25,6 +26,7 @@ pub(super) struct Board {
     asks: watch::Sender<Asks>,
     recent: HashMap<MailboxId, HashMap<Login, Uid>>,
     shown_in: ShownIn,
+    bells: Belfry,
 }
 
 /// Which virtual mailboxes show a mailbox.
@@ -68,6 +70,7 @@ impl Board {
             asks: watch::Sender::default(),
             recent: HashMap::new(),
             shown_in: ShownIn::default(),
+            bells: Belfry::default(),
         }
     }
 
@@ -87,15 +90,24 @@ impl Board {
         }
         let tree = changed.changes_tree();
         let counters = changed.counters;
+        let before = |id: &MailboxId| self.state.held(*id).map(|held| held.highest_modseq);
+        let known: Vec<Option<ModSeq>> = touched.iter().map(|(id, _)| before(id)).collect();
+        self.ring_for_people(&changed);
         let asks = changed.asks.clone();
         self.state.publish(changed);
-        for (id, modseq) in touched {
+        for ((id, modseq), before) in touched.into_iter().zip(known) {
             match modseq {
-                Some(modseq) => self.wake(id, modseq),
+                Some(modseq) => {
+                    self.wake(id, modseq);
+                    if before != Some(modseq) {
+                        self.bells.mailbox_changed(id);
+                    }
+                }
                 None => {
                     self.watches.remove(&id);
                     self.recent.remove(&id);
                     self.shown_in.forget(id);
+                    self.bells.forget(id);
                 }
             }
             // who watches a virtual mailbox has to look what there is
@@ -103,6 +115,7 @@ impl Board {
                 if let Some(sender) = self.watches.get(shown_in) {
                     sender.send_modify(|_| {});
                 }
+                self.bells.mailbox_changed(*shown_in);
             }
         }
         if tree {
@@ -113,6 +126,25 @@ impl Board {
         }
         if let Some(queued) = counters.map(|counters| QueueId(counters.queue)) {
             self.queue.send_if_modified(|last| std::mem::replace(last, queued) != queued);
+        }
+    }
+
+    /// Who watches sees the new state: it is published before the lock is given up.
+    fn ring_for_people(&mut self, changed: &Changed) {
+        if !changed.names.is_empty() || changed.grants.is_some() {
+            self.bells.names_changed();
+        }
+        changed.subscriptions.keys().for_each(|user| self.bells.subscriptions_changed(user));
+        changed.metadata.keys().for_each(|user| self.bells.notes_changed(user.as_ref()));
+    }
+
+    /// The bell rings for changes of these from now on; one that is new, for names and notes, too.
+    pub(super) fn attach(&mut self, bell: &Arc<Bell>, mailboxes: &[MailboxId]) {
+        if Arc::weak_count(bell) == 0 {
+            self.bells.hang(bell);
+        }
+        for id in mailboxes.iter().filter(|id| self.state.held(**id).is_some()) {
+            self.bells.attach(bell, *id);
         }
     }
 
@@ -128,6 +160,7 @@ impl Board {
             self.recent.remove(&id);
             self.shown_in.forget(id);
         }
+        self.bells.everything_changed();
         for (id, sender) in &self.watches {
             if let Some(held) = self.state.held(*id) {
                 sender.send_replace(held.highest_modseq);

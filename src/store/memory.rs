@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::apply::{self, Base, Known};
 use super::audit::{EntryId, Record, Tip};
+use super::bell::Bell;
 use super::board::Board;
 use super::change::{
     Absences, Bytes, Grant, NewMessage, Opening, Receipt, Transaction, UsersRights,
@@ -297,6 +298,10 @@ impl Store for Memory {
 
     fn watch_mailboxes(&self) -> watch::Receiver<u64> {
         self.inner().board.watch_tree()
+    }
+
+    fn attach(&self, bell: &Arc<Bell>, mailboxes: &[MailboxId]) {
+        self.inner().board.attach(bell, mailboxes);
     }
 
     fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {

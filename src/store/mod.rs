@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod audit;
+pub mod bell;
 mod board;
 pub mod change;
 #[cfg(test)]
@@ -44,6 +45,7 @@ use crate::mail::id::{
 use crate::mail::message::{Envelope, Part};
 use crate::mail::uid_set::UidSet;
 use audit::{EntryId, Record, Tip};
+use bell::Bell;
 use change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
 use nodes::{Asks, Duty, Published};
 use overlay::Overlay;
@@ -300,6 +302,11 @@ pub trait Store: Send + Sync {
     /// Counts up whenever a mailbox is created, renamed or deleted, or a grant, a subscription or
     /// metadata change.
     fn watch_mailboxes(&self) -> watch::Receiver<u64>;
+
+    /// The bell rings whenever one of these mailboxes changes, those that a virtual one shows
+    /// included. From the first call on, also when a mailbox is created, renamed or deleted, or a
+    /// grant, or one of its user's subscriptions or notes changes.
+    fn attach(&self, bell: &Arc<Bell>, mailboxes: &[MailboxId]);
 
     /// One queued message; `None` once it has left the queue.
     fn queued(&self, id: QueueId) -> Option<Arc<Queued>>;

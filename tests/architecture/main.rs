@@ -71,8 +71,10 @@ const CRATES: &[(&str, &[&str])] = &[
     (
         "blake3",
         &[
+            "src/imap/object_id.rs",
             "src/server/spool.rs",
             "src/server/queue/",
+            "src/server/control/answer.rs",
             "src/server/control/glass.rs",
             "src/server/login/",
             "src/store/",
@@ -131,6 +133,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "src/outbound/dane.rs",
             "src/store/audit/chain.rs",
             "src/store/postgres/blobs.rs",
+            "src/server/object_secret.rs",
             "src/server/tls.rs",
         ],
     ),

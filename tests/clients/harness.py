@@ -35,7 +35,9 @@ STOP_SECONDS = 10
 class Demo:
     """A running `postfach demo` and how to reach it."""
 
-    def __init__(self, binary, directory):
+    def __init__(self, binary, directory, database=None):
+        self.database = database
+        store = ["--store", database.url()] if database else []
         self.directory = directory
         self.binary = binary
         self.log_path = os.path.join(directory, "demo.log")
@@ -46,7 +48,7 @@ class Demo:
             self.process = subprocess.Popen(
                 [
                     binary, "demo", "--dir", self.home, "--port-base", str(free_port_base()),
-                    "--via", f"smtp://127.0.0.1:{self.outside.port}",
+                    "--via", f"smtp://127.0.0.1:{self.outside.port}", *store,
                 ],  # fmt: skip
                 stdout=open(self.log_path, "wb"),
                 stderr=subprocess.STDOUT,
@@ -243,12 +245,23 @@ def run_one(name, function, demo):
     return True
 
 
+def store_under_test():
+    """The database that POSTFACH_TEST_STORE=postgres asks for; None for the folder of the demo."""
+    if os.environ.get("POSTFACH_TEST_STORE") != "postgres":
+        return None
+    sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "nodes"))
+    from database import Database
+
+    return Database()
+
+
 def run_all(modules, binary, only):
     chosen = [t for m in modules for t in tests_of(m) if only in t[0]]
     directory = tempfile.mkdtemp(prefix="postfach-clients-")
     passed, failed, end = 0, 0, time.monotonic() + ALL_SECONDS
+    database = store_under_test()
     try:
-        demo = Demo(binary, directory)
+        demo = Demo(binary, directory, database)
         try:
             for name, function in chosen:
                 late = time.monotonic() > end
@@ -265,6 +278,8 @@ def run_all(modules, binary, only):
         if failed:
             print("last lines of the daemon:\n" + "\n".join(log.splitlines()[-25:]))
     finally:
+        if database:
+            database.stop()
         if os.environ.get("KEEP"):
             print(f"kept: {directory}")
         else:

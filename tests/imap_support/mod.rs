@@ -124,6 +124,7 @@ impl World {
             ),
             admin: Some("mailto:postmaster@example.org".into()),
             own_copies: Default::default(),
+            object_ids: postfach::imap::object_id::ObjectIds::by([7; 32]),
         });
         World { store, context, directory: Arc::new(declared.clone()), declared }
     }
@@ -318,6 +319,8 @@ impl Client {
         let mut next = self.dialogue.directory_changed(world.directory.clone(), &mut out);
         if let (Some(Next::Idle(_)), Next::Command) = (&self.next, &next) {
             next = self.dialogue.wake(&mut out).await;
+        } else if self.dialogue.bell().is_some() {
+            next = self.dialogue.notified(&mut out).await;
         }
         self.closed |= matches!(next, Next::Close);
         out.flush().await.expect("memory takes everything");

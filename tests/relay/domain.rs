@@ -17,6 +17,7 @@ use postfach::outbound::routes::{Destination, Routes};
 use postfach::outbound::schedule::Policy as Retry;
 use postfach::server::dns::Dns;
 use postfach::server::dns::proven::Validating;
+use postfach::server::duty::{Post, Tenure};
 use postfach::server::mta_sts::{self, Policies};
 use postfach::server::queue::transport::{Outside, Us};
 use postfach::server::queue::{Office, Queue, Settings};
@@ -24,6 +25,7 @@ use postfach::server::relay;
 use postfach::store::Store;
 use postfach::store::change::{Actor, Bytes, Change, NewMessage, Transaction};
 use postfach::store::memory::Memory;
+use postfach::store::nodes::Duty;
 use postfach::store::queue::{NewQueued, Progress, QueuedEnvelope, QueuedRecipient};
 use postfach::sys::{Clock, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -210,6 +212,8 @@ impl Sender {
             transport: Arc::new(domain.outside(store.clone())),
             clock,
             shutdown: stopped,
+            post: Post::always(Duty::Queue),
+            tenure: Tenure::Always,
             settings: Settings { hostname, routes, retry, limits },
         });
         let runner = tokio::spawn(queue.run());

@@ -9,6 +9,7 @@ use postfach::mail::flag::SeenMode;
 use postfach::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Timestamp, TraceId, Uid};
 use postfach::mail::uid_set::UidSet;
 use postfach::store::audit::{EntryId, Record, Tip};
+use postfach::store::bell::Bell;
 use postfach::store::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
 use postfach::store::memory::Memory;
 use postfach::store::nodes::{Asks, Published};
@@ -115,6 +116,9 @@ impl Store for Gate {
     }
     fn watch_mailboxes(&self) -> watch::Receiver<u64> {
         self.inner.watch_mailboxes()
+    }
+    fn attach(&self, bell: &Arc<Bell>, mailboxes: &[MailboxId]) {
+        self.inner.attach(bell, mailboxes);
     }
     fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
         self.inner.instances_of(message_id)

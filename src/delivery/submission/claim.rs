@@ -10,9 +10,9 @@ use crate::conversation::thread::{Header, Thread};
 use crate::conversation::{Scope, State};
 use crate::delivery::Refused;
 use crate::directory::{CollisionGuard, Moves};
-use crate::mail::account::Account;
+use crate::mail::account::{Account, Folder, FolderRole};
 use crate::mail::date;
-use crate::mail::id::{MailboxId, Timestamp};
+use crate::mail::id::{MailboxId, ModSeq, Timestamp};
 use crate::mail::message::Parsed;
 use crate::mail::uid_set::UidSet;
 use crate::smtp::Reply;
@@ -42,6 +42,49 @@ pub(super) async fn of(
     let thread = Thread::with(&scope, header.clone()).await?;
     let answered = message.envelope.answered_id();
     Ok((!thread.messages.is_empty()).then_some(Claim { header, thread, answered }))
+}
+
+/// What is claimed, and by what state of Sent it was looked at whether a colleague has answered:
+/// where other nodes store answers, too, it holds only as long as that is the last one.
+pub(super) struct Guarded {
+    pub(super) claim: Option<Claim>,
+    looked_at: Option<(MailboxId, ModSeq)>,
+}
+
+impl Guarded {
+    /// Looks, and refuses an answer whose sender does not know that a colleague has answered.
+    pub(super) async fn of(
+        by: &Submitter<'_>,
+        plan: &Plan,
+        (message, now): (&Parsed, Timestamp),
+    ) -> Result<Guarded, Refused> {
+        let looked_at = match by.store.is_shared() {
+            true => sent(by, plan).await?,
+            false => None,
+        };
+        let claim = of(by, plan, message).await?;
+        if let Some(claim) = &claim {
+            claim.guard(by, plan, now).await?;
+        }
+        let looked_at = looked_at.filter(|_| claim.is_some());
+        Ok(Guarded { claim, looked_at })
+    }
+
+    /// What the transaction depends on.
+    pub(super) fn expected(&self) -> Option<Change> {
+        self.looked_at.map(|(mailbox, modseq)| Change::Expected { mailbox, modseq })
+    }
+
+    /// Whether something was stored in Sent since.
+    pub(super) async fn is_outdated(&self, by: &Submitter<'_>, plan: &Plan) -> bool {
+        self.looked_at.is_some() && !sent(by, plan).await.is_ok_and(|now| now == self.looked_at)
+    }
+}
+
+async fn sent(by: &Submitter<'_>, plan: &Plan) -> Result<Option<(MailboxId, ModSeq)>, StoreError> {
+    let sent = by.store.find(&plan.account, &Folder::role(FolderRole::Sent));
+    let Some(sent) = sent else { return Ok(None) };
+    Ok(Some((sent.id, by.store.snapshot(sent.id).await?.highest_modseq)))
 }
 
 impl Claim {

@@ -1,7 +1,8 @@
 //! The one transaction of a submitted message: local instances, the shared copy in Sent, the marks
 //! on what it answers, and the queue entry. RFC 5321 §4.4, RFC 6409
 
-use super::{Plan, Submitter, claim};
+use super::claim::Guarded;
+use super::{Plan, Submitter};
 use crate::conversation::{Scope, collision, thread};
 use crate::delivery::queueing::{self, Onward};
 use crate::delivery::{
@@ -54,10 +55,8 @@ pub async fn submit(
     }
     // of two who answer the same mail at once, the second sees the first
     let _turn = by.desk.turn(&plan.account).await;
-    let claim = claim::of(by, plan, &content.message.parsed).await?;
-    if let Some(claim) = &claim {
-        claim.guard(by, plan, envelope.received_at).await?;
-    }
+    let looked = (&*content.message.parsed, envelope.received_at);
+    let mut guarded = Guarded::of(by, plan, looked).await?;
     let mut tries = Tries::default();
     loop {
         let (notes, placed) = (&plan.notes, tries.placed);
@@ -83,7 +82,7 @@ pub async fn submit(
         if plan.notes.is_empty() {
             changes.extend(plan.referred.marks(by));
         }
-        if let (Some(claim), Placed::ByConversation) = (&claim, placed) {
+        if let (Some(claim), Placed::ByConversation) = (&guarded.claim, placed) {
             changes.extend(claim.assign(by, plan).await?);
         }
         let (count, is_ordered) = (changes.len(), is_ordered(&changes));
@@ -93,8 +92,12 @@ pub async fn submit(
             duplicate_key: plan.duplicate_key,
         };
         changes.extend(receipt::changes(&local, envelope, content, &receipt).await?);
+        changes.extend(guarded.expected());
         let transaction = Transaction { actor: Actor::Session(by.presence.clone()), changes };
         match by.store.commit(transaction).await {
+            Err(StoreError::Outrun) if guarded.is_outdated(by, plan).await => {
+                guarded = Guarded::of(by, plan, looked).await?;
+            }
             Err(error) if tries.again(&error, (is_ordered, false)) => {}
             answer => return Ok(accepted(&answer?, count)),
         }

@@ -14,7 +14,7 @@ use crate::imap::{Completion, Refusal, date, quota};
 use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
 use crate::mail::id::{MailboxId, Timestamp};
 use crate::mail::uid_set::UidSet;
-use crate::store::change::{Change, Delivered, NewMessage, Outcome, Transaction};
+use crate::store::change::{Change, Delivered, NewMessage, Outcome};
 use crate::store::{StoreError, Usage};
 
 /// An APPEND or REPLACE whose messages are awaited.
@@ -184,8 +184,7 @@ pub(super) async fn stored(
     call: &Call<'_, '_>,
     changes: Vec<Change>,
 ) -> Result<Option<String>, Refusal> {
-    let actor = call.session.actor();
-    let receipt = call.context.store.commit(Transaction { actor, changes }).await;
+    let receipt = call.committed(changes).await;
     let receipt = receipt.map_err(|error| match error {
         // the mailbox was deleted while the message came in
         StoreError::Gone => Refusal::try_create(),

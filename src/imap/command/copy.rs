@@ -22,7 +22,7 @@ use crate::mail::flag::FlagList;
 use crate::mail::id::{MailboxId, Uid};
 use crate::mail::uid_set::UidSet;
 use crate::store::Usage;
-use crate::store::change::{Change, FlagOperation, Outcome, Transaction};
+use crate::store::change::{Change, FlagOperation, Outcome};
 use crate::store::mirror::Refresh;
 
 /// COPY and UID COPY. RFC 3501 §6.4.7
@@ -228,14 +228,11 @@ impl Request {
 
     /// Carries the changes out; answers COPYUID. RFC 4315 §3
     async fn commit(&self, call: &Call<'_, '_>, plan: Plan) -> Result<String, Refusal> {
-        let actor = call.session.actor();
-        let transaction = Transaction { actor, changes: plan.changes };
-        let receipt =
-            call.context.store.commit(transaction).await.map_err(|error| match error {
-                // the target was deleted meanwhile
-                crate::store::StoreError::Gone => Refusal::try_create(),
-                other => other.into(),
-            })?;
+        let receipt = call.committed(plan.changes).await.map_err(|error| match error {
+            // the target was deleted meanwhile
+            crate::store::StoreError::Gone => Refusal::try_create(),
+            other => other.into(),
+        })?;
         let mut made = None;
         let mut pairs: Vec<(Uid, Uid)> = Vec::new();
         for (at, share) in plan.named {

@@ -3,7 +3,7 @@
 use super::Call;
 use crate::imap::annotation::{self, SPECIAL_USE};
 use crate::imap::names::{self, DELIMITER, Resolved};
-use crate::imap::{Completion, Refusal, object_id, wire::utf7};
+use crate::imap::{Completion, Refusal, wire::utf7};
 use crate::mail::account::{Folder, FolderRole};
 use crate::store::change::{About, Change, Outcome};
 
@@ -41,7 +41,7 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
 fn created(call: &Call<'_, '_>, outcome: Option<&Outcome>) -> Completion {
     match outcome {
         Some(Outcome::Created(id)) if call.context.capabilities.has("OBJECTID") => {
-            let code = format!("MAILBOXID ({})", object_id::mailbox(*id));
+            let code = format!("MAILBOXID ({})", call.context.object_ids.mailbox(*id));
             Completion::with_code(code, "Created")
         }
         _ => Completion::ok("Created"),

@@ -1,18 +1,28 @@
 //! ENABLE: extensions that change responses for the rest of the connection. RFC 5161 §3.1
 
 use super::Call;
-use crate::imap::{Completion, Refusal, Selected, Session};
+use crate::imap::notify::Notify;
+use crate::imap::{Completion, Context, Refusal, Selected, Session};
 
 /// What a client can enable: a capability, and what it changes.
-type Extension = (&'static str, fn(&mut Session));
+type Extension = (&'static str, fn(&Context, &mut Session));
 
-const KNOWN: [Extension; 4] = [
-    ("CONDSTORE", |session| session.condstore = true),
+const KNOWN: [Extension; 5] = [
+    ("CONDSTORE", |_, session| session.condstore = true),
     // RFC 7162 §3.2.3: it enables CONDSTORE as well
-    ("QRESYNC", |session| (session.condstore, session.qresync) = (true, true)),
-    (UTF8, |session| session.utf8 = true),
-    (REV2, |session| session.rev2 = true),
+    ("QRESYNC", |_, session| (session.condstore, session.qresync) = (true, true)),
+    (UTF8, |_, session| session.utf8 = true),
+    (REV2, |_, session| session.rev2 = true),
+    ("METADATA", tell_of_metadata),
 ];
+
+/// RFC 5464 §4.4
+fn tell_of_metadata(context: &Context, session: &mut Session) {
+    let notify = session.notify.take();
+    let mut notify = notify.unwrap_or_else(|| Box::new(Notify::new(context, session)));
+    notify.enable_metadata(context);
+    session.notify = Some(notify);
+}
 
 const UTF8: &str = "UTF8=ACCEPT";
 const REV2: &str = "IMAP4rev2";
@@ -40,7 +50,7 @@ pub fn run(call: &mut Call<'_, '_>, selected: Option<&Selected>) -> Result<Compl
     for (name, enable) in KNOWN {
         let is_asked = asked.iter().any(|word| word.eq_ignore_ascii_case(name));
         if is_asked && call.context.capabilities.has(name) {
-            enable(call.session);
+            enable(call.context, call.session);
             enabled.push(' ');
             enabled.push_str(name);
         }

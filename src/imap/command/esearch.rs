@@ -3,15 +3,16 @@
 
 use std::collections::HashSet;
 
+use super::search::{Kept, Shows};
 use super::{Call, search};
-use crate::conversation::State;
-use crate::imap::names::{self, DELIMITER, INBOX, Named, OTHER_USERS, SHARED};
+use crate::imap::names::{self, Named};
 use crate::imap::search::answer::{WithModSeq, write_results};
 use crate::imap::search::contexts::tag_correlator;
 use crate::imap::search::evaluate::find;
 use crate::imap::search::key::Key;
 use crate::imap::search::parse::Program;
 use crate::imap::search::returns::{Returns, Searching};
+use crate::imap::sources::{Scope, Source};
 use crate::imap::view::{Claims, View};
 use crate::imap::wire::lex::Cursor;
 use crate::imap::wire::utf7;
@@ -22,25 +23,6 @@ use crate::mail::id::MailboxId;
 pub const MAILBOXES_MAX: usize = 1_000;
 /// Most source options of one command.
 pub const SOURCES_MAX: usize = 64;
-
-/// Where to search. RFC 7377 §2.2
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Source {
-    /// The selected mailbox.
-    Selected,
-    /// All of the user's own.
-    Personal,
-    /// Those of them into which mail comes.
-    Inboxes,
-    /// What the user has subscribed to.
-    Subscribed,
-    /// These, and all below them.
-    Subtree(Vec<String>),
-    /// These, and those right below them.
-    SubtreeOne(Vec<String>),
-    /// These.
-    Mailboxes(Vec<String>),
-}
 
 /// ESEARCH. RFC 7377 §2
 pub async fn run(
@@ -57,11 +39,12 @@ pub async fn run(
     let only_selected = sources == [Source::Selected];
     let searching = if only_selected { Searching::Search } else { Searching::Mailboxes };
     let capabilities = &call.context.capabilities;
-    let returns = Returns::parse(&mut call.arguments, (searching, capabilities))?;
+    let mut shows = None;
+    let returns = Returns::parse(&mut call.arguments, (searching, capabilities), &mut shows)?;
     search::check_charset(call)?;
     let returns = returns.unwrap_or(Returns { all: true, ..Returns::default() });
     search::check_tag(call, selected.as_deref(), returns)?;
-    let found = all(call, selected.as_deref_mut(), (&sources, returns)).await;
+    let found = all(call, selected.as_deref_mut(), (&sources, returns, shows)).await;
     if let Some(selected) = selected {
         search::saved_nothing(selected, Some(returns), &found);
     }
@@ -73,11 +56,11 @@ pub async fn run(
 async fn all(
     call: &mut Call<'_, '_>,
     mut selected: Option<&mut Selected>,
-    (sources, returns): (&[Source], Returns),
+    (sources, returns, shows): (&[Source], Returns, Shows),
 ) -> Result<Program, Refusal> {
-    let now = call.context.store.now();
     // what is wrong is wrong though there is no mailbox to search
-    let program = Program::parse(&mut call.arguments.clone(), &View::of_nothing(), now)?;
+    let nothing = View::of_nothing();
+    let program = Program::parse(&mut call.arguments.clone(), &nothing, call.context)?;
     if program.key.any(&|key| matches!(key, Key::ModSeq(_))) {
         call.session.condstore = true;
     }
@@ -90,7 +73,7 @@ async fn all(
         let is_selected = |s: &&mut Selected| s.mailbox.id == named.mailbox.id;
         match selected.as_deref_mut().filter(is_selected) {
             Some(selected) => {
-                in_selected(call, selected, (&named, returns)).await?;
+                in_selected(call, selected, (&named, returns, shows.clone())).await?;
                 watched = true;
             }
             None => in_another(call, &named, returns).await?,
@@ -108,10 +91,10 @@ async fn all(
 async fn in_selected(
     call: &mut Call<'_, '_>,
     selected: &mut Selected,
-    (named, returns): (&Named, Returns),
+    (named, returns, shows): (&Named, Returns, Shows),
 ) -> Result<(), Refusal> {
-    let now = call.context.store.now();
-    let program = Program::parse(&mut call.arguments.clone(), &selected.view, now)?;
+    let (mut arguments, context) = (call.arguments.clone(), call.context);
+    let program = Program::parse(&mut arguments, &selected.view, context)?;
     let hits = find(&*call.context.store, &selected.view, &program.key).await?;
     let correlator = correlator(call, named);
     tell(call, (&correlator, &hits), (returns, &program));
@@ -119,7 +102,8 @@ async fn in_selected(
         selected.view.save(search::uids(&returns.shown(&hits)));
     }
     if returns.update {
-        search::watch(call, selected, (&hits, &program, correlator, Numbering::Uid));
+        let kept = Kept { correlator, by: Numbering::Uid, order: None, shows };
+        search::watch(call, selected, (&hits, &program), kept);
     }
     Ok(())
 }
@@ -138,8 +122,7 @@ async fn in_another(
     let view = View::open(call.context, named.mailbox.id, &user, (seen, Claims::Nothing)).await;
     // it may be deleted at this moment
     let Ok(view) = view else { return Ok(()) };
-    let now = call.context.store.now();
-    let program = Program::parse(&mut call.arguments.clone(), &view, now)?;
+    let program = Program::parse(&mut call.arguments.clone(), &view, call.context)?;
     let hits = find(&*call.context.store, &view, &program.key).await?;
     if !hits.is_empty() {
         call.tell_reading(&named.mailbox).await?;
@@ -174,49 +157,15 @@ fn tell(
 /// The mailboxes of all sources that the user may see and read, each once.
 fn matching(call: &Call<'_, '_>, selected: Option<&Selected>, sources: &[Source]) -> Vec<Named> {
     let choices = call.context.store.subscriptions(&call.session.user);
-    let is_subscribed = |named: &Named| {
-        let place = (named.mailbox.account.clone(), named.mailbox.folder.clone());
-        choices.get(&place) != Some(&false)
-    };
-    let matches = |named: &Named, source: &Source| match source {
-        Source::Selected => selected.is_some_and(|s| s.mailbox.id == named.mailbox.id),
-        Source::Personal => is_personal(&named.name),
-        Source::Inboxes => is_personal(&named.name) && takes_mail(named),
-        Source::Subscribed => is_subscribed(named),
-        Source::Subtree(roots) => roots.iter().any(|root| below(root, &named.name).is_some()),
-        Source::SubtreeOne(roots) => roots
-            .iter()
-            .any(|root| below(root, &named.name).is_some_and(|rest| !rest.contains(DELIMITER))),
-        Source::Mailboxes(names) => names.contains(&named.name),
-    };
+    let scope = Scope { selected: selected.map(|s| s.mailbox.id), choices: &choices };
     let mut known: HashSet<MailboxId> = HashSet::new();
     let mut all = names::tree(call.context, call.session);
     all.retain(|named| {
         named.rights.has('r')
-            && sources.iter().any(|source| matches(named, source))
+            && sources.iter().any(|source| scope.has(source, (&named.name, Some(&named.mailbox))))
             && known.insert(named.mailbox.id)
     });
     all
-}
-
-/// Whether a name is in the personal namespace.
-fn is_personal(name: &str) -> bool {
-    let is_in = |root: &str| name.strip_prefix(root).is_some_and(|r| r.starts_with(DELIMITER));
-    !is_in(OTHER_USERS) && !is_in(SHARED)
-}
-
-/// Whether mail that comes in may go there. RFC 5465 §6.3
-fn takes_mail(named: &Named) -> bool {
-    let mailbox = &named.mailbox;
-    mailbox.folder.is_root() || State::of(&mailbox.account, &mailbox.folder).is_some()
-}
-
-/// What is left of `name` below `root`; nothing of `root` itself.
-fn below<'n>(root: &str, name: &'n str) -> Option<&'n str> {
-    match name.strip_prefix(root)? {
-        "" => Some(""),
-        rest => rest.strip_prefix(DELIMITER),
-    }
 }
 
 /// `(mailboxes "folder1" subtree "folder2") `. RFC 7377 §4 `esearch-source-opts`
@@ -226,7 +175,7 @@ fn sources(cursor: &mut Cursor<'_>) -> Result<Vec<Source>, Refusal> {
     }
     let mut sources = Vec::new();
     loop {
-        sources.push(source(cursor)?);
+        sources.push(Source::parse(cursor)?);
         if sources.len() > SOURCES_MAX {
             return Err(cursor.expected("at most 64 sources"));
         }
@@ -238,44 +187,6 @@ fn sources(cursor: &mut Cursor<'_>) -> Result<Vec<Source>, Refusal> {
     cursor.space()?;
     sources.dedup();
     Ok(sources)
-}
-
-fn source(cursor: &mut Cursor<'_>) -> Result<Source, Refusal> {
-    let start = cursor.clone();
-    Ok(match cursor.atom()?.to_ascii_uppercase().as_str() {
-        "SELECTED" => Source::Selected,
-        "PERSONAL" => Source::Personal,
-        "INBOXES" => Source::Inboxes,
-        "SUBSCRIBED" => Source::Subscribed,
-        "SUBTREE" => Source::Subtree(mailbox_names(cursor)?),
-        "SUBTREE-ONE" => Source::SubtreeOne(mailbox_names(cursor)?),
-        "MAILBOXES" => Source::Mailboxes(mailbox_names(cursor)?),
-        _ => return Err(start.expected("a source")),
-    })
-}
-
-/// `one-or-more-mailbox`, in the form in which `names` has them. RFC 5465 §8
-fn mailbox_names(cursor: &mut Cursor<'_>) -> Result<Vec<String>, Refusal> {
-    cursor.space()?;
-    let one = |cursor: &mut Cursor<'_>| -> Result<String, Refusal> {
-        let name = utf7::mailbox(cursor)?;
-        let (first, rest) = name.split_at(name.find(DELIMITER).unwrap_or(name.len()));
-        Ok(if first.eq_ignore_ascii_case(INBOX) { format!("{INBOX}{rest}") } else { name })
-    };
-    if !cursor.take(b'(') {
-        return Ok(vec![one(cursor)?]);
-    }
-    let mut names = Vec::new();
-    loop {
-        names.push(one(cursor)?);
-        if names.len() > MAILBOXES_MAX {
-            return Err(cursor.expected("at most 1000 mailboxes"));
-        }
-        if cursor.take(b')') {
-            return Ok(names);
-        }
-        cursor.space()?;
-    }
 }
 
 #[cfg(test)]
@@ -297,9 +208,6 @@ mod tests {
         };
         assert!(parsed(&many(SOURCES_MAX)).is_ok());
         assert!(parsed(&many(SOURCES_MAX + 1)).is_err());
-        let names = |count: usize| format!("(mailboxes ({})) ", vec!["x"; count].join(" "));
-        assert!(parsed(&names(MAILBOXES_MAX)).is_ok());
-        assert!(parsed(&names(MAILBOXES_MAX + 1)).is_err());
         let wrong = [
             "selected",
             "()",
@@ -311,14 +219,5 @@ mod tests {
         for wrong in wrong {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn names_below_a_root_are_told_from_those_beside_it() {
-        assert_eq!(below("a", "a"), Some(""));
-        assert_eq!(below("a", "a/b/c"), Some("b/c"));
-        assert_eq!(below("a", "ab"), None);
-        assert!(is_personal("INBOX") && is_personal("Sharedx") && is_personal("Private/Anna"));
-        assert!(!is_personal("Shared/Support") && !is_personal("Other Users/ben/Desk"));
     }
 }

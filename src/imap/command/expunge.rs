@@ -34,6 +34,7 @@ pub(super) async fn told(
     selected: &mut Selected,
     text: &'static str,
 ) -> Result<Completion, Refusal> {
+    selected.view.ask();
     if selected.view.condstore() != Condstore::Qresync {
         // with the other updates, before the tagged answer
         return Ok(Completion::ok(text));

@@ -7,8 +7,9 @@ use super::list_options::{self, Options};
 use super::{Call, acl, status};
 use crate::imap::hierarchy::{self, Kind, Node, parents};
 use crate::imap::names::{DELIMITER, OTHER_USERS, PRIVATE, SHARED};
+use crate::imap::output::Output;
 use crate::imap::wire::{pattern, utf7};
-use crate::imap::{Completion, Context, Refusal, seen_mode, virtual_mailbox};
+use crate::imap::{Completion, Context, Refusal, Session, seen_mode, virtual_mailbox};
 
 /// LIST.
 pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
@@ -96,6 +97,41 @@ fn write_node(call: &mut Call<'_, '_>, options: &Options, node: &Node, child_inf
         (true, true, true) => " (\"CHILDINFO\" (\"SUBSCRIBED\" \"SPECIAL-USE\"))",
     };
     call.out.line(format_args!("* LIST ({attributes}) \"{DELIMITER}\" {name}{child_info}"));
+}
+
+/// A name that is told unasked, with what it was called before. RFC 5465 §5.4
+pub(in crate::imap) fn write_unasked(
+    (context, session): (&Context, &Session),
+    node: &Node,
+    old: Option<&str>,
+    out: &mut Output<'_>,
+) {
+    let options = Options { extended: true, return_subscribed: true, ..Options::default() };
+    let attributes = attributes(context, &options, node);
+    let name = session.spelled(&node.name);
+    let old = old.map(|old| format!(" (\"OLDNAME\" ({}))", session.spelled(old)));
+    let old = old.unwrap_or_default();
+    out.line(format_args!("* LIST ({attributes}) \"{DELIMITER}\" {name}{old}"));
+}
+
+/// A name that is none any more. RFC 5465 §5.4
+pub(in crate::imap) fn write_nonexistent(session: &Session, name: &str, out: &mut Output<'_>) {
+    write_bare(session, ("\\NonExistent", name), out);
+}
+
+/// A mailbox that the user sees, and may not read. RFC 5465 §3.1
+pub(in crate::imap) fn write_no_access(session: &Session, name: &str, out: &mut Output<'_>) {
+    write_bare(session, ("\\NoAccess", name), out);
+}
+
+/// One that was told so before, and may be read now. RFC 5465 §5.9
+pub(in crate::imap) fn write_plain(session: &Session, name: &str, out: &mut Output<'_>) {
+    write_bare(session, ("", name), out);
+}
+
+fn write_bare(session: &Session, (attributes, name): (&str, &str), out: &mut Output<'_>) {
+    let name = session.spelled(name);
+    out.line(format_args!("* LIST ({attributes}) \"{DELIMITER}\" {name}"));
 }
 
 fn attributes(context: &Context, options: &Options, node: &Node) -> String {

@@ -184,6 +184,7 @@ mod tests {
             capabilities: Arc::default(),
             admin: None,
             own_copies: Default::default(),
+            object_ids: crate::imap::object_id::ObjectIds::by([7; 32]),
         };
         parse(&context, &mut Cursor::new(arguments.as_bytes()))
     }

@@ -81,9 +81,7 @@ pub async fn set_metadata(call: &mut Call<'_, '_>) -> Result<Completion, Refusal
         };
         changes.push(Change::MetadataSet { user, about, entry, value: value.map(Arc::from) });
     }
-    let actor = call.session.actor();
-    let transaction = crate::store::change::Transaction { actor, changes };
-    match call.context.store.commit(transaction).await {
+    match call.committed(changes).await {
         Ok(_) => Ok(Completion::ok("Annotated")),
         Err(StoreError::Limit(TOO_MANY_ENTRIES)) => {
             Err(Refusal::no("METADATA TOOMANY", "There are too many annotations already"))

@@ -20,6 +20,7 @@ mod list_options;
 pub mod lsub;
 pub mod metadata;
 pub mod namespace;
+pub mod notify;
 pub mod quota;
 pub mod rename;
 pub mod replace;
@@ -40,14 +41,15 @@ mod undelete;
 use std::sync::Arc;
 
 use super::names::{self, Resolved};
+use super::notify::own::Sketch;
 use super::output::Output;
 use super::wire::lex::Cursor;
 use super::wire::utf7;
 use super::{Context, Numbering, Refusal, Selected, Session};
 use crate::directory::rights::reads_by_role;
-use crate::store::Mailbox;
 use crate::store::audit::{Deed, Note};
 use crate::store::change::{Change, Receipt, Transaction};
+use crate::store::{Mailbox, StoreError};
 
 /// One command on its way: who calls, with which arguments, and where the answer goes.
 pub struct Call<'c, 'o> {
@@ -91,8 +93,22 @@ impl Call<'_, '_> {
 
     /// Makes `changes` on behalf of the user.
     async fn commit(&self, changes: Vec<Change>) -> Result<Receipt, Refusal> {
+        Ok(self.committed(changes).await?)
+    }
+
+    /// As `commit`, for who makes something of the store's own error. A client that watches
+    /// mailboxes is not told of what it has done itself.
+    async fn committed(&self, changes: Vec<Change>) -> Result<Receipt, StoreError> {
         let actor = self.session.actor();
-        Ok(self.context.store.commit(Transaction { actor, changes }).await?)
+        let notify = self.session.notify.as_ref();
+        let sketches: Vec<Sketch> =
+            notify.iter().flat_map(|_| changes.iter().map(Sketch::of)).collect();
+        let receipt = self.context.store.commit(Transaction { actor, changes }).await?;
+        if let Some(notify) = notify {
+            let outcomes = sketches.into_iter().zip(&receipt.outcomes);
+            notify.done(outcomes.filter_map(|(sketch, outcome)| sketch.done(outcome)));
+        }
+        Ok(receipt)
     }
 
     /// To be called before anything of a mailbox's messages is shown: where only the user's role

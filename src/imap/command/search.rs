@@ -1,10 +1,14 @@
 //! SEARCH, SORT, THREAD, each by UID too, and CANCELUPDATE. RFC 3501 §6.4.4, RFC 5256 §3,
 //! RFC 5267 §4.3.5
 
+use std::sync::Arc;
+
 use super::Call;
+use crate::imap::fetch::item::Request;
+use crate::imap::fetch::write::Beyond;
 use crate::imap::output::Output;
 use crate::imap::search::answer::{WithModSeq, write_esearch, write_numbers};
-use crate::imap::search::contexts::{CONTEXTS_MAX, Context, tag_correlator};
+use crate::imap::search::contexts::{CONTEXTS_MAX, Context, ORDERED_MAX, Order, tag_correlator};
 use crate::imap::search::evaluate::{Hit, find};
 use crate::imap::search::key::Key;
 use crate::imap::search::parse::Program;
@@ -18,8 +22,9 @@ use crate::mail::uid_set::UidSet;
 
 /// SEARCH and UID SEARCH.
 pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
-    let returns = returns(call, selected, Searching::Search)?;
-    let searched = search(call, selected, returns).await;
+    let mut shows = None;
+    let returns = returns(call, selected, (Searching::Search, &mut shows))?;
+    let searched = search(call, selected, (returns, shows)).await;
     saved_nothing(selected, returns, &searched);
     let program = searched?;
     Ok(completion("Searched", &program))
@@ -28,11 +33,10 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
 async fn search(
     call: &mut Call<'_, '_>,
     selected: &mut Selected,
-    returns: Option<Returns>,
+    (returns, shows): (Option<Returns>, Shows),
 ) -> Result<Program, Refusal> {
     check_charset(call)?;
-    let now = call.context.store.now();
-    let program = Program::parse(&mut call.arguments, &selected.view, now)?;
+    let program = Program::parse(&mut call.arguments, &selected.view, call.context)?;
     let modseq = with_modseq(call, selected, &program);
     let hits = find(&*call.context.store, &selected.view, &program.key).await?;
     let form = (call.numbering, modseq);
@@ -43,7 +47,8 @@ async fn search(
             answer(call, selected, (&hits, returns), form);
             if returns.update {
                 let correlator = tag_correlator(call.tag);
-                watch(call, selected, (&hits, &program, correlator, call.numbering));
+                let kept = Kept { correlator, by: call.numbering, order: None, shows };
+                watch(call, selected, (&hits, &program), kept);
             }
         }
         None => write_numbers("SEARCH", &hits, form, call.out).await?,
@@ -53,11 +58,12 @@ async fn search(
 
 /// SORT and UID SORT. RFC 5256 §3, with RETURN: RFC 5267 §3
 pub async fn sort(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
+    let mut shows = None;
     let returns = match call.context.capabilities.has("ESORT") {
-        true => returns(call, selected, Searching::Sort)?,
+        true => returns(call, selected, (Searching::Sort, &mut shows))?,
         false => None,
     };
-    let searched = sort_program(call, selected, returns).await;
+    let searched = sort_program(call, selected, (returns, shows)).await;
     saved_nothing(selected, returns, &searched);
     let program = searched?;
     Ok(completion("Sorted", &program))
@@ -66,19 +72,28 @@ pub async fn sort(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Co
 async fn sort_program(
     call: &mut Call<'_, '_>,
     selected: &mut Selected,
-    returns: Option<Returns>,
+    (returns, shows): (Option<Returns>, Shows),
 ) -> Result<Program, Refusal> {
     let criteria = sort::criteria(&mut call.arguments, &call.context.capabilities)?;
     call.arguments.space()?;
-    let now = call.context.store.now();
-    let program = Program::parse_behind_charset(&mut call.arguments, &selected.view, now)?;
+    let (arguments, context) = (&mut call.arguments, call.context);
+    let program = Program::parse_behind_charset(arguments, &selected.view, context)?;
     let modseq = with_modseq(call, selected, &program);
     let store = &*call.context.store;
     let hits = find(store, &selected.view, &program.key).await?;
     let hits = sort::sorted(store, &selected.view, &hits, &criteria).await?;
     let form = (call.numbering, modseq);
     match returns {
-        Some(returns) => answer(call, selected, (&hits, returns), form),
+        Some(returns) => {
+            answer(call, selected, (&hits, returns), form);
+            if returns.update {
+                let uids = hits.iter().map(|hit| Uid(hit.uid)).collect();
+                let order = Some(Order { criteria: criteria.into(), uids });
+                let (correlator, by) = (tag_correlator(call.tag), call.numbering);
+                let kept = Kept { correlator, by, order, shows };
+                watch(call, selected, (&hits, &program), kept);
+            }
+        }
         None => write_numbers("SORT", &hits, form, call.out).await?,
     }
     Ok(program)
@@ -98,8 +113,8 @@ pub async fn thread(
         return Err(start.expected("a threading algorithm that is offered"));
     }
     call.arguments.space()?;
-    let now = call.context.store.now();
-    let program = Program::parse_behind_charset(&mut call.arguments, &selected.view, now)?;
+    let (arguments, context) = (&mut call.arguments, call.context);
+    let program = Program::parse_behind_charset(arguments, &selected.view, context)?;
     with_modseq(call, selected, &program);
     let store = &*call.context.store;
     let hits = find(store, &selected.view, &program.key).await?;
@@ -140,14 +155,17 @@ pub fn cancel_update(
     Ok(Completion::ok("No further updates"))
 }
 
+/// What UPDATE shows of new messages. RFC 5465 §7
+pub(super) type Shows = Option<Arc<Request>>;
+
 /// The RETURN options.
 fn returns(
     call: &mut Call<'_, '_>,
     selected: &Selected,
-    searching: Searching,
+    (searching, shows): (Searching, &mut Shows),
 ) -> Result<Option<Returns>, Refusal> {
     let capabilities = &call.context.capabilities;
-    let returns = Returns::parse(&mut call.arguments, (searching, capabilities))?;
+    let returns = Returns::parse(&mut call.arguments, (searching, capabilities), shows)?;
     check_tag(call, Some(selected), returns.unwrap_or_default())?;
     Ok(returns)
 }
@@ -205,20 +223,41 @@ pub(super) fn saved_nothing(
     }
 }
 
+/// A search that is kept up to date, as far as its kind of command says.
+pub(super) struct Kept {
+    /// What its answers begin with.
+    pub(super) correlator: String,
+    /// How its results are named.
+    pub(super) by: Numbering,
+    /// Of a SORT, their order.
+    pub(super) order: Option<Order>,
+    /// What is shown of new messages.
+    pub(super) shows: Shows,
+}
+
 /// From now on the client is told what becomes of these results. RFC 5267 §4.3
 pub(super) fn watch(
     call: &mut Call<'_, '_>,
     selected: &mut Selected,
-    (hits, program, correlator, by): (&[Hit], &Program, String, Numbering),
+    (hits, program): (&[Hit], &Program),
+    kept: Kept,
 ) {
+    let Kept { correlator, by, order, shows } = kept;
     let mut contexts = selected.view.take_contexts();
-    if contexts.len() >= CONTEXTS_MAX {
+    let is_long = order.as_ref().is_some_and(|order| order.uids.len() > ORDERED_MAX);
+    let why = match is_long {
+        true => Some("There are too many results to be kept in order"),
+        false if contexts.len() >= CONTEXTS_MAX => Some("Too many searches are kept up to date"),
+        false => None,
+    };
+    if let Some(why) = why {
         let tag = utf7::quoted(call.tag);
-        call.out.line(format_args!("* NO [NOUPDATE {tag}] Too many searches are kept up to date"));
+        call.out.line(format_args!("* NO [NOUPDATE {tag}] {why}"));
     } else {
         let key = program.key.clone().lasting(&selected.view);
         let (tag, found) = (call.tag.to_owned(), uids(hits));
-        contexts.push(Context { tag, correlator, by, key, found });
+        let beyond = Beyond::spelled(call.session.spelling());
+        contexts.push(Context { tag, correlator, by, key, found, order, shows, beyond });
     }
     selected.view.put_contexts(contexts);
 }

@@ -7,7 +7,7 @@ use crate::directory::Rights;
 use crate::imap::names::{DELIMITER, resolve};
 use crate::imap::view::{Claims, View};
 use crate::imap::wire::utf7;
-use crate::imap::{Completion, Refusal, Selected, flags, object_id, virtual_mailbox};
+use crate::imap::{Completion, Refusal, Selected, flags, virtual_mailbox};
 use crate::mail::flag::SeenMode;
 use crate::store::Mailbox;
 
@@ -49,7 +49,8 @@ async fn open(call: &mut Call<'_, '_>, opened: Opened) -> Result<(Selected, Comp
     view.set_condstore(call.session.condstore());
     let examined = opened == Opened::ReadOnly;
     let (rights, seen) = (found.rights, found.seen);
-    let selected = Selected { mailbox, rights, seen, sources, examined, view };
+    let mut selected = Selected { mailbox, rights, seen, sources, examined, view };
+    selected.heed(call.session);
     describe(call, &selected);
     if call.session.rev2 {
         tell_name(call, &selected.mailbox, &name);
@@ -74,7 +75,9 @@ fn parameters(call: &mut Call<'_, '_>) -> Result<Option<Known>, Refusal> {
         loop {
             let start = call.arguments.clone();
             match call.arguments.atom()?.to_ascii_uppercase().as_str() {
-                "CONDSTORE" => call.session.condstore = true,
+                "CONDSTORE" if call.context.capabilities.has("CONDSTORE") => {
+                    call.session.condstore = true;
+                }
                 "QRESYNC" if call.session.qresync => {
                     call.arguments.space()?;
                     known = Some(resync::known(&mut call.arguments)?);
@@ -125,9 +128,11 @@ fn describe(call: &mut Call<'_, '_>, selected: &Selected) {
     flags::write_permanent(out.buffer(), selected.changeable(), &state.keywords);
     out.line(format_args!("* OK [UIDVALIDITY {}] UIDs are valid", state.uid_validity.0));
     out.line(format_args!("* OK [UIDNEXT {}] Next UID", state.uid_next.0));
-    out.line(format_args!("* OK [HIGHESTMODSEQ {}] Last change", state.highest_modseq.0));
+    if call.context.capabilities.has("CONDSTORE") {
+        out.line(format_args!("* OK [HIGHESTMODSEQ {}] Last change", state.highest_modseq.0));
+    }
     if call.context.capabilities.has("OBJECTID") {
-        let id = object_id::mailbox(selected.mailbox.id);
+        let id = call.context.object_ids.mailbox(selected.mailbox.id);
         out.line(format_args!("* OK [MAILBOXID ({id})] Identifier"));
     }
 }

@@ -4,7 +4,7 @@
 use super::Call;
 use crate::imap::wire::lex::Cursor;
 use crate::imap::wire::utf7;
-use crate::imap::{Completion, Context, Refusal, object_id, virtual_mailbox};
+use crate::imap::{Completion, Context, Refusal, virtual_mailbox};
 use crate::mail::id::MailboxId;
 use crate::store::Status;
 
@@ -96,14 +96,14 @@ pub(super) fn items(context: &Context, arguments: &mut Cursor<'_>) -> Result<Vec
 }
 
 /// The counts as they stand in the response's parentheses.
-pub(super) fn written(
+pub(in crate::imap) fn written(
     context: &Context,
     items: &[Item],
     (id, status): (MailboxId, &Status),
 ) -> String {
     let value = |item: Item| {
         match item {
-            Item::MailboxId => return format!("({})", object_id::mailbox(id)),
+            Item::MailboxId => return format!("({})", context.object_ids.mailbox(id)),
             Item::Messages => u64::from(status.messages),
             Item::Recent => u64::from(status.recent),
             Item::UidNext => u64::from(status.uid_next.0),

@@ -23,6 +23,9 @@ use crate::store::change::{Change, FlagOperation, Outcome};
 pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
     let arguments = Arguments::parse(&mut call.arguments)?;
     if arguments.unchanged_since.is_some() {
+        if !call.context.capabilities.has("CONDSTORE") {
+            return Err(Refusal::Bad("UNCHANGEDSINCE is switched off".into()));
+        }
         super::enable_condstore(call, selected);
     }
     let selection = selected.view.select(&arguments.set, call.numbering)?;

@@ -33,6 +33,7 @@ pub enum Verb {
     Enable,
     Namespace,
     Idle,
+    Notify,
     List,
     Lsub,
     Subscribe,
@@ -115,7 +116,7 @@ impl Row {
 use Allowed::{Any, Authenticated, NotAuthenticated, Selected};
 
 /// All commands.
-pub const COMMANDS: [Row; 55] = [
+pub const COMMANDS: [Row; 56] = [
     row("CAPABILITY", Verb::Capability, Any, "RFC 3501 §6.1.1"),
     row("NOOP", Verb::Noop, Any, "RFC 3501 §6.1.2"),
     row("LOGOUT", Verb::Logout, Any, "RFC 3501 §6.1.3"),
@@ -128,6 +129,7 @@ pub const COMMANDS: [Row; 55] = [
     row("ENABLE", Verb::Enable, Authenticated, "RFC 5161 §3.1").of("ENABLE"),
     row("NAMESPACE", Verb::Namespace, Authenticated, "RFC 2342 §5").of("NAMESPACE"),
     row("IDLE", Verb::Idle, Authenticated, "RFC 2177 §3").of("IDLE"),
+    row("NOTIFY", Verb::Notify, Authenticated, "RFC 5465 §3.1").of("NOTIFY"),
     row("LIST", Verb::List, Authenticated, "RFC 5258 §3"),
     row("LSUB", Verb::Lsub, Authenticated, "RFC 3501 §6.3.9"),
     row("SUBSCRIBE", Verb::Subscribe, Authenticated, "RFC 3501 §6.3.6"),

@@ -1,8 +1,11 @@
 //! What a FETCH asks for: its items, as parsed, with the labels that its answer repeats. Knows no
 //! message. RFC 3501 §6.4.5
 
+use std::borrow::Cow;
+
 use super::modifiers::Modifiers;
 use crate::imap::Refusal;
+use crate::imap::view::Condstore;
 use crate::imap::wire::lex::Cursor;
 use crate::mail::message::are_cached;
 
@@ -175,6 +178,43 @@ impl Request {
         Ok(request)
     }
 
+    /// `"(" fetch-att *(SP fetch-att) ")"`: what is shown unasked. RFC 5465 §8
+    pub fn parse_list(cursor: &mut Cursor<'_>) -> Result<Request, Refusal> {
+        if !cursor.take(b'(') {
+            return Err(cursor.expected("a list of data items"));
+        }
+        let mut request = Request::default();
+        loop {
+            request.add(item(cursor)?);
+            if request.items.len() > ITEMS_MAX {
+                return Err(cursor.expected("at most 64 items"));
+            }
+            if cursor.take(b')') {
+                return Ok(request);
+            }
+            cursor.space()?;
+        }
+    }
+
+    /// What any of them asks for.
+    pub fn together<'a>(requests: impl Iterator<Item = &'a Request>) -> Request {
+        let mut together = Request::default();
+        requests.for_each(|one| one.items.iter().for_each(|item| together.add(item.clone())));
+        together
+    }
+
+    /// As it is answered unasked: with UID, and with MODSEQ where all FETCH responses have it.
+    /// RFC 7162 §3.2.4
+    pub fn in_condstore(&self, condstore: Condstore) -> Cow<'_, Request> {
+        if !condstore.is_on() {
+            return Cow::Borrowed(self);
+        }
+        let mut request = self.clone();
+        request.add(Item::Uid);
+        request.add(Item::ModSeq);
+        Cow::Owned(request)
+    }
+
     /// Adds an item once.
     pub fn add(&mut self, item: Item) {
         if !self.items.contains(&item) {
@@ -188,6 +228,7 @@ impl Request {
             Item::Preview(_) => Some("PREVIEW"),
             Item::EmailId | Item::ThreadId => Some("OBJECTID"),
             Item::SaveDate => Some("SAVEDATE"),
+            Item::ModSeq => Some("CONDSTORE"),
             Item::Section(section) if section.transfer != Transfer::Kept => Some("BINARY"),
             _ => None,
         })

@@ -1,6 +1,7 @@
 //! FETCH: what is asked for (`item`), and how it is answered (`write`, `body`, `binary`,
 //! `preview`).
 
+pub mod answer;
 mod binary;
 pub mod body;
 pub mod item;

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::imap::wire::number;
+use crate::imap::wire::utf7::Spelling;
 use crate::mail::message::{Content, Envelope, EnvelopeAddress, Parameters, Part};
 
 /// Longest string that is written in quotes.
@@ -53,6 +54,16 @@ pub enum Beyond {
     Shown,
     /// UTF-8 becomes encoded words, where words stand. RFC 6855 §8, RFC 2047 §2
     Encoded,
+}
+
+impl Beyond {
+    /// As names are spelled to the client.
+    pub fn spelled(spelling: Spelling) -> Beyond {
+        match spelling {
+            Spelling::Utf8 => Beyond::Shown,
+            Spelling::Utf7 => Beyond::Encoded,
+        }
+    }
 }
 
 /// Most bytes of UTF-8 in one encoded word of at most 75 characters.

@@ -8,7 +8,6 @@ use super::key::Key;
 use super::narrow::Narrowed;
 use crate::imap::date::Day;
 use crate::imap::flags::Recent;
-use crate::imap::object_id::EmailId;
 use crate::imap::view::{Message, Selection, View};
 use crate::mail::id::{BlobId, ModSeq};
 use crate::mail::message;
@@ -166,8 +165,8 @@ fn quick(key: &Key, m: &Message<'_>, known: &impl Fn(&Key) -> Option<bool>) -> O
         Key::Saved(when, day) => Some(when.holds(Day::of(m.entry.saved), *day)),
         Key::Older(than) => Some(m.entry.internal_date.seconds() <= *than),
         Key::Younger(than) => Some(m.entry.internal_date.seconds() >= *than),
-        Key::EmailId(id) => Some(*id == Some(EmailId::of(m.entry))),
-        Key::ThreadId(id) => Some(*id == Some(m.entry.thread)),
+        Key::EmailId(id) => Some(id.is_some_and(|id| id.is_email(m.entry))),
+        Key::ThreadId(id) => Some(id.is_some_and(|id| id.is_thread(m.entry.thread))),
         Key::Larger(bytes) => Some(u64::from(m.entry.size_bytes) > *bytes),
         Key::Smaller(bytes) => Some(u64::from(m.entry.size_bytes) < *bytes),
         Key::ModSeq(since) => Some(m.modseq >= *since),

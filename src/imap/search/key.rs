@@ -2,10 +2,10 @@
 //! a test on a message is a comparison. RFC 3501 §6.4.4
 
 use crate::imap::date::Day;
-use crate::imap::object_id::EmailId;
+use crate::imap::object_id::Sought;
 use crate::imap::view::{Selection, View};
 use crate::mail::flag::SystemFlags;
-use crate::mail::id::{ModSeq, ThreadId};
+use crate::mail::id::ModSeq;
 use crate::mail::uid_set::UidSet;
 
 /// Deepest nesting of NOT, OR and parentheses.
@@ -37,9 +37,9 @@ pub enum Key {
     /// INTERNALDATE is this moment, in seconds, or later. RFC 5032 §2
     Younger(i64),
     /// EMAILID; `None`: no message of ours can have it. RFC 8474 §6
-    EmailId(Option<EmailId>),
+    EmailId(Option<Sought>),
     /// THREADID. RFC 8474 §6
-    ThreadId(Option<ThreadId>),
+    ThreadId(Option<Sought>),
     /// Date: in its own zone.
     Sent(When, Day),
     /// More bytes than this.

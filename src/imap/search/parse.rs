@@ -1,10 +1,10 @@
 //! Charset and keys of SEARCH, SORT and THREAD. RFC 3501 §6.4.4, RFC 5256 §5
 
 use super::key::{DEPTH_MAX, KEYS_MAX, Key, When};
-use crate::imap::object_id::EmailId;
+use crate::imap::object_id::Sought;
 use crate::imap::view::{Expunge, SequenceSet, View};
 use crate::imap::wire::lex::Cursor;
-use crate::imap::{Numbering, Refusal, date, flags, object_id};
+use crate::imap::{Context, Numbering, Refusal, date, flags, object_id};
 use crate::mail::flag::SystemFlags;
 use crate::mail::fold::{decode_needle, fold, is_charset_known};
 use crate::mail::id::{ModSeq, Timestamp};
@@ -20,32 +20,38 @@ pub struct Program {
 
 impl Program {
     /// `[CHARSET UTF-8] keys`, to the end of the command: messages are named as `view` numbers
-    /// them, intervals end `now`.
-    pub fn parse(cursor: &mut Cursor<'_>, view: &View, now: Timestamp) -> Result<Program, Refusal> {
+    /// them, intervals end now.
+    pub fn parse(
+        cursor: &mut Cursor<'_>,
+        view: &View,
+        context: &Context,
+    ) -> Result<Program, Refusal> {
         let charset = match cursor.take_word("CHARSET ") {
             true => Some(charset(cursor)?),
             false => None,
         };
-        Program::keys(cursor, charset, (view, now))
+        Program::keys(cursor, charset, (view, context))
     }
 
     /// `UTF-8 keys`: SORT and THREAD must have a charset. RFC 5256 §5 `search-criteria`
     pub fn parse_behind_charset(
         cursor: &mut Cursor<'_>,
         view: &View,
-        now: Timestamp,
+        context: &Context,
     ) -> Result<Program, Refusal> {
         let charset = charset(cursor)?;
-        Program::keys(cursor, Some(charset), (view, now))
+        Program::keys(cursor, Some(charset), (view, context))
     }
 
     fn keys(
         cursor: &mut Cursor<'_>,
         charset: Option<String>,
-        (view, now): (&View, Timestamp),
+        (view, context): (&View, &Context),
     ) -> Result<Program, Refusal> {
         let (keys, expunge) = (0, Expunge::Allowed);
-        let mut parser = Parser { cursor: cursor.clone(), view, now, charset, keys, expunge };
+        let now = context.store.now();
+        let cursor = cursor.clone();
+        let mut parser = Parser { cursor, view, context, now, charset, keys, expunge };
         let key = parser.all(0)?;
         parser.cursor.end()?;
         Ok(Program { key, expunge: parser.expunge })
@@ -68,6 +74,7 @@ fn charset(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
 struct Parser<'a> {
     cursor: Cursor<'a>,
     view: &'a View,
+    context: &'a Context,
     now: Timestamp,
     charset: Option<String>,
     keys: usize,
@@ -115,6 +122,10 @@ impl Parser<'_> {
         let start = self.cursor.clone();
         let word = self.cursor.take_while("a search key", |b| b.is_ascii_alphabetic())?;
         let word = String::from_utf8_lossy(word).to_ascii_uppercase();
+        let needed = CAPABILITIES.iter().find(|row| row.0 == word).map(|row| row.1);
+        if needed.is_some_and(|capability| !self.context.capabilities.has(capability)) {
+            return Err(start.expected("nothing of a capability that is switched off"));
+        }
         if let Some(key) = plain(&word) {
             return Ok(key);
         }
@@ -148,11 +159,8 @@ impl Parser<'_> {
             "SAVEDSINCE" => Ok(Key::Saved(When::Since, date::date(&mut self.cursor)?)),
             "OLDER" => Ok(Key::Older(self.seconds_ago()?)),
             "YOUNGER" => Ok(Key::Younger(self.seconds_ago()?)),
-            "EMAILID" => Ok(Key::EmailId(EmailId::parse(object_id::object_id(&mut self.cursor)?))),
-            "THREADID" => {
-                let id = object_id::object_id(&mut self.cursor)?;
-                Ok(Key::ThreadId(object_id::parse_thread(id)))
-            }
+            "EMAILID" => Ok(Key::EmailId(self.object_id()?)),
+            "THREADID" => Ok(Key::ThreadId(self.object_id()?)),
             "SENTBEFORE" => Ok(Key::Sent(When::Before, date::date(&mut self.cursor)?)),
             "SENTON" => Ok(Key::Sent(When::On, date::date(&mut self.cursor)?)),
             "SENTSINCE" => Ok(Key::Sent(When::Since, date::date(&mut self.cursor)?)),
@@ -171,6 +179,11 @@ impl Parser<'_> {
         }
     }
 
+    fn object_id(&mut self) -> Result<Option<Sought>, Refusal> {
+        let text = object_id::object_id(&mut self.cursor)?;
+        Ok(self.context.object_ids.sought(text))
+    }
+
     /// An interval, as the moment so long ago. RFC 5032 §3
     fn seconds_ago(&mut self) -> Result<i64, Refusal> {
         Ok(self.now.seconds() - i64::from(self.cursor.nz_number()?))
@@ -178,7 +191,11 @@ impl Parser<'_> {
 
     fn messages(&mut self, by: Numbering) -> Result<Key, Refusal> {
         let set = SequenceSet::parse(&mut self.cursor)?;
+        let has_saved = self.context.capabilities.has("SEARCHRES");
         match by {
+            _ if set.is_saved() && !has_saved => {
+                Err(self.cursor.expected("nothing of a capability that is switched off before"))
+            }
             _ if set.is_saved() => Ok(Key::Uids(self.view.saved().clone())),
             Numbering::Sequence => {
                 self.expunge = Expunge::Held;
@@ -223,6 +240,19 @@ impl Parser<'_> {
         Ok(Key::ModSeq(ModSeq(self.cursor.number64()?)))
     }
 }
+
+/// Keys that belong to a capability.
+const CAPABILITIES: [(&str, &str); 9] = [
+    ("OLDER", "WITHIN"),
+    ("YOUNGER", "WITHIN"),
+    ("MODSEQ", "CONDSTORE"),
+    ("EMAILID", "OBJECTID"),
+    ("THREADID", "OBJECTID"),
+    ("SAVEDBEFORE", "SAVEDATE"),
+    ("SAVEDON", "SAVEDATE"),
+    ("SAVEDSINCE", "SAVEDATE"),
+    ("SAVEDATESUPPORTED", "SAVEDATE"),
+];
 
 /// The keys without an argument.
 fn plain(word: &str) -> Option<Key> {

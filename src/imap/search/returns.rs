@@ -3,10 +3,12 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::evaluate::Hit;
 use crate::imap::Refusal;
 use crate::imap::capability::Capabilities;
+use crate::imap::fetch::item::Request;
 use crate::imap::wire::lex::Cursor;
 
 /// RETURN options.
@@ -54,10 +56,12 @@ const OPTIONS: [(&str, &str); 8] = [
 ];
 
 impl Returns {
-    /// `RETURN (MIN COUNT) `, if it is next; an empty list is ALL.
+    /// `RETURN (MIN COUNT) `, if it is next; an empty list is ALL. What UPDATE shows of new
+    /// messages is left in `shows`. RFC 5465 §7
     pub fn parse(
         cursor: &mut Cursor<'_>,
         (searching, capabilities): (Searching, &Capabilities),
+        shows: &mut Option<Arc<Request>>,
     ) -> Result<Option<Returns>, Refusal> {
         if !cursor.take_word("RETURN ") {
             return Ok(None);
@@ -69,13 +73,15 @@ impl Returns {
         while !cursor.take(b')') {
             let start = cursor.clone();
             let name = cursor.atom()?.to_ascii_uppercase();
-            let option = OPTIONS.iter().find(|option| option.0 == name);
-            let is_on = option.is_some_and(|option| capabilities.has(option.1));
+            let is_on = is_on(&name, searching, capabilities);
             if !is_on || !returns.set(&name, searching, cursor)? {
                 return Err(start.expected("a return option that is offered here"));
             }
             if cursor.peek() != Some(b')') {
                 cursor.space()?;
+            }
+            if name == "UPDATE" && cursor.peek() == Some(b'(') && capabilities.has("NOTIFY") {
+                *shows = Some(Arc::new(what_is_shown(cursor, capabilities)?));
             }
         }
         cursor.space()?;
@@ -101,8 +107,8 @@ impl Returns {
             ("COUNT", _) => self.count = true,
             // $ is about the selected mailbox. RFC 7377 §2.2
             ("SAVE", Searching::Search | Searching::Sort) => self.save = true,
-            ("UPDATE", Searching::Search | Searching::Mailboxes) => self.update = true,
-            ("CONTEXT", Searching::Search | Searching::Mailboxes) => self.context = true,
+            ("UPDATE", _) => self.update = true,
+            ("CONTEXT", _) => self.context = true,
             ("PARTIAL", _) if self.partial.is_none() => {
                 cursor.space()?;
                 self.partial = Some(Partial::parse(cursor)?);
@@ -130,6 +136,27 @@ impl Returns {
         let shown = first.into_iter().chain(last).chain(part.into_iter().flatten());
         shown.copied().collect()
     }
+}
+
+fn is_on(name: &str, searching: Searching, capabilities: &Capabilities) -> bool {
+    let option = OPTIONS.iter().find(|option| option.0 == name);
+    option.is_some_and(|option| match (option.1, searching) {
+        ("CONTEXT=SEARCH", Searching::Sort) => capabilities.has("CONTEXT=SORT"),
+        (capability, _) => capabilities.has(capability),
+    })
+}
+
+/// `"(" fetch-att *(SP fetch-att) ")"` behind UPDATE. RFC 5465 §8 `modifier-update`
+fn what_is_shown(cursor: &mut Cursor<'_>, capabilities: &Capabilities) -> Result<Request, Refusal> {
+    let start = cursor.clone();
+    let request = Request::parse_list(cursor)?;
+    if request.capabilities().any(|capability| !capabilities.has(capability)) {
+        return Err(start.expected("nothing of a capability that is switched off"));
+    }
+    if cursor.peek() != Some(b')') {
+        cursor.space()?;
+    }
+    Ok(request)
 }
 
 /// Some of the results, counted from the first or from the last one. RFC 9394 §3.1
@@ -185,7 +212,7 @@ mod tests {
 
     fn parsed(text: &str) -> Result<Option<Returns>, Refusal> {
         let on = Capabilities::default();
-        Returns::parse(&mut Cursor::new(text.as_bytes()), (Searching::Search, &on))
+        Returns::parse(&mut Cursor::new(text.as_bytes()), (Searching::Search, &on), &mut None)
     }
 
     #[test]
@@ -219,10 +246,33 @@ mod tests {
         }
         let off = Capabilities::without(&["searchres".into()]);
         let mut cursor = Cursor::new(b"RETURN (SAVE) ALL");
-        assert!(Returns::parse(&mut cursor, (Searching::Search, &off)).is_err());
-        let mut cursor = Cursor::new(b"RETURN (UPDATE) ALL");
-        let on = Capabilities::default();
-        assert!(Returns::parse(&mut cursor, (Searching::Sort, &on)).is_err());
+        assert!(Returns::parse(&mut cursor, (Searching::Search, &off), &mut None).is_err());
+    }
+
+    #[test]
+    fn update_says_what_is_shown_of_new_messages() {
+        let parse = |text: &str, off: &[&str], searching| {
+            let off: Vec<String> = off.iter().map(|name| (*name).to_owned()).collect();
+            let (off, mut shows) = (Capabilities::without(&off), None);
+            let text = format!("RETURN ({text}) ALL");
+            let cursor = &mut Cursor::new(text.as_bytes());
+            let returns = Returns::parse(cursor, (searching, &off), &mut shows)?;
+            Ok::<_, Refusal>((
+                returns.is_some_and(|r| r.update),
+                shows.map_or(0, |s| s.items.len()),
+            ))
+        };
+        for searching in [Searching::Search, Searching::Sort] {
+            assert_eq!(parse("UPDATE", &[], searching), Ok((true, 0)));
+            assert_eq!(parse("UPDATE (UID FLAGS) COUNT", &[], searching), Ok((true, 2)));
+            assert!(parse("COUNT UPDATE (UID PREVIEW)", &["PREVIEW"], searching).is_err());
+            assert!(parse("UPDATE (UID)", &["NOTIFY"], searching).is_err());
+            for wrong in ["UPDATE ()", "UPDATE (X)", "UPDATE (UID", "UPDATE UID"] {
+                assert!(parse(wrong, &[], searching).is_err(), "{wrong}");
+            }
+        }
+        assert!(parse("UPDATE", &["CONTEXT=SORT"], Searching::Sort).is_err());
+        assert!(parse("UPDATE", &["CONTEXT=SORT"], Searching::Search).is_ok());
     }
 
     #[test]

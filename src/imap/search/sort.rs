@@ -7,11 +7,11 @@ use super::evaluate::Hit;
 use super::threads::Threadable;
 use crate::imap::Refusal;
 use crate::imap::capability::Capabilities;
-use crate::imap::view::{Selection, View};
+use crate::imap::view::{Message, Selection, View};
 use crate::imap::wire::lex::Cursor;
 use crate::mail::base_subject::{BaseSubject, base_subject};
 use crate::mail::collation;
-use crate::mail::id::{BlobId, Timestamp};
+use crate::mail::id::{BlobId, Timestamp, Uid};
 use crate::mail::message::{Envelope, EnvelopeAddress, decoded, message_ids};
 use crate::store::snapshot::Entry;
 use crate::store::{FactsWanted, Store, StoreError};
@@ -114,7 +114,7 @@ impl Column {
                 SortKey::Size => i64::from(entry.size_bytes),
                 _ => sent(entry, envelope),
             }),
-            Column::Texts(texts) => texts.push(text(key, envelope).into_boxed_str()),
+            Column::Texts(texts) => texts.push(ordered(text(key, envelope)).into_boxed_str()),
         }
     }
 }
@@ -152,6 +152,20 @@ pub async fn sorted(
     let mut order: Vec<usize> = (0..hits.len()).collect();
     order.sort_unstable_by(compare);
     Ok(order.into_iter().map(|at| hits[at]).collect())
+}
+
+/// Whether the first message comes before the second in the order of `criteria`.
+pub async fn comes_before(
+    store: &dyn Store,
+    view: &View,
+    (first, second): (Uid, Uid),
+    criteria: &[Criterion],
+) -> Result<bool, StoreError> {
+    let both = view.with_uids(&[first, second].into_iter().collect());
+    let hit = |m: Message<'_>| Hit { number: m.number, uid: m.entry.uid.0, modseq: m.modseq };
+    let hits: Vec<Hit> = view.messages(&both).map(hit).collect();
+    let sorted = sorted(store, view, &hits, criteria).await?;
+    Ok(sorted.first().is_some_and(|hit| hit.uid == first.0))
 }
 
 /// The hits as THREAD needs them; `name` says how the answer names them.
@@ -217,6 +231,14 @@ fn sent(entry: &Entry, envelope: &Envelope) -> i64 {
 
 fn subject(envelope: &Envelope) -> BaseSubject {
     envelope.subject.as_deref().map(|raw| base_subject(&decoded(raw))).unwrap_or_default()
+}
+
+/// What could not be converted comes behind everything that could. RFC 5255 §4.6
+fn ordered(key: String) -> String {
+    match key.contains(char::REPLACEMENT_CHARACTER) {
+        true => format!("{}{key}", char::MAX),
+        false => key,
+    }
 }
 
 fn text(key: SortKey, envelope: &Envelope) -> String {

@@ -107,8 +107,7 @@ impl Dialogue {
             Verb::Close => commands::close::close(&mut call, selected).await?,
             _ => commands::close::unselect(&mut call, selected).await?,
         };
-        let session = session.clone();
-        self.state = State::Authenticated(session);
+        self.state = std::mem::replace(&mut self.state, State::Logout).closed();
         Ok(Done::Completed(completion))
     }
 
@@ -167,6 +166,9 @@ impl Dialogue {
         match (command.row.allowed, selected) {
             (_, selected) if command.row.verb == Verb::ESearch => {
                 commands::esearch::run(&mut call, selected).await
+            }
+            (_, selected) if command.row.verb == Verb::Notify => {
+                commands::notify::run(&mut call, selected).await
             }
             (_, selected) if command.row.verb == Verb::Enable => {
                 commands::enable::run(&mut call, selected.as_deref())

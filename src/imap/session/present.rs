@@ -80,8 +80,8 @@ impl Dialogue {
 
     /// From here on the mailbox is as absent. RFC 7162 §3.2.11
     fn close_selected(&mut self, out: &mut Output<'_>) {
-        if let State::Selected(session, _) = &self.state {
-            self.state = State::Authenticated(session.clone());
+        if matches!(self.state, State::Selected(..)) {
+            self.state = std::mem::replace(&mut self.state, State::Logout).closed();
             self.lost = Lost::Mailbox;
             out.line(format_args!("* OK [CLOSED] The mailbox is no longer there"));
         }

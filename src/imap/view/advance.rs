@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{Condstore, Message, OwnSeen, Selection, View, present};
+use super::wishes::Scope;
+use super::{Condstore, Message, OwnSeen, Selection, View, present, unasked};
 use crate::imap::flags::{self, Changeable};
 use crate::imap::output::Output;
 use crate::imap::search::contexts;
@@ -96,6 +97,21 @@ pub async fn updates(
     Ok(())
 }
 
+/// As `updates`, between commands: what is held back is not mentioned again.
+pub async fn updates_unasked(
+    context: &Context,
+    selected: &mut Selected,
+    out: &mut Output<'_>,
+    expunge: Expunge,
+) -> Result<(), Refusal> {
+    let before = selected.view.told.clone();
+    updates_with(context, selected, out, (expunge, None)).await?;
+    if !Arc::ptr_eq(&before, &selected.view.told) {
+        selected.view.tell_how_far(out);
+    }
+    Ok(())
+}
+
 /// As `updates`, with what this session has just done itself.
 pub async fn updates_with(
     context: &Context,
@@ -111,22 +127,31 @@ pub async fn updates_with(
     }
     let (mut snapshot, mut overlay) = present(&**store, mailbox, &view.user).await?;
     let same = Arc::ptr_eq(&snapshot, &view.told) && Arc::ptr_eq(&view.told, &view.believed);
-    if same && Arc::ptr_eq(&overlay, &view.overlay) && own.is_none() {
+    let same = same && Arc::ptr_eq(&overlay, &view.overlay) && !view.is_behind();
+    if same && own.is_none() {
         return Ok(());
     }
     let mut first_recent = None;
-    if view.claims == super::Claims::Recent && snapshot.uid_next > view.believed.uid_next {
+    let is_told = view.scope() != Scope::Nothing;
+    let claims = view.claims == super::Claims::Recent && is_told;
+    if claims && snapshot.uid_next > view.believed.uid_next {
         first_recent = Some(store.claim_recent(mailbox, &view.user));
         // what came between the first snapshot and the claim would be recent nowhere
         (snapshot, overlay) = present(&**store, mailbox, &view.user).await?;
     }
     let changeable = selected.changeable();
     let present = Present { snapshot, overlay, first_recent, changeable };
-    let touched = selected.view.advance(present, (expunge, own), out).await?;
-    if !selected.view.contexts().is_empty() && !touched.is_empty() {
-        contexts::refresh(&**store, &mut selected.view, &touched, out).await?;
-    }
-    Ok(())
+    let news = selected.view.advance(present, (expunge, own), out).await?;
+    unasked::show((&**store, context.object_ids), selected, &news, out).await
+}
+
+/// Messages of which something was to be told.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct News {
+    /// They have changed or come.
+    pub(super) touched: UidSet,
+    /// They have been announced just now.
+    pub(super) added: UidSet,
 }
 
 impl Selected {
@@ -147,27 +172,30 @@ pub(super) struct Present {
 
 impl View {
     /// Writes what lies between the client's belief and `present`, and believes that from now on.
-    /// Answers which messages have changed or come.
     pub(super) async fn advance(
         &mut self,
         present: Present,
         (expunge, own): (Expunge, Option<&Own>),
         out: &mut Output<'_>,
-    ) -> Result<UidSet, Refusal> {
+    ) -> Result<News, Refusal> {
         let new = present.snapshot;
         if self.told.keywords.len() != new.keywords.len() {
             flags::write_known(out.buffer(), &new.keywords);
             flags::write_permanent(out.buffer(), present.changeable, &new.keywords);
         }
         let difference = Snapshot::difference(&self.believed, &new);
-        let touched = self.touched(&new, &present.overlay, own);
-        let before = self.clone();
-        let mut told: UidSet = touched.iter().copied().collect();
-        if expunge == Expunge::Allowed || difference.expunged.is_empty() {
+        let (scope, was_held) = (self.scope(), !Arc::ptr_eq(&self.told, &self.believed));
+        let mut before = self.clone();
+        (before.told, before.overlay) = self.flags_told();
+        let touched = before.touched((&new, &present.overlay), scope, own);
+        let mut news = News { touched: touched.iter().copied().collect(), ..News::default() };
+        let may_go = expunge == Expunge::Allowed || difference.expunged.is_empty();
+        if may_go && scope != Scope::Nothing {
             if !self.contexts().is_empty() {
                 contexts::tell_gone(self, &difference.expunged, out);
             }
-            difference.added.iter().for_each(|uid| told.insert(*uid));
+            news.added = difference.added.iter().copied().collect();
+            news.touched = news.touched.union(&news.added);
             self.tell_expunged(&difference.expunged, out).await?;
             self.believed = new.clone();
             self.tell_added(difference.added.len(), present.first_recent, out);
@@ -178,8 +206,8 @@ impl View {
         self.told = new;
         self.overlay = present.overlay;
         self.tell_flags(&before, &touched, own, out).await?;
-        self.tell_caught_up(&before, out);
-        Ok(told)
+        self.tell_caught_up(was_held, out);
+        Ok(news)
     }
 
     /// The flags of messages that have changed while the client was away. RFC 7162 §3.2.5.1
@@ -196,9 +224,20 @@ impl View {
     }
 
     /// The messages of which something may have to be said, ascending.
-    fn touched(&self, new: &Arc<Snapshot>, overlay: &Overlay, own: Option<&Own>) -> Vec<Uid> {
-        let mut uids = Snapshot::difference(&self.told, new).changed;
-        uids.extend(Overlay::changed_uids(&self.overlay, overlay));
+    fn touched(
+        &self,
+        (new, overlay): (&Arc<Snapshot>, &Overlay),
+        scope: Scope,
+        own: Option<&Own>,
+    ) -> Vec<Uid> {
+        let mut uids = Vec::new();
+        if scope == Scope::Everything {
+            let difference = Snapshot::difference(&self.told, new);
+            uids = difference.changed;
+            // announced while no flags were told
+            uids.extend(difference.added.into_iter().filter(|uid| self.number(*uid).is_some()));
+            uids.extend(Overlay::changed_uids(&self.overlay, overlay));
+        }
         if let Some(own) = own.filter(|own| own.shown != Shown::Never) {
             uids.extend(own.uids.iter());
         }
@@ -217,8 +256,7 @@ impl View {
     }
 
     /// What was held back is told: from now on the client has everything again.
-    fn tell_caught_up(&self, before: &View, out: &mut Output<'_>) {
-        let was_held = !Arc::ptr_eq(&before.told, &before.believed);
+    fn tell_caught_up(&self, was_held: bool, out: &mut Output<'_>) {
         if self.condstore.is_on() && was_held && Arc::ptr_eq(&self.told, &self.believed) {
             let highest = self.told_up_to().0;
             out.line(format_args!("* OK [HIGHESTMODSEQ {highest}] Everything is told"));
@@ -266,15 +304,17 @@ impl View {
         for uid in touched {
             let Some(number) = self.number(*uid) else { continue };
             // a message that was announced just now: the client will ask for its flags
-            let Some(old) = before.told.by_uid(*uid).filter(|_| before.number(*uid).is_some())
-            else {
+            if before.number(*uid).is_none() {
                 continue;
-            };
+            }
             let Some(entry) = self.told.by_uid(*uid) else { continue };
-            let old = before.message(number, old, &mut was);
             let new = self.message(number, entry, &mut is);
             let own = own.filter(|own| own.uids.contains(*uid));
-            let say = self.what_to_say((&old, &new), own);
+            let old = before.told.by_uid(*uid).map(|old| before.message(number, old, &mut was));
+            let say = match old {
+                Some(old) => self.what_to_say((&old, &new), own),
+                None => Say { flags: true, uid: true, modseq: self.condstore.is_on() },
+            };
             self.write_flags(&new, say, out.buffer());
             out.flush_if_full().await?;
         }

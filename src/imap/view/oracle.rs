@@ -1,12 +1,16 @@
 //! Views beside a slow model that keeps a row for each user and message: what users do at random is
-//! done in both, and SELECT, STATUS, SEARCH, FETCH, CHANGEDSINCE and QRESYNC must say the same.
+//! done in both, and SELECT, STATUS, LIST-STATUS, SEARCH, FETCH, CHANGEDSINCE, QRESYNC and NOTIFY
+//! must say the same.
 //! `POSTFACH_SEED` repeats a run; the seed stands in the output of one that fails.
+
+mod watchers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::imap::rig::{Client, Rig};
 use crate::mail::flag::SeenMode;
+use watchers::Watcher;
 
 const STEPS: usize = 10_000;
 /// The last one may only read.
@@ -56,6 +60,8 @@ struct Oracle {
     model: Model,
     shared: bool,
     clients: Vec<Client>,
+    /// Of each user one: they are told unasked.
+    watchers: Vec<Watcher>,
 }
 
 impl Oracle {
@@ -64,7 +70,9 @@ impl Oracle {
         let clients = USERS.map(|user| rig.client(user)).into();
         let model = Model { uid_next: 1, modseqs: vec![1], ..Model::default() };
         let shared = seen == SeenMode::Shared;
-        let mut oracle = Oracle { rig, random: Random(seed | 1), model, shared, clients };
+        let watchers = USERS.map(|user| Watcher::new(&rig, user)).into();
+        let random = Random(seed | 1);
+        let mut oracle = Oracle { rig, random, model, shared, clients, watchers };
         for client in &mut oracle.clients {
             oracle.rig.send(client, "SELECT Shared/Support");
         }
@@ -155,7 +163,9 @@ impl Oracle {
 
     fn check(&mut self) {
         let user = self.random.below(USERS.len());
-        match self.random.below(6) {
+        match self.random.below(8) {
+            6 => self.check_watcher(user),
+            7 => self.check_list_status(user),
             0 => self.check_select(user),
             1 => self.check_status(user),
             2 => self.check_search(user),

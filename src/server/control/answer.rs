@@ -8,6 +8,7 @@ use crate::conversation::routing::Candidate;
 use crate::conversation::{Scope, turn};
 use crate::directory::rule::{Action, Pick};
 use crate::mail::account::Account;
+use crate::mail::date::rfc3339;
 use crate::mail::id::QueueId;
 use crate::server::queue::{Done as QueueDone, Verb, Which};
 
@@ -119,6 +120,7 @@ async fn turns(desk: &Desk, account: &Account) -> Vec<Line> {
 async fn operate(desk: &Desk, asked: Asked) -> Vec<Line> {
     let said = match asked {
         Asked::Absences => Ok(away::list(desk)),
+        Asked::InForce => Ok(in_force(desk)),
         Asked::Away { user, until } => away::set(desk, user, until).await,
         Asked::Restore(asked) => restore::run(desk, &asked).await,
         Asked::BreakGlass(asked) => glass::run(desk, asked).await,
@@ -128,6 +130,15 @@ async fn operate(desk: &Desk, asked: Asked) -> Vec<Line> {
         Ok(said) => said.into_iter().map(Line::Said).chain([Line::Over]).collect(),
         Err(why) => vec![Line::Error(why)],
     }
+}
+
+/// Nothing, where this node's file is all there is.
+fn in_force(desk: &Desk) -> Vec<String> {
+    let published = desk.store.directory().filter(|_| desk.store.is_shared());
+    published.map_or_else(Vec::new, |published| {
+        let hash = blake3::hash(published.text.as_bytes()).to_string();
+        vec![hash, rfc3339(published.at), published.host.clone()]
+    })
 }
 
 async fn perform(desk: &Desk, verb: Verb, which: Which) -> Line {

@@ -36,6 +36,8 @@ pub enum Asked {
     Turns(Account),
     /// Who is away.
     Absences,
+    /// Which directory is in force on all nodes: answered by its hash, since when, by which host.
+    InForce,
     /// A user is away until then, or back.
     Away {
         /// Who.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::oauth::{Tokens, Verdict as Judged};
-use super::{Authenticator, LOGIN_BYTES_MAX, Shared, Verdict, locked, log_failure};
+use super::{Authenticator, LOGIN_BYTES_MAX, Shared, Verdict, log_failure};
 use crate::mail::id::Login;
 use crate::sasl::Answer;
 use crate::sasl::bearer::BearerToken;
@@ -38,7 +38,7 @@ impl Authenticator {
     ) -> Answer {
         let Some(tokens) = self.tokens.load_full() else { return Answer::Wrong };
         let shared = &self.shared;
-        if locked(&shared.throttle).may_address_try(peer, shared.clock.now()) == Verdict::TryLater {
+        if shared.guard.may_address_try(peer).await == Verdict::TryLater {
             tracing::warn!(%peer, "token refused after too many failures");
             return Answer::TryLater;
         }
@@ -47,11 +47,10 @@ impl Authenticator {
         // who is held back keeps nobody else waiting
         drop(place);
         let (answer, delay) = match verdict {
-            Judged::Genuine(name) => shared.holder(peer, &name, authzid),
+            Judged::Genuine(name) => shared.holder(peer, &name, authzid).await,
             Judged::Refused(why) => {
                 tracing::warn!(%peer, why, "token refused");
-                let delay = locked(&shared.throttle).address_failed(peer, shared.clock.now());
-                (Answer::Wrong, delay)
+                (Answer::Wrong, shared.guard.address_failed(peer).await)
             }
             Judged::Unknown => return Answer::TryLater,
         };
@@ -65,25 +64,25 @@ impl Authenticator {
 impl Shared {
     /// The user whom a genuine token names, if there is one and they want to be nobody else.
     /// RFC 7628 §3.1
-    fn holder(&self, peer: IpAddr, name: &str, authzid: Option<&str>) -> (Answer, Duration) {
+    async fn holder(&self, peer: IpAddr, name: &str, authzid: Option<&str>) -> (Answer, Duration) {
         let directory = self.directory.borrow().clone();
-        let now = self.clock.now();
-        let mut throttle = locked(&self.throttle);
+        let _turn = self.guard.turn().await;
         if name.len() > LOGIN_BYTES_MAX {
-            return (Answer::Wrong, throttle.address_failed(peer, now));
+            return (Answer::Wrong, self.guard.address_failed(peer).await);
         }
         let login: Login = directory.login_named(name);
-        if throttle.may_try(peer, &login, now) == Verdict::TryLater {
+        let standing = self.guard.standing(peer, &login).await;
+        if standing.verdict == Verdict::TryLater {
             tracing::warn!(%peer, "login refused after too many failures");
             return (Answer::TryLater, Duration::ZERO);
         }
         let is_known = directory.users.contains_key(&login);
         let is_themselves = authzid.is_none_or(|authzid| directory.login_named(authzid) == login);
         if is_known && is_themselves {
-            throttle.succeeded(peer, &login);
+            self.guard.succeeded((peer, &login), standing).await;
             return (Answer::Accepted(login), Duration::ZERO);
         }
-        let delay = throttle.failed(peer, &login, now);
+        let delay = self.guard.failed(peer, &login).await;
         log_failure(peer, is_known.then_some(&login));
         (if is_known { Answer::NotAuthorized } else { Answer::Wrong }, delay)
     }

@@ -4,6 +4,7 @@
 
 mod bearer;
 pub mod cache;
+mod guard;
 pub mod oauth;
 pub mod salts;
 mod scram;
@@ -21,9 +22,11 @@ use super::tls;
 use crate::directory::{Directory, PasswordHash, password};
 use crate::mail::id::Login;
 use crate::sasl::{Answer, Question};
+use crate::store::Store;
 use crate::sys::Clock;
 use cache::{Cache, Fingerprint, Key};
-use throttle::{Throttle, Verdict};
+use guard::{Guard, Standing};
+use throttle::Verdict;
 
 /// Longest login in bytes that is looked at.
 pub const LOGIN_BYTES_MAX: usize = 255;
@@ -56,7 +59,7 @@ struct Shared {
     key: Key,
     /// For what is told of unknown users.
     salts: Key,
-    throttle: Mutex<Throttle>,
+    guard: Guard,
     successes: Mutex<Cache>,
     verifications: AtomicU64,
 }
@@ -84,10 +87,10 @@ impl Authenticator {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let shared = Shared {
             directory,
+            guard: Guard::new(clock.clone()),
             clock,
             salts: Key(key),
             key: Key(key),
-            throttle: Mutex::default(),
             successes: Mutex::default(),
             verifications: AtomicU64::new(0),
         };
@@ -107,16 +110,25 @@ impl Authenticator {
         self
     }
 
+    /// Failures will be counted in `store`, if several nodes work on it. To be called after
+    /// `with_salts`, with the same salts on all of them.
+    pub fn with_store(mut self, store: &Arc<dyn Store>) -> Authenticator {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.guard.with_store(store, &shared.salts);
+        }
+        self
+    }
+
     /// The answer to what an exchange asks; see `login`.
     pub async fn answer(&self, peer: IpAddr, question: &Question) -> Answer {
         let outcome = match question {
             Question::Password { login, password } => self.login(peer, login, &password.0).await,
-            Question::Keys { login } => match self.shared.scram_keys(peer, login) {
+            Question::Keys { login } => match self.shared.scram_keys(peer, login).await {
                 Ok(keys) => return Answer::Keys(Box::new(keys)),
                 Err(error) => Err(error),
             },
             Question::Proof { login, proof } => {
-                held_back(self.shared.proven(peer, login, proof)).await
+                held_back(self.shared.proven(peer, login, proof).await).await
             }
             Question::Token { authzid, token } => {
                 return self.bearer(peer, authzid.as_deref(), token).await;
@@ -163,7 +175,7 @@ impl Authenticator {
         let (shared, password) = (self.shared.clone(), password.to_vec());
         // not stopped by a client that goes away: its failure counts, and its place stays taken
         let verified =
-            tokio::task::spawn_blocking(move || shared.verify(permit, (peer, &login, &password)));
+            tokio::spawn(async move { shared.verify(permit, (peer, login, password)).await });
         verified.await.unwrap_or((Err(LoginError::TryLater), Duration::ZERO))
     }
 }
@@ -193,23 +205,31 @@ impl Shared {
     }
 
     /// Everything after the wait: the directory, the successes and the failures may have changed.
-    fn verify(
+    async fn verify(
         &self,
         _permit: OwnedSemaphorePermit,
-        (peer, login, password): (IpAddr, &Login, &[u8]),
+        (peer, login, password): (IpAddr, Login, Vec<u8>),
     ) -> Verified {
-        let claim = self.claim(peer, login, password);
+        let claim = self.claim(peer, &login, &password);
         if self.has_succeeded(&claim) {
             return (Ok(claim.login), Duration::ZERO);
         }
-        let verdict = locked(&self.throttle).may_try(peer, login, self.clock.now());
-        if verdict == Verdict::TryLater {
+        let standing = self.guard.standing(peer, &login).await;
+        if standing.verdict == Verdict::TryLater {
             tracing::warn!(%peer, "login refused after too many failures");
             return (Err(LoginError::TryLater), Duration::ZERO);
         }
         self.verifications.fetch_add(1, Ordering::Relaxed);
-        let fits = password::verify(password, &claim.hash) && claim.is_known;
-        if fits && self.is_still_declared(&claim) { self.succeed(claim) } else { self.fail(&claim) }
+        let hash = claim.hash.clone();
+        let verified = tokio::task::spawn_blocking(move || password::verify(&password, &hash));
+        let Ok(fits) = verified.await else {
+            return (Err(LoginError::TryLater), Duration::ZERO);
+        };
+        if fits && claim.is_known && self.is_still_declared(&claim) {
+            self.succeed(claim, standing).await
+        } else {
+            self.fail(&claim).await
+        }
     }
 
     /// Whether the hash that was compared with is the user's present one.
@@ -218,15 +238,14 @@ impl Shared {
         directory.users.get(&claim.login).is_some_and(|user| user.password == claim.hash)
     }
 
-    fn succeed(&self, claim: Claim) -> Verified {
+    async fn succeed(&self, claim: Claim, standing: Standing) -> Verified {
         locked(&self.successes).insert(claim.fingerprint, self.clock.now());
-        locked(&self.throttle).succeeded(claim.peer, &claim.login);
+        self.guard.succeeded((claim.peer, &claim.login), standing).await;
         (Ok(claim.login), Duration::ZERO)
     }
 
-    fn fail(&self, claim: &Claim) -> Verified {
-        let now = self.clock.now();
-        let delay = locked(&self.throttle).failed(claim.peer, &claim.login, now);
+    async fn fail(&self, claim: &Claim) -> Verified {
+        let delay = self.guard.failed(claim.peer, &claim.login).await;
         log_failure(claim.peer, claim.is_known.then_some(&claim.login));
         (Err(LoginError::Wrong), delay)
     }

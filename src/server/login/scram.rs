@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{LOGIN_BYTES_MAX, LoginError, Shared, Verdict, Verified, locked, log_failure};
+use super::{LOGIN_BYTES_MAX, LoginError, Shared, Verdict, Verified, log_failure};
 use crate::directory::Directory;
 use crate::directory::scram::ScramKeys;
 use crate::mail::id::Login;
@@ -18,10 +18,10 @@ impl Shared {
     /// The keys of a login's password. Who has none (an unknown user, or one whose password is
     /// stored otherwise) gets some that nothing fits, always the same, in the manner of a user who
     /// has: so that nobody learns who there is. RFC 5802 §9
-    pub(super) fn scram_keys(&self, peer: IpAddr, login: &str) -> Result<Keys, LoginError> {
+    pub(super) async fn scram_keys(&self, peer: IpAddr, login: &str) -> Result<Keys, LoginError> {
         let directory = self.directory.borrow().clone();
         let login = checked(login, &directory)?;
-        if locked(&self.throttle).may_try(peer, &login, self.clock.now()) == Verdict::TryLater {
+        if self.guard.standing(peer, &login).await.verdict == Verdict::TryLater {
             return Err(LoginError::TryLater);
         }
         let known = directory.users.get(&login).and_then(|user| user.password.scram_keys());
@@ -47,15 +47,15 @@ impl Shared {
     }
 
     /// Whether a proof counts now: the directory may have changed since the keys were told.
-    pub(super) fn proven(&self, peer: IpAddr, login: &str, proof: &Proof) -> Verified {
+    pub(super) async fn proven(&self, peer: IpAddr, login: &str, proof: &Proof) -> Verified {
         let directory = self.directory.borrow().clone();
         let login = match checked(login, &directory) {
             Ok(login) => login,
             Err(error) => return (Err(error), Duration::ZERO),
         };
-        let now = self.clock.now();
-        let mut throttle = locked(&self.throttle);
-        if throttle.may_try(peer, &login, now) == Verdict::TryLater {
+        let _turn = self.guard.turn().await;
+        let standing = self.guard.standing(peer, &login).await;
+        if standing.verdict == Verdict::TryLater {
             tracing::warn!(%peer, "login refused after too many failures");
             return (Err(LoginError::TryLater), Duration::ZERO);
         }
@@ -66,10 +66,10 @@ impl Shared {
             Proof::Wrong => false,
         };
         if fits {
-            throttle.succeeded(peer, &login);
+            self.guard.succeeded((peer, &login), standing).await;
             return (Ok(login), Duration::ZERO);
         }
-        let delay = throttle.failed(peer, &login, now);
+        let delay = self.guard.failed(peer, &login).await;
         log_failure(peer, known.map(|_| &login));
         (Err(LoginError::Wrong), delay)
     }

@@ -218,8 +218,8 @@ impl Rig {
     }
 
     /// Without the wait.
-    fn proven(&self, login: &str, proof: Proof) -> Result<Login, LoginError> {
-        self.authenticator.shared.proven(HERE, login, &proof).0
+    async fn proven(&self, login: &str, proof: Proof) -> Result<Login, LoginError> {
+        self.authenticator.shared.proven(HERE, login, &proof).await.0
     }
 
     fn stored_key(&self, login: &str) -> Proof {
@@ -234,14 +234,18 @@ async fn a_right_proof_logs_in_whom_it_belongs_to_and_nobody_else() {
     let rig = rig();
     rig.declare.send_replace(with_scram());
     let anna = rig.stored_key("anna");
-    assert_eq!(rig.proven("ANNA", anna.clone()), Ok(Login::new("anna")));
-    assert_eq!(rig.proven("ben", anna.clone()), Err(LoginError::Wrong));
-    assert_eq!(rig.proven("bert", anna.clone()), Err(LoginError::Wrong));
-    assert_eq!(rig.proven("carla", anna.clone()), Err(LoginError::Wrong));
-    assert_eq!(rig.proven("anna", Proof::Wrong), Err(LoginError::Wrong));
+    assert_eq!(rig.proven("ANNA", anna.clone()).await, Ok(Login::new("anna")));
+    assert_eq!(rig.proven("ben", anna.clone()).await, Err(LoginError::Wrong));
+    assert_eq!(rig.proven("bert", anna.clone()).await, Err(LoginError::Wrong));
+    assert_eq!(rig.proven("carla", anna.clone()).await, Err(LoginError::Wrong));
+    assert_eq!(rig.proven("anna", Proof::Wrong).await, Err(LoginError::Wrong));
     assert!(rig.outcome(HERE, "anna", "anna's").await.is_ok(), "and the password itself fits");
     rig.declare.send_replace(with_scram());
-    assert_eq!(rig.proven("anna", anna), Err(LoginError::Wrong), "the stored keys are others now");
+    assert_eq!(
+        rig.proven("anna", anna).await,
+        Err(LoginError::Wrong),
+        "the stored keys are others now"
+    );
 }
 
 #[tokio::test]
@@ -255,7 +259,7 @@ async fn unknown_users_have_a_salt_as_others_have_and_keep_it() {
         assert_eq!((one.iterations, one.salt.len()), (anna.iterations, anna.salt.len()));
         assert!(one.salt == two.salt && one.nonce != two.nonce && one.salt != anna.salt);
         let guessed = Proof::Right(one.stored_key);
-        assert_eq!(rig.proven(login, guessed), Err(LoginError::Wrong), "{login}");
+        assert_eq!(rig.proven(login, guessed).await, Err(LoginError::Wrong), "{login}");
     }
     let mut salts = Vec::new();
     for _start in 0..2 {
@@ -274,15 +278,15 @@ async fn proofs_are_slowed_and_refused_as_passwords_are() {
     let rig = rig();
     rig.declare.send_replace(with_scram());
     for _ in 0..throttle::PAIR_FAILURES_MAX {
-        assert_eq!(rig.proven("anna", Proof::Wrong), Err(LoginError::Wrong));
+        assert_eq!(rig.proven("anna", Proof::Wrong).await, Err(LoginError::Wrong));
     }
     let anna = rig.stored_key("anna");
-    assert_eq!(rig.proven("anna", anna), Err(LoginError::TryLater));
+    assert_eq!(rig.proven("anna", anna).await, Err(LoginError::TryLater));
     assert_eq!(rig.keys("anna").await.err(), Some(Answer::TryLater));
     let refused = rig.outcome(HERE, "anna", "anna's").await;
     assert_eq!(refused, Err(LoginError::TryLater), "the same count");
     let ben = rig.stored_key("ben");
-    assert_eq!(rig.proven("ben", ben), Ok(Login::new("ben")));
+    assert_eq!(rig.proven("ben", ben).await, Ok(Login::new("ben")));
 }
 
 #[tokio::test]

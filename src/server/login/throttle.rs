@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::mail::id::{Login, Timestamp};
 
 /// How long a failure counts, from the first one on.
-pub const WINDOW: Duration = Duration::from_secs(600);
+pub const WINDOW: Duration = crate::store::nodes::FAILURES_WINDOW;
 /// Failures that an address has in a window; then it has to wait for the next.
 pub const ADDRESS_FAILURES_MAX: u32 = 20;
 /// Failures that a user has from one address in a window; others may still come from elsewhere.
@@ -84,7 +84,8 @@ impl Throttle {
     }
 }
 
-fn delay(failures: u32) -> Duration {
+/// How long the answer to a failure is held back.
+pub(super) fn delay(failures: u32) -> Duration {
     match failures.checked_sub(FREE_FAILURES + 1) {
         None => Duration::ZERO,
         Some(doublings) => Duration::from_secs(1 << doublings.min(10)).min(DELAY_MAX),
@@ -92,7 +93,7 @@ fn delay(failures: u32) -> Duration {
 }
 
 /// The part of an address that stands for one site: IPv6 hands out /64 to a single machine.
-fn network(peer: IpAddr) -> IpAddr {
+pub(super) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         v4 => v4,

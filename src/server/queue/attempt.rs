@@ -34,6 +34,9 @@ pub(super) async fn run(office: &Office, id: QueueId, route: &Route) -> Reach {
     let began = Instant::now();
     // What has been delivered is stored before more is.
     for some in recipients.chunks(RECIPIENTS_PER_MAIL_MAX) {
+        if !office.is_ours() {
+            break;
+        }
         let fates = match &reach {
             Reach::Unreachable(told) => vec![Fate::Deferred(told.clone()); some.len()],
             _ if began.elapsed() >= ATTEMPT_TIME_MAX => {

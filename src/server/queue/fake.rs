@@ -1,9 +1,11 @@
 //! A world for the runner's tests: servers that answer as they are told, a store that can be full,
 //! and a clock that follows tokio's paused one.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+mod store;
+
+pub(in crate::server) use store::{FullableStore, Shelf};
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,27 +17,15 @@ use super::*;
 use crate::directory::{Domain, User};
 use crate::mail::account::{Account, Folder};
 use crate::mail::address::Address;
-use crate::mail::flag::SeenMode;
-use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, TraceId, Uid};
+use crate::mail::id::Login;
 use crate::mail::message;
 use crate::mail::transport::Body;
-use crate::mail::uid_set::UidSet;
 use crate::outbound::Security;
 use crate::server::relay::Reach as HopReach;
 use crate::smtp::client::Told;
-use crate::store::audit::{EntryId, Record, Tip};
-use crate::store::change::Transaction;
-use crate::store::change::{Absences, Opening, UsersRights};
-use crate::store::change::{Actor, Bytes, Change, Grant, NewMessage, Outcome, Receipt};
-use crate::store::memory::Memory;
-use crate::store::nodes::{Asks, Published};
-use crate::store::overlay::Overlay;
-use crate::store::queue::{NewQueued, Progress, QueuedEnvelope, QueuedRecipient, RecipientUpdate};
-use crate::store::snapshot::Snapshot;
-use crate::store::{
-    Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, StoreError, Subscriptions,
-    Turns, Usage,
-};
+use crate::store::change::{Actor, Bytes, Change, NewMessage, Outcome, Transaction};
+use crate::store::nodes::Duty;
+use crate::store::queue::{NewQueued, Progress, QueuedEnvelope, QueuedRecipient};
 
 pub(in crate::server) const MESSAGE: &[u8] =
     b"From: anna@example.org\r\nSubject: Hello\r\nMessage-ID: <m1@example.org>\r\n\r\nHi\r\n";
@@ -181,7 +171,12 @@ impl World {
         let created = Change::MailboxCreated { account: anna(), folder: Folder::root() };
         commit(&*store, vec![created]).await;
         let transport = FakeTransport::new("mx.example.net", script, clock.clone());
-        World::with(store, Arc::new(transport), clock)
+        World::with(store, Arc::new(transport), (Post::always(Duty::Queue), clock))
+    }
+
+    /// The same world, as another node sees it.
+    pub(in crate::server) fn node(&self, store: Arc<FullableStore>, post: Post) -> World {
+        World::with(store, self.transport.clone(), (post, self.clock.clone()))
     }
 
     /// Another world outside, with one server.
@@ -196,7 +191,7 @@ impl World {
     fn with(
         store: Arc<FullableStore>,
         transport: Arc<FakeTransport>,
-        clock: Arc<dyn Clock>,
+        (post, clock): (Post, Arc<dyn Clock>),
     ) -> World {
         let (shutdown, stopped) = watch::channel(false);
         let (declare, directory) = watch::channel(Arc::new(directory()));
@@ -206,6 +201,8 @@ impl World {
             transport: transport.clone(),
             clock: clock.clone(),
             shutdown: stopped,
+            tenure: post.tenure(),
+            post,
             settings: Settings {
                 hostname: "mail.example.org".into(),
                 routes: Routes::default(),
@@ -222,7 +219,13 @@ impl World {
     pub(in crate::server) async fn restart(self) -> World {
         self.runner.abort();
         let _ = self.runner.await;
-        World::with(self.store, self.transport, self.clock)
+        World::with(self.store, self.transport, (Post::always(Duty::Queue), self.clock))
+    }
+
+    /// As though the daemon were killed.
+    pub(in crate::server) async fn kill(self) {
+        self.runner.abort();
+        let _ = self.runner.await;
     }
 
     /// The daemon stops.
@@ -344,192 +347,4 @@ fn new_queued(recipients: &[&str], now: Timestamp) -> NewQueued {
 async fn commit(store: &dyn Store, changes: Vec<Change>) -> Vec<Outcome> {
     let transaction = Transaction { actor: Actor::System, changes };
     store.commit(transaction).await.expect("there is room").outcomes
-}
-
-/// A store in memory whose disk can be full.
-pub(in crate::server) struct FullableStore {
-    inner: Memory,
-    pub(in crate::server) is_full: AtomicBool,
-    /// No report that has to leave is taken.
-    pub(in crate::server) is_queue_full: AtomicBool,
-    /// So many messages are taken.
-    pub(in crate::server) queue_max: AtomicUsize,
-    pub(in crate::server) refused: AtomicUsize,
-}
-
-impl FullableStore {
-    pub(in crate::server) fn new(clock: Arc<dyn Clock>) -> Arc<FullableStore> {
-        Arc::new(FullableStore {
-            inner: Memory::new(clock),
-            is_full: AtomicBool::new(false),
-            is_queue_full: AtomicBool::new(false),
-            queue_max: AtomicUsize::new(usize::MAX),
-            refused: AtomicUsize::new(0),
-        })
-    }
-
-    /// As the store's own limit counts: after the changes before it.
-    fn has_room(&self, changes: &[Change]) -> bool {
-        let is_report =
-            |new: &NewQueued| new.envelope.reverse_path.is_none() && new.envelope.sender.is_none();
-        let mut length = self.inner.queued_from(QueueId(i64::MIN), usize::MAX).len();
-        changes.iter().all(|change| match change {
-            Change::Queued(new) => {
-                length += 1;
-                let is_shut = self.is_queue_full.load(Ordering::SeqCst) && is_report(new);
-                !is_shut && length <= self.queue_max.load(Ordering::SeqCst)
-            }
-            Change::QueueUpdated { recipients, .. } => {
-                let is_last = recipients.iter().all(|(_, u)| *u == RecipientUpdate::Done);
-                length -= usize::from(is_last);
-                true
-            }
-            _ => true,
-        })
-    }
-}
-
-impl Store for FullableStore {
-    fn commit(&self, transaction: Transaction) -> Answer<'_, Receipt> {
-        if self.is_full.load(Ordering::SeqCst) {
-            self.refused.fetch_add(1, Ordering::SeqCst);
-            return Box::pin(async { Err(StoreError::NoSpace("disk full".into())) });
-        }
-        if !self.has_room(&transaction.changes) {
-            return Box::pin(async { Err(StoreError::Limit("queued messages")) });
-        }
-        self.inner.commit(transaction)
-    }
-
-    fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
-        self.inner.mailboxes(account)
-    }
-
-    fn usage(&self, account: &Account) -> Usage {
-        self.inner.usage(account)
-    }
-
-    fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>> {
-        self.inner.find(account, folder)
-    }
-
-    fn mailbox(&self, id: MailboxId) -> Option<Arc<Mailbox>> {
-        self.inner.mailbox(id)
-    }
-
-    fn status<'a>(&'a self, id: MailboxId, user: &'a Login, seen: SeenMode) -> Answer<'a, Status> {
-        self.inner.status(id, user, seen)
-    }
-
-    fn snapshot(&self, id: MailboxId) -> Answer<'_, Arc<Snapshot>> {
-        self.inner.snapshot(id)
-    }
-
-    fn overlay<'a>(&'a self, id: MailboxId, user: &'a Login) -> Answer<'a, Arc<Overlay>> {
-        self.inner.overlay(id, user)
-    }
-
-    fn claim_recent(&self, id: MailboxId, user: &Login) -> Uid {
-        self.inner.claim_recent(id, user)
-    }
-
-    fn expunged_since(&self, id: MailboxId, since: ModSeq) -> Answer<'_, UidSet> {
-        self.inner.expunged_since(id, since)
-    }
-
-    fn facts<'a>(&'a self, blobs: &'a [BlobId], wanted: FactsWanted) -> Answer<'a, Vec<Facts>> {
-        self.inner.facts(blobs, wanted)
-    }
-
-    fn trace(&self, id: TraceId) -> Answer<'_, Vec<u8>> {
-        self.inner.trace(id)
-    }
-
-    fn body(&self, blob: BlobId, range: Range<u64>) -> Answer<'_, Vec<u8>> {
-        self.inner.body(blob, range)
-    }
-
-    fn messages<'a>(&'a self, wanted: &'a [(BlobId, TraceId)]) -> Answer<'a, Vec<Option<Vec<u8>>>> {
-        self.inner.messages(wanted)
-    }
-
-    fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
-        self.inner.instances_of(message_id)
-    }
-
-    fn referring_to(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
-        self.inner.referring_to(message_id)
-    }
-
-    fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
-        self.inner.subscriptions(user)
-    }
-
-    fn turns(&self, account: &Account) -> Arc<Turns> {
-        self.inner.turns(account)
-    }
-
-    fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {
-        self.inner.metadata(user)
-    }
-
-    fn grants(&self) -> Arc<Vec<Grant>> {
-        self.inner.grants()
-    }
-
-    fn watch(&self, id: MailboxId) -> watch::Receiver<ModSeq> {
-        self.inner.watch(id)
-    }
-
-    fn watch_mailboxes(&self) -> watch::Receiver<u64> {
-        self.inner.watch_mailboxes()
-    }
-
-    fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {
-        self.inner.queued(id)
-    }
-
-    fn queued_from(&self, first: QueueId, max: usize) -> Vec<Arc<Queued>> {
-        self.inner.queued_from(first, max)
-    }
-
-    fn watch_queue(&self) -> watch::Receiver<QueueId> {
-        self.inner.watch_queue()
-    }
-
-    fn audited(&self, first: EntryId, since: Timestamp, max: usize) -> Answer<'_, Vec<Record>> {
-        self.inner.audited(first, since, max)
-    }
-
-    fn audit_tip(&self) -> Tip {
-        self.inner.audit_tip()
-    }
-
-    fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>> {
-        self.inner.trashed(trash)
-    }
-
-    fn absences(&self) -> Arc<Absences> {
-        self.inner.absences()
-    }
-
-    fn openings(&self) -> Arc<Vec<Opening>> {
-        self.inner.openings()
-    }
-
-    fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {
-        self.inner.access_known()
-    }
-
-    fn directory(&self) -> Option<Arc<Published>> {
-        self.inner.directory()
-    }
-
-    fn watch_asks(&self) -> watch::Receiver<Asks> {
-        self.inner.watch_asks()
-    }
-
-    fn now(&self) -> Timestamp {
-        self.inner.now()
-    }
 }

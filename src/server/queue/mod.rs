@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `attempt` | one message on one way: server after server, a fate for each recipient |
 //! | `settle` | what came of it, and the reports, in one transaction |
+//! | `relayed` | what an operator asks of a node that does not move the queue |
 //! | `reports` | the report's text and the mailboxes it goes to |
 //! | `verbs` | what an operator asks for |
 //! | `transport` | the real DNS and SMTP client |
@@ -15,10 +16,17 @@
 //! Between a server's 250 and our commit nobody can know that the message arrived, and it is sent
 //! again. RFC 1047. Nothing else is: a commit that fails is tried again for as long as the daemon
 //! runs, and its recipients are not tried meanwhile.
+//!
+//! # Several nodes
+//!
+//! One of them has the duty, and its agenda; the others' is empty. Before each attempt it looks
+//! whether the duty is still its own, and what came of one is fenced: of what it learns after its
+//! tenure only that a mail has arrived still counts.
 
 mod attempt;
 #[cfg(test)]
 pub(in crate::server) mod fake;
+mod relayed;
 mod reports;
 mod settle;
 #[cfg(test)]
@@ -36,6 +44,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use super::duty::{Post, Tenure};
 use super::relay::Attempt;
 use crate::directory::Directory;
 use crate::mail::address::Address;
@@ -47,6 +56,8 @@ use crate::outbound::routes::{Route, Routes};
 use crate::outbound::schedule::{Moment, Policy};
 use crate::smtp::client::{Fate, Mail, Verification};
 use crate::store::Store;
+use crate::store::change::Change;
+use crate::store::nodes::Asks;
 use crate::store::queue::Queued;
 use crate::sys::Clock;
 pub use verbs::{Asked, Command, Done, Verb, Which};
@@ -120,11 +131,25 @@ pub struct Office {
     pub clock: Arc<dyn Clock>,
     /// True once the daemon stops.
     pub shutdown: watch::Receiver<bool>,
+    /// Whether the queue is this node's to move.
+    pub post: Post,
+    /// Under which tenure attempts are begun.
+    pub tenure: Tenure,
     /// How the queue is run.
     pub settings: Settings,
 }
 
 impl Office {
+    /// Whether an attempt may be begun.
+    fn is_ours(&self) -> bool {
+        self.post.still(self.tenure)
+    }
+
+    /// What each transaction begins with that says what came of an attempt.
+    fn fence(&self) -> Option<Change> {
+        self.post.fence(self.tenure)
+    }
+
     /// Now, and a random number.
     fn moment(&self) -> Moment {
         Moment { now: self.clock.now(), entropy: entropy() }
@@ -176,6 +201,7 @@ pub struct Queue {
     /// Messages that are being tried on a way that is no longer the right one: planned again when
     /// nothing of them is tried any more, so that nobody gets one twice.
     turning: HashSet<QueueId>,
+    asks: watch::Receiver<Asks>,
 }
 
 impl Queue {
@@ -183,6 +209,7 @@ impl Queue {
     pub fn new(office: Office) -> (Queue, Handle) {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let (way, ways) = watch::channel(None);
+        let asks = office.store.watch_asks();
         let queue = Queue {
             agenda: Agenda::new(office.settings.limits, office.settings.retry),
             office: Arc::new(office),
@@ -193,6 +220,7 @@ impl Queue {
             wishes: HashMap::new(),
             ways,
             turning: HashSet::new(),
+            asks,
         };
         (queue, Handle { commands: sender, ways: way })
     }
@@ -202,6 +230,7 @@ impl Queue {
     pub async fn run(mut self) {
         let mut queued = self.office.store.watch_queue();
         let mut shutdown = self.office.shutdown.clone();
+        let mut post = self.office.post.clone();
         queued.borrow_and_update();
         self.load();
         loop {
@@ -212,6 +241,8 @@ impl Queue {
                 Ok(()) = queued.changed() => self.load(),
                 Some(command) = self.commands.recv() => self.obey(command).await,
                 Ok(()) = self.ways.changed() => self.turn(),
+                () = post.changed() => self.look().await,
+                Ok(()) = self.asks.changed() => self.answer_asks().await,
                 () = sleep => {}
                 () = stopped(&mut shutdown) => break,
             }
@@ -219,9 +250,28 @@ impl Queue {
         self.finish().await;
     }
 
+    /// The duty has come or gone, or come back: what was planned is forgotten, and planned anew if
+    /// it is ours.
+    async fn look(&mut self) {
+        let tenure = self.office.post.tenure();
+        if self.office.tenure.is(tenure) {
+            return;
+        }
+        self.office = Arc::new(Office { tenure, ..(*self.office).clone() });
+        self.agenda.forget_all();
+        self.wishes.clear();
+        self.turning.clear();
+        self.next = QueueId(i64::MIN);
+        self.load();
+        self.answer_asks().await;
+    }
+
     /// Plans what has been queued since.
     fn load(&mut self) {
         loop {
+            if self.office.tenure == Tenure::Elsewhere {
+                return;
+            }
             let some = self.office.store.queued_from(self.next, LOADED_AT_ONCE);
             let Some(last) = some.last() else { return };
             self.next = QueueId(last.id.0.saturating_add(1));
@@ -251,6 +301,9 @@ impl Queue {
             }
             self.turning.remove(&queued.id);
         }
+        if self.office.tenure == Tenure::Elsewhere {
+            return self.agenda.set(queued.id, Vec::new());
+        }
         let settings = &self.office.settings;
         self.agenda.set(queued.id, plan(queued, &settings.routes, &settings.retry));
     }
@@ -268,7 +321,9 @@ impl Queue {
 
     /// Begins all that is due and has room.
     fn start(&mut self) {
-        while let Some(start) = self.agenda.start(self.office.clock.now()) {
+        while self.office.is_ours()
+            && let Some(start) = self.agenda.start(self.office.clock.now())
+        {
             let office = self.office.clone();
             let (Start::Attempt(job, _) | Start::Overdue(job, ..)) = &start;
             let (job, id) = (*job, job.id);
@@ -286,10 +341,12 @@ impl Queue {
         }
     }
 
-    /// Until the agenda has something to do; for ever when it has nothing at all.
+    /// Until the agenda has something to do; for ever when it has nothing at all, or the duty is
+    /// not ours.
     fn sleep(&self) -> impl Future<Output = ()> + use<> {
         let now = self.office.clock.now();
-        let wait = self.agenda.next_wake().map(|due| until(due, now).min(SLEEP_MAX));
+        let next = self.agenda.next_wake().filter(|_| self.office.is_ours());
+        let wait = next.map(|due| until(due, now).min(SLEEP_MAX));
         async move {
             match wait {
                 Some(wait) => tokio::time::sleep(wait).await,

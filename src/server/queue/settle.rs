@@ -8,7 +8,7 @@ use crate::outbound::report::Affected;
 use crate::outbound::schedule::{Action, Judgement};
 use crate::store::StoreError;
 use crate::store::change::{Actor, Change, Transaction};
-use crate::store::queue::{Queued, QueuedRecipient};
+use crate::store::queue::{Queued, QueuedRecipient, RecipientUpdate};
 
 /// The first wait before a commit that failed is tried again; each further one is twice as long.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -48,6 +48,9 @@ pub(super) async fn settle(office: &Office, queued: &Queued, settled: Vec<Settle
         let stopping = *shutdown.borrow();
         let error = match commit(office, queued, (&settled, reports)).await {
             Ok(()) => return,
+            Err(StoreError::Outrun) if office.fence().is_some() => {
+                return too_late(office, queued, &settled).await;
+            }
             // The report's fault, not the store's: everything else passes by waiting.
             Err(error @ (StoreError::Gone | StoreError::Exists | StoreError::Limit(_)))
                 if reports == Reports::Told =>
@@ -88,13 +91,34 @@ async fn commit(
         (s.recipient.number, update)
     };
     let recipients = settled.iter().map(update).collect();
+    let mut changes: Vec<Change> = office.fence().into_iter().collect();
     // First: so a full queue has room for the report on a message that leaves it.
-    let mut changes = vec![Change::QueueUpdated { id: queued.id, recipients }];
+    changes.push(Change::QueueUpdated { id: queued.id, recipients });
     if reports == Reports::Told {
         changes.extend(told(office, queued, settled).await?);
     }
     let transaction = Transaction { actor: Actor::Delivery, changes };
     office.store.commit(transaction).await.map(drop)
+}
+
+/// Another node has the queue by now, and may be trying the same. What it decides counts; but who
+/// has got the mail shall not get it again.
+async fn too_late(office: &Office, queued: &Queued, settled: &[Settled<'_>]) {
+    let arrived = |s: &&Settled<'_>| {
+        s.judgement.update == RecipientUpdate::Done && s.judgement.report.is_none()
+    };
+    let recipients: Vec<_> = settled.iter().filter(arrived).collect();
+    tracing::warn!(
+        recipients = settled.len(),
+        arrived = recipients.len(),
+        "another node moves the queue: what came of an attempt is its to say"
+    );
+    let recipients = recipients.iter().map(|s| (s.recipient.number, RecipientUpdate::Done));
+    let changes = vec![Change::QueueUpdated { id: queued.id, recipients: recipients.collect() }];
+    let transaction = Transaction { actor: Actor::Delivery, changes };
+    if let Err(error) = office.store.commit(transaction).await {
+        tracing::error!(%error, "a mail that has arrived may be sent again");
+    }
 }
 
 /// The reports: one for all recipients to whom the same has happened.

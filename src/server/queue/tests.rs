@@ -1,5 +1,6 @@
 //! Stories of the runner, with a fake world outside and a clock that follows tokio's paused one.
 
+mod nodes;
 mod owed;
 mod turn;
 

@@ -3,50 +3,19 @@
 
 use tokio::sync::oneshot;
 
-use super::Queue;
+use super::{Queue, relayed};
 use crate::mail::id::{QueueId, Timestamp};
 use crate::store::StoreError;
 use crate::store::change::{Actor, Change, Transaction};
+use crate::store::nodes::Ask;
+pub use crate::store::nodes::{Done, Verb, Which};
 use crate::store::queue::{Progress, Queued, QueuedRecipient, RecipientUpdate};
 
 /// Messages changed in one transaction.
 const MESSAGES_PER_TRANSACTION_MAX: usize = 100;
 
-/// What is done with messages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verb {
-    /// They are tried now, whatever was found of their destinations. What is held stays so.
-    Retry,
-    /// They wait, and do not expire.
-    Hold,
-    /// Those that are held are tried now.
-    Release,
-    /// They go, and nobody is told.
-    Drop,
-}
-
-/// Which messages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Which {
-    /// All of them.
-    All,
-    /// This one.
-    One(QueueId),
-}
-
 /// What became of it.
 pub type Asked = Result<Done, StoreError>;
-
-/// What was done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Done {
-    /// Messages that were there.
-    pub messages: usize,
-    /// Recipients that were changed.
-    pub recipients: usize,
-    /// Recipients that are being tried: they are changed when that has ended.
-    pub busy: usize,
-}
 
 /// Something to be done, and whom to tell.
 pub struct Command {
@@ -58,6 +27,39 @@ pub struct Command {
 impl Queue {
     pub(super) async fn obey(&mut self, command: Command) {
         let Command { verb, which, answer } = command;
+        if !self.office.is_ours() {
+            let store = self.office.store.clone();
+            tokio::spawn(async move {
+                let _ = answer.send(relayed::ask(&*store, verb, which).await);
+            });
+            return;
+        }
+        // Who asked may have gone.
+        let _ = answer.send(self.perform(verb, which).await);
+    }
+
+    /// What was asked of other nodes.
+    pub(super) async fn answer_asks(&mut self) {
+        while self.office.is_ours()
+            && let Some(Ask { id, verb, which, .. }) = self.next_ask()
+        {
+            let done = self.perform(verb, which).await.map_err(|error| error.to_string());
+            let mut changes: Vec<Change> = self.office.fence().into_iter().collect();
+            changes.push(Change::QueueAnswered { id, answer: done });
+            let transaction = Transaction { actor: Actor::System, changes };
+            if let Err(error) = self.office.store.commit(transaction).await {
+                tracing::error!(%error, "who asked by another node is not answered");
+                return;
+            }
+        }
+    }
+
+    fn next_ask(&mut self) -> Option<Ask> {
+        let asks = self.asks.borrow_and_update();
+        asks.values().find(|ask| ask.answer.is_none()).cloned()
+    }
+
+    async fn perform(&mut self, verb: Verb, which: Which) -> Asked {
         let done = match which {
             Which::One(id) => self.apply(verb, &[id]).await,
             Which::All => self.apply_to_all(verb).await,
@@ -66,8 +68,7 @@ impl Queue {
             let Done { messages, recipients, busy } = done;
             tracing::info!(?verb, ?which, messages, recipients, busy, "asked by the operator");
         }
-        // Who asked may have gone.
-        let _ = answer.send(done);
+        done
     }
 
     /// What was asked while attempts were under way.
@@ -117,6 +118,7 @@ impl Queue {
             }
         }
         if !changes.is_empty() {
+            let changes = self.office.fence().into_iter().chain(changes).collect();
             let transaction = Transaction { actor: Actor::System, changes };
             store.commit(transaction).await?;
         }

@@ -1,6 +1,6 @@
 //! Changes by which several nodes agree: who has a duty, which directory is in force, what is
-//! asked of the queue. All nodes' transactions stand in one order, so what is compared here is
-//! what holds.
+//! asked of the queue. All nodes' transactions stand in one order, so what is compared here
+//! is what holds.
 
 use std::sync::Arc;
 

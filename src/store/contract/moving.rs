@@ -23,7 +23,7 @@ use crate::sys::ManualClock;
 /// Where a store lives.
 pub(in crate::store) enum Home {
     Files(Folder, Option<Running>),
-    Database { config: tokio_postgres::Config, bucket: Option<TestBucket>, node: Option<Node> },
+    Database { config: Box<tokio_postgres::Config>, bucket: Option<TestBucket>, node: Option<Node> },
 }
 
 impl Home {
@@ -31,7 +31,7 @@ impl Home {
         match number % 3 {
             0 => Home::Files(Folder::new(), None),
             with_bucket => {
-                let config = server::SHARED.config(&server::SHARED.schema().await);
+                let config = Box::new(server::SHARED.config(&server::SHARED.schema().await));
                 let bucket = (with_bucket == 1).then(TestBucket::new);
                 Home::Database { config, bucket, node: None }
             }
@@ -69,7 +69,7 @@ impl Home {
     fn place(&self) -> Option<Target> {
         let Home::Database { config, bucket, .. } = self else { return None };
         let objects = bucket.as_ref().map(TestBucket::objects);
-        Some(Target::of(config.clone(), None).with_objects(objects))
+        Some(Target::of((**config).clone(), None).with_objects(objects))
     }
 
     pub(in crate::store) async fn source(&self) -> Result<Side, StoreError> {

@@ -37,6 +37,7 @@ use self::readers::{Reader, Readers};
 use self::text_index::{Indexer, TextIndex, Work};
 use self::writer::{Commit, Job};
 use super::audit::{EntryId, Record, Tip};
+use super::bell::Bell;
 use super::board::Board;
 use super::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
 use super::encode;
@@ -404,6 +405,10 @@ impl Store for Embedded {
 
     fn watch_mailboxes(&self) -> watch::Receiver<u64> {
         self.0.shared.board().watch_tree()
+    }
+
+    fn attach(&self, bell: &Arc<Bell>, mailboxes: &[MailboxId]) {
+        self.0.shared.board_mut().attach(bell, mailboxes);
     }
 
     fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {

@@ -16,6 +16,7 @@ mod delta_mailbox;
 mod follow;
 mod group;
 mod layout;
+mod lease;
 mod link;
 mod load;
 mod lookup;
@@ -47,9 +48,10 @@ use self::shared::{Published, Shared};
 use self::sweep::Sweeper;
 use self::writer::{Commit, Job, Writer};
 use super::audit::{EntryId, Record, Tip};
+use super::bell::Bell;
 use super::board::Board;
 use super::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
-use super::nodes::{Asks, Published as InForce};
+use super::nodes::{Asks, Duty, Published as InForce};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::snapshot::Snapshot;
@@ -402,6 +404,10 @@ impl Store for Postgres {
         self.0.shared.published().board.watch_tree()
     }
 
+    fn attach(&self, bell: &Arc<Bell>, mailboxes: &[MailboxId]) {
+        self.0.shared.published_mut().board.attach(bell, mailboxes);
+    }
+
     fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {
         self.0.shared.published().board.queued(id)
     }
@@ -446,6 +452,32 @@ impl Store for Postgres {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn lease(&self, duty: Duty) -> Answer<'_, bool> {
+        Box::pin(self.guard(async move {
+            let client = self.client().await?;
+            lease::lease(&client, duty, self.0.shared.node).await
+        }))
+    }
+
+    fn release(&self, duty: Duty) -> Answer<'_, ()> {
+        Box::pin(self.guard(async move {
+            let client = self.client().await?;
+            lease::release(&client, duty, self.0.shared.node).await
+        }))
+    }
+
+    fn failures<'a>(&'a self, of: &'a [String]) -> Answer<'a, Vec<u32>> {
+        Box::pin(self.guard(async move { lease::failures(&*self.client().await?, of).await }))
+    }
+
+    fn count_failure<'a>(&'a self, of: &'a [String]) -> Answer<'a, Vec<u32>> {
+        Box::pin(self.guard(async move { lease::count(&*self.client().await?, of).await }))
+    }
+
+    fn forget_failures<'a>(&'a self, of: &'a [String]) -> Answer<'a, ()> {
+        Box::pin(self.guard(async move { lease::forget(&*self.client().await?, of).await }))
     }
 
     fn openings(&self) -> Arc<Vec<Opening>> {

@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 use super::blobs::{NOW, Placed};
 use super::connection::failure;
 use super::group::Failure;
-use super::load;
 use super::shared::Shared;
+use super::{lease, load};
 use crate::mail::id::MailboxId;
 use crate::store::StoreError;
 use crate::store::change::{Receipt, Transaction};
@@ -226,7 +226,8 @@ impl Writer {
             let old = format!("DELETE FROM log WHERE version <= $1 AND at < {NOW} - $2");
             let old = client.prepare_cached(&old).await.map_err(|e| failure(&e))?;
             let age = LOG_SECS_KEPT * 1_000_000;
-            client.execute(&old, &[&last, &age]).await.map_err(|e| failure(&e)).map(|_| ())
+            client.execute(&old, &[&last, &age]).await.map_err(|e| failure(&e))?;
+            lease::sweep(client).await
         };
         let swept = shared.link.guard(sweep).await;
         if swept.is_err() {

@@ -25,7 +25,7 @@ async fn a_database_that_nodes_work_on_is_not_moved_and_not_filled() {
     let held = once_free(&from).await;
     assert!(from.source().await.is_err(), "by another migration");
     let Home::Database { config, .. } = &from else { panic!("a database") };
-    let node = open(Target::of(config.clone(), None), Options::default(), clock()).await;
+    let node = open(Target::of((**config).clone(), None), Options::default(), clock()).await;
     let Err(StoreError::Unavailable(why)) = node.map(|_| ()) else { panic!("it opens") };
     assert!(why.contains("a migration works"), "{why}");
     drop(held);
@@ -79,7 +79,7 @@ async fn whoever_is_killed_at_any_put_into_a_database_goes_on_there() {
         let store = loop {
             let Home::Database { config, .. } = &to else { panic!("a database") };
             // as above
-            match open(Target::of(config.clone(), None), Options::default(), clock()).await {
+            match open(Target::of((**config).clone(), None), Options::default(), clock()).await {
                 Ok(_) => break to.open(&clock()).await,
                 Err(StoreError::Unavailable(why)) if why.contains("works on") => {}
                 Err(other) => panic!("{other:?}"),
@@ -112,7 +112,7 @@ async fn a_half_filled_database_is_not_opened() {
     let Home::Database { config, .. } = &to else { panic!("a database") };
     let mut why = String::new();
     for _ in 0..100 {
-        let opened = open(Target::of(config.clone(), None), Options::default(), clock()).await;
+        let opened = open(Target::of((**config).clone(), None), Options::default(), clock()).await;
         why = opened.map(|_| ()).expect_err("half-filled").to_string();
         if why.contains("not complete") {
             break;

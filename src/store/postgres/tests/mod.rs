@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used)]
 
+mod lease;
 mod migrate;
 mod outages;
 pub(in crate::store) mod server;

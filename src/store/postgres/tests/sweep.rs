@@ -79,7 +79,7 @@ impl World {
     /// Large ones come in a spool file.
     fn new_message(&self, text: u8) -> NewMessage {
         let plain = message(&format!("text {text}"));
-        if text % 3 != 0 {
+        if !text.is_multiple_of(3) {
             return plain;
         }
         let bytes = vec![text; 300_000];

@@ -1,0 +1,283 @@
+//! Which duties are this node's. Where several nodes work on one store, each duty is one node's for
+//! a while: it asks for it every few seconds, by the database's clock, and stops in time when it
+//! cannot. On a store of its own a node has all duties for good.
+//!
+//! A tenure has a number. What a node does under it is fenced: the store refuses it once another
+//! tenure has begun, however late it comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::store::change::{Actor, Change, Transaction};
+use crate::store::nodes::{Duty, LEASE};
+use crate::store::{Store, StoreError};
+
+/// How often a duty is asked for: by who has it, and by who would like to.
+const RENEWAL: Duration = Duration::from_secs(3);
+/// How long the store may take to answer.
+const ASKING: Duration = Duration::from_secs(3);
+/// A lease counts for so much less here than in the store.
+const MARGIN: Duration = Duration::from_secs(1);
+/// How long the store may take to hear that a duty is free.
+const RELEASING: Duration = Duration::from_secs(1);
+
+/// How a duty stands with this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tenure {
+    /// It is nobody else's, ever.
+    Always,
+    /// It is another node's, or nobody's.
+    Elsewhere,
+    /// It is ours.
+    Ours {
+        /// Nobody else's number.
+        number: i64,
+        /// From then on it may be another node's.
+        until: Instant,
+    },
+}
+
+impl Tenure {
+    /// Whether it has begun and its time is not over.
+    fn holds(self) -> bool {
+        match self {
+            Tenure::Always => true,
+            Tenure::Elsewhere => false,
+            Tenure::Ours { until, .. } => Instant::now() < until,
+        }
+    }
+
+    /// Whether both are the same one, however long each lasts.
+    pub(super) fn is(self, other: Tenure) -> bool {
+        match (self, other) {
+            (Tenure::Ours { number, .. }, Tenure::Ours { number: other, .. }) => number == other,
+            _ => self == other,
+        }
+    }
+}
+
+/// A duty, and how it stands at this moment.
+#[derive(Clone)]
+pub struct Post {
+    duty: Duty,
+    tenure: watch::Receiver<Tenure>,
+}
+
+impl Post {
+    /// One that is this node's for good.
+    pub fn always(duty: Duty) -> Post {
+        Post { duty, tenure: watch::channel(Tenure::Always).1 }
+    }
+
+    /// How it stands.
+    pub fn tenure(&self) -> Tenure {
+        *self.tenure.borrow()
+    }
+
+    /// Whether it is this node's now.
+    pub fn holds(&self) -> bool {
+        self.tenure().holds()
+    }
+
+    /// Whether this tenure is the present one, and its time is not over.
+    pub fn still(&self, tenure: Tenure) -> bool {
+        let now = self.tenure();
+        now.is(tenure) && now.holds()
+    }
+
+    /// What a transaction begins with that is done under `tenure`; nothing, where no fence is
+    /// needed.
+    pub fn fence(&self, tenure: Tenure) -> Option<Change> {
+        match tenure {
+            Tenure::Always | Tenure::Elsewhere => None,
+            Tenure::Ours { number, .. } => Some(Change::Fenced { duty: self.duty, tenure: number }),
+        }
+    }
+
+    /// Comes back when another tenure has begun, or one is known to be over.
+    pub async fn changed(&mut self) {
+        if self.tenure.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// The duties of this node that the server does; what an engine does by itself it asks for itself.
+pub(super) struct Duties {
+    /// Mail out.
+    pub(super) queue: Post,
+    /// What is looked after now and then.
+    pub(super) upkeep: Post,
+    store: Arc<dyn Store>,
+    keepers: Vec<JoinHandle<()>>,
+}
+
+impl Duties {
+    /// Asks for them from now on.
+    pub(super) fn start(store: &Arc<dyn Store>) -> Duties {
+        let mut keepers = Vec::new();
+        let mut post = |duty| {
+            if !store.is_shared() {
+                return Post::always(duty);
+            }
+            let (sender, tenure) = watch::channel(Tenure::Elsewhere);
+            keepers.push(tokio::spawn(keep(store.clone(), duty, sender)));
+            Post { duty, tenure }
+        };
+        let (queue, upkeep) = (post(Duty::Queue), post(Duty::Upkeep));
+        Duties { queue, upkeep, store: store.clone(), keepers }
+    }
+
+    /// As though this node were killed.
+    #[cfg(test)]
+    pub(super) fn kill(&self) {
+        self.keepers.iter().for_each(JoinHandle::abort);
+    }
+
+    /// Lets others have them at once. To be called when nothing is done any more.
+    pub(super) async fn finish(self) {
+        if self.keepers.is_empty() {
+            return;
+        }
+        self.keepers.iter().for_each(JoinHandle::abort);
+        for duty in [Duty::Queue, Duty::Upkeep] {
+            match timeout(RELEASING, self.store.release(duty)).await {
+                Ok(Ok(())) => {}
+                _ => tracing::warn!(duty = duty.name(), "not released; it will be by itself"),
+            }
+        }
+    }
+}
+
+async fn keep(store: Arc<dyn Store>, duty: Duty, sender: watch::Sender<Tenure>) {
+    loop {
+        let before = *sender.borrow();
+        let next = ask(&*store, duty, before).await;
+        if !next.is(before) {
+            let ours = next != Tenure::Elsewhere;
+            tracing::info!(duty = duty.name(), ours, "duty");
+        }
+        // A tenure that only lasts longer wakes nobody.
+        sender.send_if_modified(|tenure| !std::mem::replace(tenure, next).is(next));
+        sleep(RENEWAL).await;
+    }
+}
+
+/// Asks for a duty. Without an answer it stands as before: a tenure ends by itself.
+async fn ask(store: &dyn Store, duty: Duty, before: Tenure) -> Tenure {
+    let asked = Instant::now();
+    match timeout(ASKING, store.lease(duty)).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return Tenure::Elsewhere,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, duty = duty.name(), "cannot be asked for");
+            return before;
+        }
+        Err(_) => return before,
+    }
+    let until = asked + LEASE - MARGIN;
+    match before {
+        Tenure::Ours { number, .. } if before.holds() => Tenure::Ours { number, until },
+        _ => match timeout(ASKING, begin(store, duty)).await {
+            Ok(Ok(number)) => Tenure::Ours { number, until },
+            _ => Tenure::Elsewhere,
+        },
+    }
+}
+
+/// Begins a tenure. When it answers, all that was done under former ones is to be seen here, and no
+/// more of it will come.
+async fn begin(store: &dyn Store, duty: Duty) -> Result<i64, StoreError> {
+    let tenure = super::queue::entropy().cast_signed();
+    let changes = vec![Change::DutyTaken { duty, tenure }];
+    store.commit(Transaction { actor: Actor::System, changes }).await?;
+    Ok(tenure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::queue::fake::{FullableStore, Shelf};
+    use crate::sys::ManualClock;
+
+    fn nodes() -> (Arc<dyn Store>, Arc<FullableStore>, Arc<Shelf>) {
+        let first = FullableStore::new(Arc::new(ManualClock::default()));
+        let shelf = Arc::new(Shelf::default());
+        let (one, two) = (first.node(&shelf, 1), first.node(&shelf, 2));
+        (one, two, shelf)
+    }
+
+    async fn settled() {
+        sleep(Duration::from_millis(10)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_node_has_a_duty_and_the_other_gets_it_within_15_seconds_of_its_death() {
+        let (one, two, _) = nodes();
+        let first = Duties::start(&one);
+        settled().await;
+        let two: Arc<dyn Store> = two;
+        let second = Duties::start(&two);
+        sleep(Duration::from_secs(60)).await;
+        assert!(first.queue.holds() && !second.queue.holds());
+        first.keepers.iter().for_each(JoinHandle::abort);
+        let died = Instant::now();
+        while !second.queue.holds() {
+            let both = first.queue.holds() && second.queue.holds();
+            assert!(!both);
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert!(!first.queue.holds(), "it knows by itself that its time is over");
+        assert!(died.elapsed() < Duration::from_secs(15), "{:?}", died.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_duty_that_is_released_is_taken_at_once() {
+        let (one, two, _) = nodes();
+        let first = Duties::start(&one);
+        settled().await;
+        let two: Arc<dyn Store> = two;
+        let second = Duties::start(&two);
+        settled().await;
+        first.finish().await;
+        sleep(RENEWAL).await;
+        assert!(second.queue.holds() && second.upkeep.holds());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_cut_off_stops_in_time_and_what_it_did_too_late_is_refused() {
+        let (one, two, _) = nodes();
+        let shared: Arc<dyn Store> = two.clone();
+        let first = Duties::start(&shared);
+        settled().await;
+        let tenure = first.queue.tenure();
+        let fence = first.queue.fence(tenure).expect("a fence");
+        let second = Duties::start(&one);
+        two.cut_off(true);
+        let lost = Instant::now();
+        while first.queue.holds() {
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert!(lost.elapsed() < LEASE);
+        sleep(LEASE).await;
+        assert!(second.queue.holds() && !first.queue.still(tenure));
+        two.cut_off(false);
+        let late = Transaction { actor: Actor::System, changes: vec![fence] };
+        assert_eq!(two.commit(late).await, Err(StoreError::Outrun));
+        sleep(RENEWAL).await;
+        assert_eq!(first.queue.tenure(), Tenure::Elsewhere);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_of_its_own_needs_no_lease() {
+        let own: Arc<dyn Store> = FullableStore::new(Arc::new(ManualClock::default()));
+        let duties = Duties::start(&own);
+        assert!(duties.queue.holds() && duties.keepers.is_empty());
+        assert!(duties.queue.fence(duties.queue.tenure()).is_none());
+        duties.finish().await;
+    }
+}
