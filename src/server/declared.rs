@@ -211,7 +211,8 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
-    use crate::server::queue::fake::FullableStore;
+    use crate::server::login::cache::Key;
+    use crate::server::queue::fake::{FullableStore, Shelf};
     use crate::store::nodes::Duty;
     use crate::sys::ManualClock;
 
@@ -250,6 +251,38 @@ users = ["anna", "ben"]
         let rights =
             |login| crate::directory::rights(&watch.borrow(), &Login::new(login), &support);
         assert!(rights("anna").has('r') && !rights("ben").has('r'));
+        std::fs::remove_file(&file).expect("removed");
+    }
+
+    #[tokio::test]
+    async fn what_is_published_is_taken_by_all_nodes_and_later_by_one_that_was_cut_off() {
+        let first = FullableStore::new(Arc::new(ManualClock::default()));
+        let shelf = Arc::new(Shelf::default());
+        let (one, two) = (first.node(&shelf, 1), first.node(&shelf, 2));
+        let file = std::env::temp_dir().join(format!("postfach-all-{}.toml", std::process::id()));
+        let parsed = |text: &str| file::parse(text, &file).expect("valid");
+        let post = || Post::always(Duty::Upkeep);
+        let less = DIRECTORY.replace("users = [\"anna\", \"ben\"]", "users = [\"anna\"]");
+        let nobody = crate::directory::password::NOBODY;
+        let more = format!("{less}[[user]]\nlogin = \"carla\"\npassword = \"{nobody}\"\n");
+        let mut declared =
+            Declared::new(two.clone(), parsed(DIRECTORY), post()).await.expect("made");
+        let watch = declared.watch();
+        std::fs::write(&file, &more).expect("written");
+        let salts = Key([0; 32]);
+        let publisher = |store| Publisher { store, file: &file, host: "one", salts: &salts };
+        let published = publisher(&*one).publish(&parsed(&more), more.clone()).await;
+        published.expect("answers").expect("no fault");
+        assert!(declared.is_outdated());
+        two.cut_off(true);
+        assert!(declared.take_published(publisher(&*two)).await.is_err(), "carla needs folders");
+        assert!(declared.is_outdated(), "so it is tried again");
+        two.cut_off(false);
+        declared.take_published(publisher(&*two)).await.expect("in force");
+        assert!(!declared.is_outdated());
+        let support = Account::Inbox("Support".into());
+        assert!(crate::directory::rights(&watch.borrow(), &Login::new("ben"), &support).is_none());
+        assert!(watch.borrow().users.contains_key(&Login::new("carla")));
         std::fs::remove_file(&file).expect("removed");
     }
 }

@@ -181,7 +181,10 @@ async fn ask(store: &dyn Store, duty: Duty, before: Tenure) -> Tenure {
     }
     let until = asked + LEASE - MARGIN;
     match before {
-        Tenure::Ours { number, .. } if before.holds() => Tenure::Ours { number, until },
+        // a database that was set back may have lost it
+        Tenure::Ours { number, .. } if before.holds() && store.tenure(duty) == Some(number) => {
+            Tenure::Ours { number, until }
+        }
         _ => match timeout(ASKING, begin(store, duty)).await {
             Ok(Ok(number)) => Tenure::Ours { number, until },
             _ => Tenure::Elsewhere,
@@ -193,7 +196,8 @@ async fn ask(store: &dyn Store, duty: Duty, before: Tenure) -> Tenure {
 /// more of it will come.
 async fn begin(store: &dyn Store, duty: Duty) -> Result<i64, StoreError> {
     let tenure = super::queue::entropy().cast_signed();
-    let changes = vec![Change::DutyTaken { duty, tenure }];
+    // one that was begun long ago, and comes only now, is none
+    let changes = vec![Change::DutyTaken { duty, after: store.tenure(duty), tenure }];
     store.commit(Transaction { actor: Actor::System, changes }).await?;
     Ok(tenure)
 }
@@ -270,6 +274,27 @@ mod tests {
         assert_eq!(two.commit(late).await, Err(StoreError::Outrun));
         sleep(RENEWAL).await;
         assert_eq!(first.queue.tenure(), Tenure::Elsewhere);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenure_that_the_store_has_lost_is_begun_anew() {
+        let (one, _, _) = nodes();
+        let first = Duties::start(&one);
+        settled().await;
+        let before = first.queue.tenure();
+        // as another node's late word, or a database that was set back, would leave it
+        let (duty, after) = (Duty::Queue, one.tenure(Duty::Queue));
+        let stray = vec![Change::DutyTaken { duty, after, tenure: 7 }];
+        one.commit(Transaction { actor: Actor::System, changes: stray }).await.expect("commits");
+        sleep(2 * RENEWAL).await;
+        let now = first.queue.tenure();
+        assert!(first.queue.holds() && !now.is(before));
+        let fence = first.queue.fence(now).expect("a fence");
+        let fenced = Transaction { actor: Actor::System, changes: vec![fence] };
+        assert!(one.commit(fenced).await.is_ok());
+        let late = vec![Change::DutyTaken { duty, after, tenure: 8 }];
+        let late = one.commit(Transaction { actor: Actor::System, changes: late }).await;
+        assert_eq!(late, Err(StoreError::Outrun), "what comes too late begins nothing");
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::Shared;
 use super::auditor;
@@ -51,6 +51,8 @@ use crate::sys::{Clock, SystemClock};
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the certificate files are read again, so that a renewed one is shown without a reload.
 const CERTIFICATES_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+/// How long to wait before a published directory is taken again that could not be.
+const PUBLISHED_RETRY: Duration = Duration::from_secs(1);
 /// How often the loop wakes when no watchdog asks for it.
 const IDLE_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -302,6 +304,9 @@ impl Daemon {
                     Request::Stop => return Ok(()),
                 },
                 () = upkeep.changed() => self.declared.take_duty().await,
+                () = sleep(PUBLISHED_RETRY), if self.declared.is_outdated() => {
+                    self.take_published().await;
+                }
                 Ok(()) = mailboxes.changed() => {
                     self.take_published().await;
                     let now = access(&*self.shared.store);

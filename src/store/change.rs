@@ -291,10 +291,13 @@ pub enum Change {
     /// first one's `salts`. → `Done`; fails with `Limit`
     DirectoryPublished(Box<Published>),
     /// A node begins a tenure of a duty, whose number nobody else has: whatever is fenced by
-    /// another one fails from now on. → `Done`
+    /// another one fails from now on. → `Done`; fails with `Outrun` where another one has begun
+    /// since it was looked at
     DutyTaken {
         /// Of which duty.
         duty: Duty,
+        /// The last one before, as `Store::tenure` has it.
+        after: Option<i64>,
         /// Its number.
         tenure: i64,
     },

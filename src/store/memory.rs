@@ -14,7 +14,7 @@ use super::board::Board;
 use super::change::{
     Absences, Bytes, Grant, NewMessage, Opening, Receipt, Transaction, UsersRights,
 };
-use super::nodes::{Asks, Published};
+use super::nodes::{Asks, Duty, Published};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::rows::{Rows, Tombstone};
@@ -347,6 +347,10 @@ impl Store for Memory {
 
     fn directory(&self) -> Option<Arc<Published>> {
         self.inner().board.state.directory().cloned()
+    }
+
+    fn tenure(&self, duty: Duty) -> Option<i64> {
+        self.inner().board.state.tenures().get(&duty).copied()
     }
 
     fn watch_asks(&self) -> watch::Receiver<Asks> {

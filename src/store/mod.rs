@@ -344,6 +344,9 @@ pub trait Store: Send + Sync {
     /// What is asked of the queue, as it changes.
     fn watch_asks(&self) -> watch::Receiver<Asks>;
 
+    /// The number of a duty's last tenure; see `Change::DutyTaken`.
+    fn tenure(&self, duty: Duty) -> Option<i64>;
+
     /// Whether other nodes may work on the same store. Where it is one process's own, the methods
     /// below are not asked.
     fn is_shared(&self) -> bool {

@@ -27,6 +27,11 @@ def programs():
     return os.path.dirname(os.path.realpath(at_hand)) if at_hand else None
 
 
+def account_named(name):
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam(name)
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -44,7 +49,7 @@ class Database:
         # It refuses to run as root.
         self.user = {}
         if os.getuid() == 0:
-            account = pwd.getpwnam("postgres")
+            account = next(u for u in map(account_named, ("postgres", "nobody")) if u)
             os.chown(self.folder, account.pw_uid, account.pw_gid)
             self.user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         self.run("initdb", "-D", self.data, "-A", "trust", "-U", "postfach", "--no-sync")

@@ -12,7 +12,7 @@ use postfach::store::audit::{EntryId, Record, Tip};
 use postfach::store::bell::Bell;
 use postfach::store::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
 use postfach::store::memory::Memory;
-use postfach::store::nodes::{Asks, Published};
+use postfach::store::nodes::{Asks, Duty, Published};
 use postfach::store::overlay::Overlay;
 use postfach::store::queue::Queued;
 use postfach::store::snapshot::Snapshot;
@@ -156,6 +156,10 @@ impl Store for Gate {
     fn directory(&self) -> Option<Arc<Published>> {
         self.inner.directory()
     }
+    fn tenure(&self, duty: Duty) -> Option<i64> {
+        self.inner.tenure(duty)
+    }
+
     fn watch_asks(&self) -> watch::Receiver<Asks> {
         self.inner.watch_asks()
     }

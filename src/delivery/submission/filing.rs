@@ -23,6 +23,8 @@ use crate::store::{StoreError, twin};
 
 /// Hidden recipients that the copy in Sent names.
 const HIDDEN_TOLD_MAX: usize = 100;
+/// How often an answer is looked at anew, because its Sent has changed meanwhile.
+const OUTDATED_MAX: usize = 50;
 
 /// How a message goes out to other servers.
 #[derive(Clone, Debug)]
@@ -57,7 +59,7 @@ pub async fn submit(
     let _turn = by.desk.turn(&plan.account).await;
     let looked = (&*content.message.parsed, envelope.received_at);
     let mut guarded = Guarded::of(by, plan, looked).await?;
-    let mut tries = Tries::default();
+    let (mut tries, mut outdated) = (Tries::default(), 0);
     loop {
         let (notes, placed) = (&plan.notes, tries.placed);
         let local = Local { store: by.store, directory: by.directory, placed, notes };
@@ -95,7 +97,10 @@ pub async fn submit(
         changes.extend(guarded.expected());
         let transaction = Transaction { actor: Actor::Session(by.presence.clone()), changes };
         match by.store.commit(transaction).await {
-            Err(StoreError::Outrun) if guarded.is_outdated(by, plan).await => {
+            Err(StoreError::Outrun)
+                if outdated < OUTDATED_MAX && guarded.is_outdated(by, plan).await =>
+            {
+                outdated += 1;
                 guarded = Guarded::of(by, plan, looked).await?;
             }
             Err(error) if tries.again(&error, (is_ordered, false)) => {}

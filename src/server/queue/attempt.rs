@@ -95,7 +95,7 @@ async fn deliver(
     let mut sessions = 0;
     let began = Instant::now();
     for hop in &hops {
-        if began.elapsed() >= ATTEMPT_TIME_MAX {
+        if began.elapsed() >= ATTEMPT_TIME_MAX || !office.is_ours() {
             break;
         }
         let some: Vec<&QueuedRecipient> = open.iter().map(|at| recipients[*at]).collect();

@@ -259,15 +259,21 @@ impl Queue {
         }
         self.office = Arc::new(Office { tenure, ..(*self.office).clone() });
         self.agenda.forget_all();
-        self.wishes.clear();
         self.turning.clear();
         self.next = QueueId(i64::MIN);
         self.load();
+        for id in self.wishes.keys().copied().collect::<Vec<_>>() {
+            self.fulfil(id).await;
+        }
         self.answer_asks().await;
     }
 
     /// Plans what has been queued since.
     fn load(&mut self) {
+        // a database that was set back gives numbers anew
+        if *self.office.store.watch_queue().borrow() < QueueId(self.next.0.saturating_sub(1)) {
+            self.next = QueueId(i64::MIN);
+        }
         loop {
             if self.office.tenure == Tenure::Elsewhere {
                 return;

@@ -30,9 +30,21 @@ pub(super) async fn changes(
         envelope: &queued.envelope,
         size_bytes: queued.size_bytes,
         original: &original(&*office.store, queued, action).await?,
-        duplicate_key: None,
+        duplicate_key: Some(duplicate_key(queued, action, affected)),
     };
     reporter.changes(&subject, action, affected).await
+}
+
+/// The same for the same report: whether a commit went through may not be known, and then it is
+/// made again.
+fn duplicate_key(queued: &Queued, action: Action, affected: &[Affected<'_>]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(format!("report {action:?} {} {}", queued.id.0, queued.blob.0).as_bytes());
+    for Affected { recipient, .. } in affected {
+        let attempts = recipient.progress.attempts;
+        hasher.update(format!(" {} {attempts}", recipient.number).as_bytes());
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// The message's first bytes, behind its trace. A message that cannot be read is reported on

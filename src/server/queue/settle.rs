@@ -25,6 +25,9 @@ enum Reports {
     Told,
     /// They are remembered with their recipients, and tried again later.
     Owed,
+    /// Another node has the queue by now, and may be trying the same. What it decides counts; but
+    /// who has got the mail shall not get it again.
+    TooLate,
 }
 
 /// A recipient and what is decided for it.
@@ -35,9 +38,17 @@ pub(super) struct Settled<'a> {
     pub(super) judgement: Judgement,
 }
 
+impl Settled<'_> {
+    /// Whether the mail is where it should be, whatever there is to report on that.
+    fn has_arrived(&self) -> bool {
+        let has_failed = matches!(self.judgement.report, Some((Action::Failed, _)));
+        self.judgement.update == RecipientUpdate::Done && !has_failed
+    }
+}
+
 /// Comes back when it is durable, or when the daemon stops and it cannot be. What was delivered is
 /// kept until then: it must not be sent twice because a disk is full.
-pub(super) async fn settle(office: &Office, queued: &Queued, settled: Vec<Settled<'_>>) {
+pub(super) async fn settle(office: &Office, queued: &Queued, mut settled: Vec<Settled<'_>>) {
     if settled.is_empty() {
         return;
     }
@@ -48,8 +59,17 @@ pub(super) async fn settle(office: &Office, queued: &Queued, settled: Vec<Settle
         let stopping = *shutdown.borrow();
         let error = match commit(office, queued, (&settled, reports)).await {
             Ok(()) => return,
-            Err(StoreError::Outrun) if office.fence().is_some() => {
-                return too_late(office, queued, &settled).await;
+            Err(StoreError::Outrun) if office.fence().is_some() && reports != Reports::TooLate => {
+                reports = Reports::TooLate;
+                settled.retain(|s| s.has_arrived());
+                tracing::warn!(
+                    arrived = settled.len(),
+                    "another node moves the queue: what came of an attempt is its to say"
+                );
+                if settled.is_empty() {
+                    return;
+                }
+                continue;
             }
             // The report's fault, not the store's: everything else passes by waiting.
             Err(error @ (StoreError::Gone | StoreError::Exists | StoreError::Limit(_)))
@@ -86,12 +106,13 @@ async fn commit(
     let update = |s: &Settled<'_>| {
         let update = match reports {
             Reports::Told => s.judgement.update.clone(),
-            Reports::Owed => s.judgement.untold(s.recipient, terms),
+            Reports::Owed | Reports::TooLate => s.judgement.untold(s.recipient, terms),
         };
         (s.recipient.number, update)
     };
     let recipients = settled.iter().map(update).collect();
-    let mut changes: Vec<Change> = office.fence().into_iter().collect();
+    let fence = office.fence().filter(|_| reports != Reports::TooLate);
+    let mut changes: Vec<Change> = fence.into_iter().collect();
     // First: so a full queue has room for the report on a message that leaves it.
     changes.push(Change::QueueUpdated { id: queued.id, recipients });
     if reports == Reports::Told {
@@ -99,26 +120,6 @@ async fn commit(
     }
     let transaction = Transaction { actor: Actor::Delivery, changes };
     office.store.commit(transaction).await.map(drop)
-}
-
-/// Another node has the queue by now, and may be trying the same. What it decides counts; but who
-/// has got the mail shall not get it again.
-async fn too_late(office: &Office, queued: &Queued, settled: &[Settled<'_>]) {
-    let arrived = |s: &&Settled<'_>| {
-        s.judgement.update == RecipientUpdate::Done && s.judgement.report.is_none()
-    };
-    let recipients: Vec<_> = settled.iter().filter(arrived).collect();
-    tracing::warn!(
-        recipients = settled.len(),
-        arrived = recipients.len(),
-        "another node moves the queue: what came of an attempt is its to say"
-    );
-    let recipients = recipients.iter().map(|s| (s.recipient.number, RecipientUpdate::Done));
-    let changes = vec![Change::QueueUpdated { id: queued.id, recipients: recipients.collect() }];
-    let transaction = Transaction { actor: Actor::Delivery, changes };
-    if let Err(error) = office.store.commit(transaction).await {
-        tracing::error!(%error, "a mail that has arrived may be sent again");
-    }
 }
 
 /// The reports: one for all recipients to whom the same has happened.

@@ -14,6 +14,9 @@ use crate::store::queue::{Progress, Queued, QueuedRecipient, RecipientUpdate};
 /// Messages changed in one transaction.
 const MESSAGES_PER_TRANSACTION_MAX: usize = 100;
 
+/// What was asked of other nodes longer ago than this is not done any more.
+const ASKED_SECS_MAX: i64 = 15;
+
 /// What became of it.
 pub type Asked = Result<Done, StoreError>;
 
@@ -56,7 +59,10 @@ impl Queue {
 
     fn next_ask(&mut self) -> Option<Ask> {
         let asks = self.asks.borrow_and_update();
-        asks.values().find(|ask| ask.answer.is_none()).cloned()
+        let now = self.office.clock.now();
+        // who asked has been told that nobody answers: nothing is to be done behind their back
+        let waits = |ask: &&Ask| now.seconds() - ask.at.seconds() < ASKED_SECS_MAX;
+        asks.values().filter(|ask| ask.answer.is_none()).find(waits).cloned()
     }
 
     async fn perform(&mut self, verb: Verb, which: Which) -> Asked {

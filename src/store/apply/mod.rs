@@ -145,7 +145,7 @@ impl<'a> Draft<'a> {
             Change::GlassMended { user, of } => self.glass_mended(&user, &of),
             Change::Noted(note) => self.told(*note),
             Change::DirectoryPublished(new) => self.directory_published(*new),
-            Change::DutyTaken { duty, tenure } => Ok(self.duty_taken(duty, tenure)),
+            Change::DutyTaken { duty, after, tenure } => self.duty_taken(duty, (after, tenure)),
             Change::Fenced { duty, tenure } => self.fenced(duty, tenure),
             Change::Expected { mailbox, modseq } => self.expected(mailbox, modseq),
             Change::QueueAsked(ask) => self.queue_asked(ask),

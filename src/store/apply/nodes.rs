@@ -22,17 +22,28 @@ impl Draft<'_> {
         Ok(Outcome::Done)
     }
 
-    pub(super) fn duty_taken(&mut self, duty: Duty, tenure: i64) -> Outcome {
+    pub(super) fn duty_taken(
+        &mut self,
+        duty: Duty,
+        (after, tenure): (Option<i64>, i64),
+    ) -> Result<Outcome, StoreError> {
+        if self.tenure(duty) != after {
+            return Err(StoreError::Outrun);
+        }
         self.own.tenures.insert(duty, tenure);
-        Outcome::Done
+        Ok(Outcome::Done)
     }
 
     pub(super) fn fenced(&self, duty: Duty, tenure: i64) -> Result<Outcome, StoreError> {
-        let now = self.own.tenures.get(&duty).or(self.group.tenures.get(&duty));
-        match now.or(self.base.state.tenures().get(&duty)) {
-            Some(now) if *now == tenure => Ok(Outcome::Done),
+        match self.tenure(duty) {
+            Some(now) if now == tenure => Ok(Outcome::Done),
             _ => Err(StoreError::Outrun),
         }
+    }
+
+    fn tenure(&self, duty: Duty) -> Option<i64> {
+        let now = self.own.tenures.get(&duty).or(self.group.tenures.get(&duty));
+        now.or(self.base.state.tenures().get(&duty)).copied()
     }
 
     pub(super) fn expected(
@@ -50,7 +61,7 @@ impl Draft<'_> {
         let now = self.base.now;
         let mut asks = self.asks().clone();
         let kept = Arc::make_mut(&mut asks);
-        kept.retain(|_, ask| (0..ASK_SECS).contains(&(now.seconds() - ask.at.seconds())));
+        kept.retain(|_, ask| (now.seconds() - ask.at.seconds()).abs() < ASK_SECS);
         if kept.len() >= ASKS_MAX {
             return Err(StoreError::Limit("what is asked of the queue at a time"));
         }

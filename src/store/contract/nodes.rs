@@ -40,7 +40,10 @@ pub(super) async fn a_published_directory_has_a_limit(bench: &Bench) {
 pub(super) async fn what_a_former_tenure_fences_is_refused(bench: &Bench) {
     let inbox = bench.inbox().await;
     let fenced = |duty, tenure| Change::Fenced { duty, tenure };
-    let taken = |duty, tenure| Change::DutyTaken { duty, tenure };
+    let taken = |duty, tenure| {
+        let after = bench.store.tenure(duty);
+        Change::DutyTaken { duty, after, tenure }
+    };
     let outrun = Err(StoreError::Outrun);
     assert_eq!(bench.commit(vec![fenced(Duty::Queue, 7)]).await, outrun, "nobody's yet");
     bench.one(taken(Duty::Queue, 7)).await;

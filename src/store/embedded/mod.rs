@@ -41,7 +41,7 @@ use super::bell::Bell;
 use super::board::Board;
 use super::change::{Absences, Grant, Opening, Receipt, Transaction, UsersRights};
 use super::encode;
-use super::nodes::{Asks, Published};
+use super::nodes::{Asks, Duty, Published};
 use super::overlay::Overlay;
 use super::queue::Queued;
 use super::snapshot::Snapshot;
@@ -441,6 +441,10 @@ impl Store for Embedded {
 
     fn directory(&self) -> Option<Arc<Published>> {
         self.0.shared.board().state.directory().cloned()
+    }
+
+    fn tenure(&self, duty: Duty) -> Option<i64> {
+        self.0.shared.board().state.tenures().get(&duty).copied()
     }
 
     fn watch_asks(&self) -> watch::Receiver<Asks> {

@@ -8,10 +8,10 @@ use deadpool_postgres::ClientWrapper;
 use tokio::time::{sleep, timeout};
 
 use super::columns::text;
-use super::connection::failure;
+use super::connection::{Listener, failure};
 use super::migrate;
 use super::readers::ask;
-use super::shared::Shared;
+use super::shared::{Followed, Shared};
 use crate::store::StoreError;
 
 /// How often a node asks when it is told what is new: whether anybody is there, above all.
@@ -20,6 +20,8 @@ const TOLD_INTERVAL: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a new connection may take, once the database is found to be unreachable.
 const RECONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long loading the state whole may take.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to wait before the next attempt: at first, and at most.
 const RECONNECT_INTERVALS: (Duration, Duration) =
     (Duration::from_millis(200), Duration::from_secs(1));
@@ -59,7 +61,8 @@ impl Follower {
     }
 
     async fn connect(&self) -> Result<ClientWrapper, StoreError> {
-        let client = self.shared.target.open(Some(self.shared.link.look.clone())).await?;
+        let (look, own) = (self.shared.link.look.clone(), self.shared.node.to_string());
+        let client = self.shared.target.open(Some(Listener { look, own })).await?;
         migrate::hold(&client).await?;
         if self.shared.options.listen {
             let channel = ask(&client, CHANNEL, &[]).await?;
@@ -77,8 +80,17 @@ impl Follower {
         let interval = if self.shared.options.listen { TOLD_INTERVAL } else { POLL_INTERVAL };
         let mut was_up = false;
         loop {
-            match timeout(patience, self.shared.catch_up(client)).await {
-                Ok(Ok(())) => {
+            let followed = match timeout(patience, self.shared.follow(client)).await {
+                // all of the state is more than an answer
+                Ok(Ok(Followed::Gap)) => {
+                    let loading = timeout(RELOAD_TIMEOUT, self.shared.catch_up(client));
+                    loading.await.map(|loaded| loaded.map(|()| Followed::Whole))
+                }
+                followed => followed,
+            };
+            match followed {
+                Ok(Ok(Followed::More)) => continue,
+                Ok(Ok(_)) => {
                     was_up = true;
                     link.up();
                 }

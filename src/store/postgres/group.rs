@@ -199,7 +199,7 @@ async fn follow(
         return Ok(());
     }
     client.batch_execute("ROLLBACK").await.map_err(|e| Failure::before_writing(&e))?;
-    shared.reload(client).await.map_err(Failure::Undone)?;
+    shared.catch_up_in_turn(client).await.map_err(Failure::Undone)?;
     Err(Failure::Again(StoreError::Outrun))
 }
 
@@ -281,7 +281,8 @@ async fn write(
     batches.push(chunks.batch());
     let data = in_log(changed).map_err(Failure::Undone)?;
     let log = format!("INSERT INTO log (version, node, at, data) VALUES ($1, $2, {NOW}, $3)");
-    let told = version.to_string();
+    // to itself it is no news
+    let told = shared.node.to_string();
     let answers = async {
         let mut pipeline = Pipeline::new(client);
         if !claimed.is_empty() {

@@ -446,6 +446,10 @@ impl Store for Postgres {
         self.0.shared.published().board.state.directory().cloned()
     }
 
+    fn tenure(&self, duty: Duty) -> Option<i64> {
+        self.0.shared.published().board.state.tenures().get(&duty).copied()
+    }
+
     fn watch_asks(&self) -> watch::Receiver<Asks> {
         self.0.shared.published().board.watch_asks()
     }

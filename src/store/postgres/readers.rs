@@ -93,6 +93,9 @@ pub(super) async fn facts(
     blobs: &[BlobId],
     wanted: FactsWanted,
 ) -> Result<Vec<Facts>, StoreError> {
+    if blobs.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut asked: HashMap<i64, Vec<usize>> = HashMap::new();
     for (at, blob) in blobs.iter().enumerate() {
         asked.entry(blob.0).or_default().push(at);

@@ -106,8 +106,19 @@ impl Shared {
         }
     }
 
+    /// As `catch_up`, of somebody who has the turn.
+    pub(super) async fn catch_up_in_turn(&self, client: &ClientWrapper) -> Result<(), StoreError> {
+        loop {
+            match self.follow(client).await? {
+                Followed::Whole => return Ok(()),
+                Followed::More => {}
+                Followed::Gap => return self.reload(client).await,
+            }
+        }
+    }
+
     /// Publishes some of what other nodes have written since.
-    async fn follow(&self, client: &ClientWrapper) -> Result<Followed, StoreError> {
+    pub(super) async fn follow(&self, client: &ClientWrapper) -> Result<Followed, StoreError> {
         let known = self.published().version;
         let rows = ask(client, FOLLOWING, &[&known, &LOG_ROWS_MAX]).await?;
         let missing = || StoreError::Corrupt("the table head is empty".into());

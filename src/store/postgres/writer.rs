@@ -214,7 +214,8 @@ impl Writer {
         shared.catch_up(client).await?;
         let loaded = load::contents_here(client, id).await?.ok_or(StoreError::Gone);
         client.batch_execute("COMMIT").await.map_err(|e| failure(&e))?;
-        shared.put_contents(id, loaded?).ok_or(StoreError::Gone)
+        let changes = || StoreError::Unavailable("the mailbox changes all the time".into());
+        shared.put_contents(id, loaded?).ok_or_else(changes)
     }
 
     /// Any node may do it.

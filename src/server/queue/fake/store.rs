@@ -276,6 +276,10 @@ impl Store for FullableStore {
         self.inner.directory()
     }
 
+    fn tenure(&self, duty: Duty) -> Option<i64> {
+        self.inner.tenure(duty)
+    }
+
     fn watch_asks(&self) -> watch::Receiver<Asks> {
         self.inner.watch_asks()
     }

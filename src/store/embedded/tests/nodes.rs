@@ -9,7 +9,7 @@ async fn directory_and_tenures_are_there_after_a_restart() {
     let (place, clock) = (Place::new(), clock());
     let running = start(idle(&place, &clock, Options::default()));
     running.0.one(published("one", 1)).await;
-    running.0.one(Change::DutyTaken { duty: Duty::Queue, tenure: i64::MAX }).await;
+    running.0.one(Change::DutyTaken { duty: Duty::Queue, after: None, tenure: i64::MAX }).await;
     let before = running.0.store.directory().expect("published");
     assert_eq!(close(running), Ok(()));
 

@@ -242,3 +242,34 @@ async fn a_node_that_was_cut_off_for_longer_than_the_log_reaches_loads_all_of_it
     a.stop().await;
     b.stop().await;
 }
+
+#[tokio::test]
+async fn a_value_that_the_database_does_not_take_spoils_no_other_transaction() {
+    let server = &*super::server::SHARED;
+    let (config, clock) = (server.config(&server.schema().await), clock());
+    let node = Node::start(&config, &clock, super::server::patient()).await;
+    let bench = Bench { store: Arc::new(node.store.clone()), clock };
+    let mailbox = bench.inbox().await;
+    let subscribed = |folder: &str| Change::Subscribed {
+        user: login("anna"),
+        account: inbox("Support"),
+        folder: crate::mail::account::Folder::new(folder),
+        subscribed: true,
+    };
+    let long: String = (0..4000u32).map(|n| char::from(b'a' + (n * n % 26) as u8)).collect();
+    let (nul, long) = (vec![subscribed("a\0b")], vec![subscribed(&long)]);
+    let one = || vec![crate::store::contract::delivery(mailbox, "one")];
+    let (first, nul, second, long, third) = tokio::join!(
+        bench.commit(one()),
+        bench.commit(nul),
+        bench.commit(one()),
+        bench.commit(long),
+        bench.commit(one()),
+    );
+    assert!(first.is_ok() && second.is_ok() && third.is_ok());
+    assert!(matches!(nul, Err(StoreError::Unavailable(_))), "{nul:?}");
+    assert!(matches!(long, Ok(_) | Err(StoreError::Limit(_))), "{long:?}");
+    assert_eq!(bench.uids(mailbox).await, [1, 2, 3]);
+    drop(bench);
+    node.stop().await;
+}
