@@ -14,6 +14,7 @@ mod contract;
 pub mod embedded;
 mod encode;
 pub mod memory;
+pub mod migrate;
 pub mod mirror;
 pub mod nodes;
 pub mod objects;

@@ -5,23 +5,24 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use deadpool_postgres::ClientWrapper;
-use tokio_postgres::{Error, Row};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Error, Row};
 
 use super::blobs::{self, Chunks, IN_DATABASE, NOW, Placed};
 use super::columns::{bytes, int};
 use super::connection::{failure, is_about_values, is_passing};
 use super::delta::is_in_memory_alone;
 use super::load;
+use super::log::{LOG, Point};
 use super::persist::{self, Group};
 use super::pipeline::Pipeline;
-use super::log::{LOG, Point};
 use super::shared::{Shared, in_log};
 use super::writer::{Commit, Writer};
 use crate::mail::id::{BlobId, MailboxId, Timestamp};
 use crate::store::StoreError;
 use crate::store::apply::{self, Base, Known};
 use crate::store::change::{Bytes, Receipt};
+use crate::store::encode::Encoded;
 use crate::store::sql::layout;
 use crate::store::state::{Changed, Contents};
 
@@ -134,7 +135,8 @@ impl Writer {
             client.batch_execute("COMMIT").await.map_err(|e| Failure::before_writing(&e))?;
         } else {
             let points = (locked.head, locked.head.next().map_err(Failure::Undone)?);
-            write(&shared, client, (commits, &changed), (points, now)).await?;
+            let brought = brought(commits, &locked);
+            write(&shared, client, (&brought, &changed), (points, now)).await?;
             changed.rows = Default::default();
             shared.publish(points, changed);
         }
@@ -272,21 +274,35 @@ fn apply(shared: &Shared, commits: &[Commit], (locked, now): (&Locked, Timestamp
     Applied { changed, results }
 }
 
+/// What the transactions of a group bring along: by hash, for equal messages are one.
+#[derive(Default)]
+pub(super) struct Brought<'a> {
+    encoded: HashMap<[u8; 32], &'a Encoded>,
+    staged: BTreeMap<[u8; 32], Placed>,
+}
+
+/// Of what was staged, only what is still there: it may have been brought twice, and one of the two
+/// removed.
+fn brought<'a>(commits: &'a [Commit], locked: &Locked) -> Brought<'a> {
+    let mut brought = Brought::default();
+    for commit in commits {
+        let encoded = commit.encoded.iter().map(|(hash, encoded)| (*hash, encoded));
+        brought.encoded.extend(encoded);
+        let staged = commit.staged.iter().filter(|(_, placed)| locked.staged.contains(&placed.1));
+        brought.staged.extend(staged.map(|(hash, placed)| (*hash, *placed)));
+    }
+    brought
+}
+
 /// The second round trip.
 pub(super) async fn write(
     shared: &Shared,
     client: &ClientWrapper,
-    (commits, changed): (&[Commit], &Changed),
+    (brought, changed): (&Brought<'_>, &Changed),
     ((prior, at), now): ((Point, Point), Timestamp),
 ) -> Result<(), Failure> {
-    let mut encoded = HashMap::new();
-    let mut staged: BTreeMap<[u8; 32], Placed> = BTreeMap::new();
-    for commit in commits {
-        encoded.extend(commit.encoded.iter().map(|(hash, encoded)| (*hash, encoded)));
-        staged.extend(&commit.staged);
-    }
-    let (places, chunks, claimed) = places(changed, &staged).map_err(Failure::Undone)?;
-    let group = Group { changed, places: &places, encoded: &encoded, now };
+    let (places, chunks, claimed) = places(changed, &brought.staged).map_err(Failure::Undone)?;
+    let group = Group { changed, places: &places, encoded: &brought.encoded, now };
     let mut batches = persist::batches(&group).map_err(Failure::Undone)?;
     batches.push(chunks.batch());
     let data = in_log(changed).map_err(Failure::Undone)?;
