@@ -353,6 +353,12 @@ pub trait Store: Send + Sync {
         false
     }
 
+    /// Fails while this node is cut off from what it shares with others: what it has in memory may
+    /// be old. Open sessions live with that; who comes new had better go to another node.
+    fn reachable(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Whether a duty is this node's for `nodes::LEASE` from when this was asked. It is, if nobody
     /// else has it; by the database's clock.
     fn lease(&self, _duty: Duty) -> Answer<'_, bool> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use tokio_postgres::Config;
 
 use super::Bench;
 use super::engines::{Folder, Running, clock};
@@ -23,7 +24,7 @@ use crate::sys::ManualClock;
 /// Where a store lives.
 pub(in crate::store) enum Home {
     Files(Folder, Option<Running>),
-    Database { config: Box<tokio_postgres::Config>, bucket: Option<TestBucket>, node: Option<Node> },
+    Database { config: Box<Config>, bucket: Option<TestBucket>, node: Option<Node> },
 }
 
 impl Home {

@@ -30,8 +30,8 @@ const FIND_TABLE: &str = "SELECT count(*) FROM information_schema.tables
   WHERE table_schema = current_schema() AND table_name = $1";
 const DROP_CLAIMED: &str = "DELETE FROM object WHERE id = ANY($1)";
 
-/// The store in a database, which must be there. Held until it is dropped; a node that runs on it is
-/// an error.
+/// The store in a database, which must be there. Held until it is dropped; a node that runs on it
+/// is an error.
 pub async fn source(target: Target) -> Result<Side, StoreError> {
     let client = reached(&target).await?;
     layout::check(&client).await?;

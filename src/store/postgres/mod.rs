@@ -464,6 +464,10 @@ impl Store for Postgres {
         true
     }
 
+    fn reachable(&self) -> Result<(), StoreError> {
+        self.0.shared.link.reachable()
+    }
+
     fn lease(&self, duty: Duty) -> Answer<'_, bool> {
         Box::pin(self.guard(async move {
             let client = self.client().await?;

@@ -4,8 +4,8 @@
 //! it at once.
 //!
 //! Nothing is removed that a message refers to. Bytes are removed only of objects that are doomed;
-//! a group makes a message refer to an object only if it is not, and holds its row until it commits;
-//! and a message goes under the lock of all groups, so that none can take it up meanwhile.
+//! a group makes a message refer to an object only if it is not, and holds its row until it
+//! commits; and a message goes under the lock of all groups, so that none takes it up meanwhile.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -150,7 +150,8 @@ pub(super) async fn forget_old(shared: &Shared) -> Result<bool, StoreError> {
     Ok(traces.max(keys) as i64 >= STEP_ROWS_MAX)
 }
 
-/// The bytes of doomed objects, and then their rows: who dies in between has the rows to go on from.
+/// The bytes of doomed objects, and then their rows: who dies in between has the rows to go on
+/// from.
 pub(super) async fn remove_doomed(shared: &Shared) -> Result<bool, StoreError> {
     let objects = shared.target.objects().cloned();
     let places = match &objects {
