@@ -64,10 +64,11 @@
 //! - delivery sees outbound: a report of success is made in the transaction that delivers.
 //! - The text index is of words, not trigrams: a word is found without reading texts.
 //! - Both engines share `store/apply`, which decides on the state in memory; an engine loads and
-//!   persists rows. So the logic is written once, not only the SQL. On PostgreSQL each node has that
-//!   state, and follows a log that puts all nodes' groups in one order: nodes are more than caches.
-//! - store/postgres and store/objects are clients of sockets, with timers: a store may be elsewhere.
-//!   Their tasks are spawned by server/.
+//!   persists rows. So the logic is written once, not only the SQL. On PostgreSQL each node has
+//!   that state, and follows a log that puts all nodes' groups in one order: nodes are more than
+//!   caches.
+//! - store/postgres and store/objects are clients of sockets, with timers: a store may be
+//!   elsewhere. Their tasks are spawned by server/.
 
 pub mod admin;
 pub mod config;

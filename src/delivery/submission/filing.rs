@@ -43,13 +43,7 @@ pub async fn submit(
     plan: &Plan,
     (content, outgoing): (Content<'_>, Outgoing),
 ) -> Result<Accepted, Refused> {
-    let envelope = &Envelope {
-        transaction: crate::smtp::Transaction {
-            reverse_path: plan.reverse_path.clone(),
-            ..envelope.transaction.clone()
-        },
-        ..envelope.clone()
-    };
+    let envelope = &from(plan, envelope);
     let mut recipients = recipient::recipients(by.directory, envelope)?;
     if !plan.notes.is_empty() {
         // the upstream server's copy: a note stays here
@@ -107,6 +101,13 @@ pub async fn submit(
             answer => return Ok(accepted(&answer?, count)),
         }
     }
+}
+
+/// The envelope with the reverse-path that is planned.
+fn from(plan: &Plan, envelope: &Envelope) -> Envelope {
+    let reverse_path = plan.reverse_path.clone();
+    let transaction = crate::smtp::Transaction { reverse_path, ..envelope.transaction.clone() };
+    Envelope { transaction, ..envelope.clone() }
 }
 
 /// The same for the same message to the same recipients. A message that names itself by no
