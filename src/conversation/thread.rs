@@ -10,7 +10,7 @@ use super::{Scope, State};
 use crate::mail::account::Folder;
 use crate::mail::id::{BlobId, MailboxId, ThreadId, Uid};
 use crate::mail::message::Envelope;
-use crate::store::{FactsWanted, Instance, StoreError};
+use crate::store::{FactsWanted, Instance, Linked, StoreError};
 
 /// Most messages of a conversation that are looked at.
 pub const MESSAGES_MAX: usize = 256;
@@ -114,9 +114,7 @@ impl<'a> Search<'a> {
 
     /// The stored messages that are linked to one which is not stored yet.
     async fn neighbours(mut self, header: Header) -> Result<Thread, StoreError> {
-        for id in header.id.iter().chain(&header.follows) {
-            self.ask(id).await?;
-        }
+        self.ask(&header).await?;
         let own = self.claim(None, &header);
         let mut thread = Thread::default();
         for found in std::mem::take(&mut self.pool) {
@@ -134,9 +132,7 @@ impl<'a> Search<'a> {
         let mut next = 0;
         while let Some((blob, header)) = members.get(next).cloned() {
             next += 1;
-            for id in header.id.iter().chain(&header.follows) {
-                self.ask(id).await?;
-            }
+            self.ask(&header).await?;
             let own = self.claim(blob, &header);
             let pool = std::mem::take(&mut self.pool);
             for found in pool {
@@ -158,22 +154,28 @@ impl<'a> Search<'a> {
         if first.copied() == blob { Claim::First } else { Claim::Later }
     }
 
-    /// Finds what has this identifier, and what follows it.
-    async fn ask(&mut self, id: &str) -> Result<(), StoreError> {
-        if self.asked.len() >= LOOKUPS_MAX || !self.asked.insert(id.to_owned()) {
-            return Ok(());
+    /// Finds what has these identifiers, and what follows them.
+    async fn ask(&mut self, header: &Header) -> Result<(), StoreError> {
+        let mut ids = Vec::new();
+        for id in header.id.iter().chain(&header.follows) {
+            if self.asked.len() < LOOKUPS_MAX && self.asked.insert(id.clone()) {
+                ids.push(id.clone());
+            }
         }
-        let named = self.here(self.scope.store.instances_of(id).await?);
-        if let Some((first, _)) = named.first_key_value() {
-            self.first.insert(id.to_owned(), *first);
-        }
-        let mut found = self.here(self.scope.store.referring_to(id).await?);
-        found.extend(named);
-        found.retain(|blob, _| self.known.insert(*blob));
-        let blobs: Vec<BlobId> = found.keys().copied().collect();
-        for (blob, header) in headers(self.scope, &blobs).await? {
-            let places = found.remove(&blob).unwrap_or_default();
-            self.pool.push(Message { blob, header, places });
+        let linked = self.scope.store.linked_to(&ids).await?;
+        for (id, Linked { named, following }) in ids.into_iter().zip(linked) {
+            let named = self.here(named);
+            if let Some((first, _)) = named.first_key_value() {
+                self.first.insert(id, *first);
+            }
+            let mut found = self.here(following);
+            found.extend(named);
+            found.retain(|blob, _| self.known.insert(*blob));
+            let blobs: Vec<BlobId> = found.keys().copied().collect();
+            for (blob, header) in headers(self.scope, &blobs).await? {
+                let places = found.remove(&blob).unwrap_or_default();
+                self.pool.push(Message { blob, header, places });
+            }
         }
         Ok(())
     }

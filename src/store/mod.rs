@@ -197,6 +197,15 @@ pub struct Instance {
 /// Most messages of one Message-ID that are looked at: the newest. Whoever sends mail chooses the
 /// identifier, so there may be any number.
 pub const SAME_MESSAGE_ID_MAX: usize = 256;
+/// The instances that a Message-ID leads to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Linked {
+    /// As `Store::instances_of` finds them.
+    pub named: Vec<Instance>,
+    /// As `Store::referring_to` finds them.
+    pub following: Vec<Instance>,
+}
+
 /// Most instances that `Store::instances_of` answers with.
 pub const INSTANCES_OF_MAX: usize = 1_000;
 
@@ -282,6 +291,18 @@ pub trait Store: Send + Sync {
     /// As `instances_of`, of all messages that follow the one with this Message-ID by
     /// `Envelope::referred_ids`; it need not be there itself.
     fn referring_to(&self, message_id: &str) -> Answer<'_, Vec<Instance>>;
+
+    /// Both of several, in the order asked for: at once, where a question is a way to a server.
+    fn linked_to<'a>(&'a self, message_ids: &'a [String]) -> Answer<'a, Vec<Linked>> {
+        Box::pin(async move {
+            let mut all = Vec::with_capacity(message_ids.len());
+            for id in message_ids {
+                let named = self.instances_of(id).await?;
+                all.push(Linked { named, following: self.referring_to(id).await? });
+            }
+            Ok(all)
+        })
+    }
 
     /// A user's subscriptions.
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions>;

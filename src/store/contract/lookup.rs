@@ -1,7 +1,7 @@
 //! Finding messages by what they say.
 
 use super::*;
-use crate::store::{INSTANCES_OF_MAX, Instance, SAME_MESSAGE_ID_MAX};
+use crate::store::{INSTANCES_OF_MAX, Instance, Linked, SAME_MESSAGE_ID_MAX};
 use SeenMode::PerUser;
 
 /// A message that says `Message-ID: <id>`.
@@ -67,6 +67,11 @@ pub(super) async fn messages_are_found_by_what_they_follow(bench: &Bench) {
     bench.commit(changes).await.expect("commits");
     let places = async |id: &str| -> Vec<(MailboxId, u32)> {
         let found = bench.store.referring_to(id).await.expect("answers");
+        let named = bench.store.instances_of(id).await.expect("answers");
+        let linked = Linked { named, following: found.clone() };
+        let ids = [id.to_owned(), "nobody@x".to_owned(), id.to_owned()];
+        let all = bench.store.linked_to(&ids).await.expect("answers");
+        assert_eq!(all, [linked.clone(), Linked::default(), linked]);
         found.iter().map(|i| (i.mailbox, i.uid.0)).collect()
     };
     assert_eq!(places("a@x").await, [(sales, 1), (support, 2)], "newest first, the first not");

@@ -105,7 +105,7 @@ async fn stage_all(
     for message in messages {
         let placed = match shared.target.objects() {
             Some(objects) => (IN_BUCKET, put(shared, objects, message).await?),
-            None => (IN_DATABASE, upload(&*shared.client().await?, &message.bytes).await?),
+            None => (IN_DATABASE, upload(&*shared.upload_client().await?, &message.bytes).await?),
         };
         staged.insert(message.hash, placed);
     }
@@ -114,7 +114,7 @@ async fn stage_all(
 
 /// No connection is held while the bucket is written to.
 async fn put(shared: &Shared, objects: &Objects, message: &NewMessage) -> Result<i64, StoreError> {
-    let object = announce(&*shared.client().await?, IN_BUCKET).await?;
+    let object = announce(&*shared.upload_client().await?, IN_BUCKET).await?;
     let stored = Stored { length: message.bytes.len(), hash: message.hash };
     objects.put(ObjectId(object), &message.bytes, &stored).await?;
     Ok(object)

@@ -11,7 +11,9 @@ use super::pipeline::Pipeline;
 use super::readers::ask;
 use crate::mail::id::{BlobId, MailboxId, ThreadId, Uid};
 use crate::mail::message::Envelope;
-use crate::store::{INSTANCES_OF_MAX, Instance, SAME_MESSAGE_ID_MAX, StoreError, encode, sql};
+use crate::store::{
+    INSTANCES_OF_MAX, Instance, Linked, SAME_MESSAGE_ID_MAX, StoreError, encode, sql,
+};
 
 pub(super) async fn instances_of(
     client: &ClientWrapper,
@@ -54,6 +56,36 @@ async fn instances(
     };
     let meant: Vec<i64> = ids.into_iter().filter(is_meant).collect();
     places(client, &meant).await
+}
+
+/// Both of several Message-IDs: two questions each, all on their way at once. Most mail has none that
+/// is known.
+pub(super) async fn linked_to(
+    client: &ClientWrapper,
+    message_ids: &[String],
+) -> Result<Vec<Linked>, StoreError> {
+    let most = SAME_MESSAGE_ID_MAX as i64;
+    let digests = |id: &String| [encode::message_id_digest(id), encode::referred_digest(id)];
+    let digests: Vec<i64> = message_ids.iter().flat_map(digests).collect();
+    let mut pipeline = Pipeline::new(client);
+    for digest in &digests {
+        pipeline.ask(sql::MESSAGES_BY_ID, vec![digest, &most]).await.map_err(|e| failure(&e))?;
+    }
+    let read = pipeline.run().await.map_err(|e| failure(&e))?;
+    let mut all = Vec::with_capacity(message_ids.len());
+    for (id, found) in message_ids.iter().zip(read.chunks(2)) {
+        let is_there = |at: usize| found.get(at).is_some_and(|rows| !rows.is_empty());
+        let mut linked = Linked::default();
+        // who shares a digest is told apart as ever
+        if is_there(0) {
+            linked.named = instances_of(client, id).await?;
+        }
+        if is_there(1) {
+            linked.following = referring_to(client, id).await?;
+        }
+        all.push(linked);
+    }
+    Ok(all)
 }
 
 async fn places(client: &ClientWrapper, blobs: &[i64]) -> Result<Vec<Instance>, StoreError> {

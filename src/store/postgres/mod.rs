@@ -59,7 +59,7 @@ use super::queue::Queued;
 use super::snapshot::Snapshot;
 use super::state::{Contents, Loaded};
 use super::{
-    Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, Store, StoreError,
+    Answer, Facts, FactsWanted, Instance, Linked, Mailbox, Metadata, Status, Store, StoreError,
     Subscriptions, Turns, Usage, encode,
 };
 use crate::mail::account::{Account, Folder};
@@ -77,6 +77,9 @@ const JOBS_WAITING_MAX: usize = 1024;
 const LOADING_LOCKS: usize = 64;
 /// How often a reader tries to load a mailbox that changes meanwhile, before the writer does it.
 const LOAD_ATTEMPTS: usize = 3;
+
+/// Most messages that are brought to the database or announced there at once.
+const UPLOADS_AT_ONCE: usize = 2;
 
 /// How much the engine may use, and how it learns what other nodes do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -177,6 +180,8 @@ async fn opened(
         clock,
         options,
         pool: target.pool(options.readers.max(1))?,
+        duties: target.pool(1)?,
+        uploads: target.pool(UPLOADS_AT_ONCE)?,
         target,
         link: Link::new(),
         node: blobs::new_object()?,
@@ -386,6 +391,15 @@ impl Store for Postgres {
         }))
     }
 
+    fn linked_to<'a>(&'a self, message_ids: &'a [String]) -> Answer<'a, Vec<Linked>> {
+        Box::pin(self.guard(async move {
+            match message_ids.is_empty() {
+                true => Ok(Vec::new()),
+                false => lookup::linked_to(&*self.client().await?, message_ids).await,
+            }
+        }))
+    }
+
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
         self.0.shared.published().board.subscriptions(user)
     }
@@ -470,28 +484,38 @@ impl Store for Postgres {
 
     fn lease(&self, duty: Duty) -> Answer<'_, bool> {
         Box::pin(self.guard(async move {
-            let client = self.client().await?;
+            let client = self.0.shared.duty_client().await?;
             lease::lease(&client, duty, self.0.shared.node).await
         }))
     }
 
     fn release(&self, duty: Duty) -> Answer<'_, ()> {
         Box::pin(self.guard(async move {
-            let client = self.client().await?;
+            let client = self.0.shared.duty_client().await?;
             lease::release(&client, duty, self.0.shared.node).await
         }))
     }
 
     fn failures<'a>(&'a self, of: &'a [String]) -> Answer<'a, Vec<u32>> {
-        Box::pin(self.guard(async move { lease::failures(&*self.client().await?, of).await }))
+        Box::pin(
+            self.guard(
+                async move { lease::failures(&*self.0.shared.duty_client().await?, of).await },
+            ),
+        )
     }
 
     fn count_failure<'a>(&'a self, of: &'a [String]) -> Answer<'a, Vec<u32>> {
-        Box::pin(self.guard(async move { lease::count(&*self.client().await?, of).await }))
+        Box::pin(
+            self.guard(async move { lease::count(&*self.0.shared.duty_client().await?, of).await }),
+        )
     }
 
     fn forget_failures<'a>(&'a self, of: &'a [String]) -> Answer<'a, ()> {
-        Box::pin(self.guard(async move { lease::forget(&*self.client().await?, of).await }))
+        Box::pin(
+            self.guard(
+                async move { lease::forget(&*self.0.shared.duty_client().await?, of).await },
+            ),
+        )
     }
 
     fn openings(&self) -> Arc<Vec<Opening>> {

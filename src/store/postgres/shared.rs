@@ -32,7 +32,12 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: Options,
     pub(super) target: Target,
+    /// For readers.
     pub(super) pool: Pool,
+    /// For leases and failed logins: no reader and no upload may make them wait.
+    pub(super) duties: Pool,
+    /// For bytes that come before their group.
+    pub(super) uploads: Pool,
     pub(super) link: Link,
     /// Which node this is, of those on the database: a random number, new at each start.
     pub(super) node: i64,
@@ -93,9 +98,23 @@ impl Shared {
         self.published.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection of the pool.
+    /// A connection for a reader.
     pub(super) async fn client(&self) -> Result<Object, StoreError> {
-        self.pool.get().await.map_err(|error| {
+        self.of(&self.pool).await
+    }
+
+    /// The one for leases and failed logins.
+    pub(super) async fn duty_client(&self) -> Result<Object, StoreError> {
+        self.of(&self.duties).await
+    }
+
+    /// A connection for bytes that are staged.
+    pub(super) async fn upload_client(&self) -> Result<Object, StoreError> {
+        self.of(&self.uploads).await
+    }
+
+    async fn of(&self, pool: &Pool) -> Result<Object, StoreError> {
+        pool.get().await.map_err(|error| {
             // whether this is all of the database's is the follower's to find out
             self.link.look.notify_one();
             match error {
