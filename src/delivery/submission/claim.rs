@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Plan, Submitter};
 use crate::conversation::collision::{self, Answer};
+use crate::conversation::gathering::{self, Arrived};
 use crate::conversation::moving::{self, Target};
 use crate::conversation::thread::{Header, Thread};
 use crate::conversation::{Scope, State};
@@ -17,7 +18,7 @@ use crate::mail::message::Parsed;
 use crate::mail::uid_set::UidSet;
 use crate::smtp::Reply;
 use crate::store::StoreError;
-use crate::store::change::Change;
+use crate::store::change::{Actor, Change, Transaction};
 
 /// An answer and the conversation that it continues.
 pub(super) struct Claim {
@@ -143,6 +144,23 @@ impl Claim {
             }
         }
         open
+    }
+}
+
+/// Brings along what has come for the conversations that an answer has assigned. The answer has
+/// left, so that nothing fails with this.
+pub(super) async fn gather(by: &Submitter<'_>, arrived: &Arrived) {
+    for (mailbox, uids) in arrived {
+        for _ in 0..gathering::LOOKS_MAX {
+            let world = (by.store, by.directory);
+            let behind = gathering::changes(world, (*mailbox, uids), by.user).await;
+            let Some(changes) = behind.ok().filter(|changes| !changes.is_empty()) else { break };
+            let actor = Actor::Session(by.presence.clone());
+            match by.store.commit(Transaction { actor, changes }).await {
+                Ok(_) | Err(StoreError::Outrun) => {}
+                Err(_) => break,
+            }
+        }
     }
 }
 

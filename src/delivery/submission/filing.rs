@@ -1,8 +1,9 @@
 //! The one transaction of a submitted message: local instances, the shared copy in Sent, the marks
 //! on what it answers, and the queue entry. RFC 5321 §4.4, RFC 6409
 
-use super::claim::Guarded;
+use super::claim::{self, Guarded};
 use super::{Plan, Submitter};
+use crate::conversation::gathering::Moved;
 use crate::conversation::{Scope, collision, thread};
 use crate::delivery::queueing::{self, Onward};
 use crate::delivery::{
@@ -95,6 +96,7 @@ pub async fn submit(
         };
         changes.extend(receipt::changes(&local, envelope, content, &receipt).await?);
         changes.extend(guarded.expected());
+        let moved = Moved::among(by.store, &changes);
         let transaction = Transaction { actor: Actor::Session(by.presence.clone()), changes };
         match by.store.commit(transaction).await {
             Err(StoreError::Outrun)
@@ -104,7 +106,11 @@ pub async fn submit(
                 guarded = Guarded::of(by, plan, looked).await?;
             }
             Err(error) if tries.again(&error, (is_ordered, false)) => {}
-            answer => return Ok(accepted(&answer?, count)),
+            answer => {
+                let receipt = answer?;
+                claim::gather(by, &moved.arrived(&receipt)).await;
+                return Ok(accepted(&receipt, count));
+            }
         }
     }
 }
