@@ -66,13 +66,7 @@ pub async fn submit(
         let local = Local { store: by.store, directory: by.directory, placed, notes };
         let here = instances(&local, &recipients.local, envelope, content.message).await?;
         let mut changes = here.changes;
-        for change in &mut changes {
-            if let Change::Delivered(delivered) = change {
-                // all of it is a retry, or nothing
-                delivered.duplicate_key = plan.duplicate_key;
-                own_note(by, plan, delivered);
-            }
-        }
+        own_instances(by, plan, &mut changes);
         changes.extend(sent_copy(by, envelope, plan, content.message).await?);
         let onward = Onward {
             sender: Some(plan.account.clone()),
@@ -169,6 +163,16 @@ async fn sent_copy(
         thread,
         duplicate_key: plan.duplicate_key,
     }))])
+}
+
+/// What a submission brings into our own mailboxes: all of it is a retry, or nothing.
+fn own_instances(by: &Submitter<'_>, plan: &Plan, changes: &mut [Change]) {
+    for change in changes {
+        if let Change::Delivered(delivered) = change {
+            delivered.duplicate_key = plan.duplicate_key;
+            own_note(by, plan, delivered);
+        }
+    }
 }
 
 /// A note is no news to who wrote it, and colleagues see who did though the inbox has written it.
