@@ -1,7 +1,7 @@
 //! Two who answer the same mail: the second is told before it leaves. What counts is what the
 //! sender's program shows it knew of: the answers that the message refers to. `Desk` lets one
 //! answer of an inbox be decided and committed at a time, so that of two in the same instant the
-//! second sees the first; it holds for one daemon.
+//! second sees the first; it holds for one daemon. That somebody was warned, the store knows.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,6 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 use super::thread::{Header, Place, Thread};
 use super::{Scope, note};
-use crate::directory::CollisionGuard;
 use crate::mail::account::{Account, Folder, FolderRole};
 use crate::mail::id::{BlobId, Login, Timestamp};
 use crate::mail::message::select_fields;
@@ -20,8 +19,6 @@ use crate::store::StoreError;
 pub const SENDER_FIELD: &str = "X-Postfach-Sender";
 /// For how long who was told of an answer may send all the same.
 pub const TOLD_SECS: i64 = 15 * 60;
-/// Most warnings that are remembered; the oldest go first, and are given again.
-pub const TOLD_MAX: usize = 10_000;
 
 /// A colleague's answer that the sender does not know of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,11 +31,10 @@ pub struct Answer {
     pub blob: BlobId,
 }
 
-/// Who has been told of which answer, and whose turn it is in which inbox.
+/// Whose turn it is in which inbox.
 #[derive(Default)]
 pub struct Desk {
     turns: Mutex<HashMap<Account, Arc<Turn<()>>>>,
-    told: Mutex<HashMap<(Login, BlobId), Timestamp>>,
 }
 
 impl Desk {
@@ -46,39 +42,6 @@ impl Desk {
     pub async fn turn(&self, account: &Account) -> OwnedMutexGuard<()> {
         let turn = held(&self.turns).entry(account.clone()).or_default().clone();
         turn.lock_owned().await
-    }
-
-    /// Whether a message of `user` may leave though `answer` is there. Who is refused is told by
-    /// that, and may send again.
-    pub fn lets_through(
-        &self,
-        guard: CollisionGuard,
-        (user, answer): (&Login, &Answer),
-        now: Timestamp,
-    ) -> bool {
-        match guard {
-            CollisionGuard::Off => true,
-            CollisionGuard::Reject => false,
-            CollisionGuard::Warn => self.was_told((user.clone(), answer.blob), now),
-        }
-    }
-
-    fn was_told(&self, what: (Login, BlobId), now: Timestamp) -> bool {
-        let mut told = held(&self.told);
-        let is_fresh = |at: &Timestamp| (0..TOLD_SECS).contains(&(now.seconds() - at.seconds()));
-        if told.get(&what).is_some_and(is_fresh) {
-            return true;
-        }
-        if told.len() >= TOLD_MAX {
-            told.retain(|_, at| is_fresh(at));
-        }
-        if told.len() >= TOLD_MAX
-            && let Some(oldest) = told.iter().min_by_key(|(_, at)| **at).map(|(key, _)| key.clone())
-        {
-            told.remove(&oldest);
-        }
-        told.insert(what, now);
-        false
     }
 }
 

@@ -40,38 +40,6 @@ fn a_message_that_was_accepted_before_collides_with_nothing() {
 }
 
 #[test]
-fn who_was_told_may_send_for_fifteen_minutes() {
-    let desk = Desk::default();
-    let (anna, ben) = (Login::new("anna"), Login::new("ben"));
-    let answer = sent("ben", 5, "b@o").answer;
-    let at = |seconds| Timestamp::from_seconds(seconds);
-    let warn = |user: &Login, now| desk.lets_through(CollisionGuard::Warn, (user, &answer), now);
-    assert!(!warn(&anna, at(0)));
-    assert!(warn(&anna, at(TOLD_SECS - 1)));
-    assert!(!warn(&ben, at(1)), "each is told");
-    assert!(!warn(&anna, at(TOLD_SECS)), "too late: told once more");
-    assert!(warn(&anna, at(TOLD_SECS + 1)));
-    let newer = sent("carla", 9, "c@o").answer;
-    assert!(!desk.lets_through(CollisionGuard::Warn, (&anna, &newer), at(TOLD_SECS + 1)));
-    assert!(!desk.lets_through(CollisionGuard::Reject, (&anna, &answer), at(TOLD_SECS + 1)));
-    assert!(desk.lets_through(CollisionGuard::Off, (&anna, &answer), at(0)));
-}
-
-#[test]
-fn a_limited_number_of_warnings_is_remembered() {
-    let desk = Desk::default();
-    let anna = Login::new("anna");
-    let told = |n: i64| desk.was_told((anna.clone(), BlobId(n)), Timestamp(n));
-    for n in 0..TOLD_MAX as i64 {
-        assert!(!told(n));
-    }
-    assert!(told(0), "all up to the limit");
-    assert!(!told(TOLD_MAX as i64));
-    assert_eq!(held(&desk.told).len(), TOLD_MAX);
-    assert!(told(1) && !told(0), "the oldest is forgotten");
-}
-
-#[test]
 fn the_sender_is_read_from_the_trace() {
     let trace = format!("Bcc: x@y,\r\n\tz@y\r\n{}", sender_field(&Login::new("ben")));
     assert_eq!(sender(trace.as_bytes()), Some(Login::new("ben")));

@@ -10,6 +10,7 @@ pub mod absence;
 pub mod acknowledging;
 pub mod across;
 pub mod collision;
+pub mod gathering;
 mod header;
 pub mod moving;
 pub mod note;
@@ -88,6 +89,13 @@ impl State {
             State::Done => Folder::role(FolderRole::Done),
         }
     }
+}
+
+/// Whether a message is in this folder of an inbox or in another such one, and never in two.
+pub fn is_one_place(account: &Account, folder: &Folder) -> bool {
+    State::of(account, folder).is_some()
+        || folder.is_role(FolderRole::Trash)
+        || folder.is_role(FolderRole::Junk)
 }
 
 /// The keyword that names an assignee; none for a login that a keyword cannot spell.

@@ -2,8 +2,8 @@
 //! where the conversation is and changes nothing about it: nobody is assigned by it, and nothing is
 //! opened again. A keyword marks it; what has that keyword never leaves.
 
-use super::placing::Placing;
-use super::thread::{Header, Place, Thread};
+use super::placing::{Placing, is_still_there};
+use super::thread::{Header, Thread};
 use super::{Scope, State, keyword};
 use crate::directory::{Directory, rights};
 use crate::mail::account::Account;
@@ -69,7 +69,10 @@ pub async fn place(
     let thread = Thread::with(scope, Header::of(scope, envelope)).await?;
     let states = thread.states(scope);
     let placing = match states.first() {
-        Some((state, Place { mailbox, .. })) => beside(state, *mailbox),
+        Some((state, place)) => {
+            let also = vec![is_still_there(place)];
+            Placing { also, ..beside(state, place.mailbox) }
+        }
         None => beside(&State::Open, root),
     };
     Ok(Placing { thread: thread.id(), ..placing })

@@ -3,7 +3,7 @@
 
 use super::moving::{self, Target};
 use super::routing::Facts;
-use super::thread::{Header, Thread};
+use super::thread::{Header, Place, Thread};
 use super::{Scope, State, assignee, keyword, turn};
 use crate::directory::Moves;
 use crate::mail::flag::FlagList;
@@ -21,7 +21,9 @@ pub struct Placing {
     pub flags: FlagList,
     /// As what it belongs with.
     pub thread: Option<ThreadId>,
-    /// What else changes: the rest of the conversation comes along, or a turn is taken.
+    /// What else changes, before the message comes: the rest of the conversation comes along, or a
+    /// turn is taken. It fails with `Outrun` where what the message was placed by is not there any
+    /// more; then it is to be placed anew.
     pub also: Vec<Change>,
     /// Nothing that is here belongs with it: it begins a conversation, and is no junk.
     pub is_new: bool,
@@ -38,8 +40,8 @@ impl Placing {
 /// Where a message goes in an inbox whose own mailbox is `root`. Who has its conversation goes
 /// before every rule.
 ///
-/// Decided before the commit: when the conversation is moved in that moment, the message still goes
-/// where it was, and so into one folder in any case.
+/// Decided before the commit, which fails with `Outrun` when the conversation is moved in between;
+/// when it is moved later, who moves it finds the message, too.
 pub async fn place(
     scope: &Scope<'_>,
     root: MailboxId,
@@ -50,7 +52,7 @@ pub async fn place(
     let states = thread.states(scope);
     let id = thread.id();
     let open = Placing { thread: id, ..Placing::open(root) };
-    let Some((before, _)) = states.first() else {
+    let Some((before, seen)) = states.first() else {
         let placing = turn::place(scope, root, facts).await?;
         let is_new = placing.is_new && thread.messages.is_empty();
         return Ok(Placing { thread: id, is_new, ..placing });
@@ -67,17 +69,21 @@ pub async fn place(
         Some(mailbox) => mailbox.id,
         None => return Ok(open),
     };
-    let also = if after == *before {
-        Vec::new()
-    } else {
-        along(scope, &thread, (&after, mailbox)).await?
-    };
+    let mut also = vec![is_still_there(seen)];
+    if after != *before {
+        also.extend(along(scope, &thread, (&after, mailbox)).await?);
+    }
     let keywords = match &after {
         State::Assigned(login) => keyword(login).into_iter().collect(),
         State::Open | State::Done => Vec::new(),
     };
     let flags = FlagList { keywords, ..FlagList::default() };
     Ok(Placing { mailbox, flags, thread: id, also, is_new: false })
+}
+
+/// The condition that a message by which another one is placed has not been moved.
+pub(super) fn is_still_there(place: &Place) -> Change {
+    Change::Present { mailbox: place.mailbox, uids: [place.uid].into_iter().collect() }
 }
 
 /// The state of a conversation after a message has come for it. `last` is who had it when it was

@@ -21,7 +21,7 @@ use crate::directory::{
 };
 use crate::mail::account::{Account, Folder, FolderNames};
 use crate::mail::flag::{FlagList, SeenMode};
-use crate::mail::id::{Login, Timestamp};
+use crate::mail::id::{Login, MailboxId, Timestamp};
 use crate::mail::message::parse;
 use crate::store::Mailbox;
 use crate::store::change::{Actor, Bytes, Change, Delivered, NewMessage, Transaction};
@@ -34,6 +34,7 @@ pub(crate) const NOW_SECS: i64 = 1_714_979_289;
 /// Support belongs to anna, ben and (to read) dora; carla is an admin, sam a super-admin.
 pub(crate) struct Rig {
     pub(crate) context: Context,
+    memory: Arc<Memory>,
     directory: Arc<Directory>,
     runtime: tokio::runtime::Runtime,
 }
@@ -53,9 +54,10 @@ impl Rig {
         let clock = Arc::new(ManualClock::default());
         clock.set(Timestamp::from_seconds(NOW_SECS));
         let directory = Arc::new(directory(seen));
+        let memory = Arc::new(Memory::new(clock));
         let rig = Rig {
             context: Context {
-                store: Arc::new(Memory::new(clock)),
+                store: memory.clone(),
                 folder_names: Arc::new(FolderNames::default()),
                 message_bytes_max: 1 << 20,
                 capabilities: Arc::new(Capabilities::without(&[])),
@@ -63,6 +65,7 @@ impl Rig {
                 own_copies: Default::default(),
                 object_ids: crate::imap::object_id::ObjectIds::by([7; 32]),
             },
+            memory,
             directory,
             runtime: tokio::runtime::Builder::new_current_thread().build().expect("a runtime"),
         };
@@ -91,9 +94,21 @@ impl Rig {
         self.runtime.block_on(self.context.store.commit(transaction)).expect("a commit");
     }
 
+    /// What somebody else commits just before each of the next commits of a client.
+    pub(crate) fn commit_sooner(&self, changes: Vec<Vec<Change>>) {
+        let transaction = |changes| Transaction { actor: Actor::System, changes };
+        self.memory.commit_sooner(changes.into_iter().map(transaction).collect());
+    }
+
     pub(crate) fn support(&self) -> Arc<Mailbox> {
         let account = Account::Inbox("Support".into());
         self.context.store.find(&account, &Folder::root()).expect("Support")
+    }
+
+    /// A folder of Support.
+    pub(crate) fn find(&self, folder: &Folder) -> MailboxId {
+        let account = self.support().account.clone();
+        self.context.store.find(&account, folder).expect("a folder").id
     }
 
     /// The counts of Support, as `login` sees them.
@@ -107,9 +122,14 @@ impl Rig {
 
     /// Mail for support@ comes in.
     pub(crate) fn deliver(&self, message: &str) {
+        self.commit(vec![self.delivery(message)]);
+    }
+
+    /// What brings mail for support@ in.
+    pub(crate) fn delivery(&self, message: &str) -> Change {
         let mailbox = self.support().id;
         let trace = "Return-Path: <c@example.com>\r\nDelivered-To: support@example.org\r\n";
-        self.commit(vec![Change::Delivered(Box::new(Delivered {
+        Change::Delivered(Box::new(Delivered {
             mailbox,
             message: new_message(message.as_bytes()),
             trace: trace.as_bytes().to_vec(),
@@ -118,7 +138,7 @@ impl Rig {
             internal_date: Timestamp::from_seconds(NOW_SECS),
             thread: None,
             duplicate_key: None,
-        }))]);
+        }))
     }
 
     /// Another policy for Support; for clients made from now on.

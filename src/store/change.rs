@@ -272,6 +272,14 @@ pub enum Change {
         /// For how long, from now; a day at least.
         secs: i64,
     },
+    /// Something happens once in a time, on all nodes and across restarts. → `Done`, or `Duplicate`
+    /// when it has happened already and its time is not over
+    Once {
+        /// What: a key of its own kind among the duplicate keys.
+        key: [u8; 32],
+        /// In how long, from now; a day at most.
+        secs: i64,
+    },
     /// Who may do what in an account is another than was known last. → `Done`
     AccessKnown(AccessKnown),
     /// A user is away until then, or (`None`) back. → `Done`
@@ -357,6 +365,14 @@ impl Change {
             Change::Delivered(delivered) => Some((&delivered.message, delivered.duplicate_key)),
             Change::Queued(new) => Some((&new.message, new.duplicate_key)),
             _ => None,
+        }
+    }
+
+    /// The key by which an engine finds out whether the same was there before.
+    pub(super) fn asks_for(&self) -> Option<[u8; 32]> {
+        match self {
+            Change::Once { key, .. } => Some(*key),
+            change => change.brings().and_then(|(_, key)| key),
         }
     }
 }

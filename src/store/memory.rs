@@ -35,6 +35,8 @@ use crate::sys::Clock;
 pub struct Memory {
     clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
+    #[cfg(test)]
+    sooner: Mutex<std::collections::VecDeque<Transaction>>,
 }
 
 struct Inner {
@@ -66,7 +68,18 @@ impl Memory {
             trashed: BTreeMap::new(),
             access_known: BTreeMap::new(),
         };
-        Memory { clock, inner: Mutex::new(inner) }
+        Memory {
+            clock,
+            inner: Mutex::new(inner),
+            #[cfg(test)]
+            sooner: Mutex::default(),
+        }
+    }
+
+    /// What somebody else commits just before each of the next commits, in this order.
+    #[cfg(test)]
+    pub(crate) fn commit_sooner(&self, transactions: Vec<Transaction>) {
+        *self.sooner.lock().expect("not poisoned") = transactions.into();
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -176,7 +189,13 @@ impl Stored {
 
 impl Store for Memory {
     fn commit(&self, transaction: Transaction) -> Answer<'_, Receipt> {
-        Box::pin(async move { self.commit_now(transaction) })
+        Box::pin(async move {
+            #[cfg(test)]
+            if let Some(sooner) = self.sooner.lock().expect("not poisoned").pop_front() {
+                self.commit_now(sooner).expect("commits");
+            }
+            self.commit_now(transaction)
+        })
     }
 
     fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {

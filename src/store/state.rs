@@ -174,6 +174,7 @@ impl Changed {
             && self.counters.is_none()
             && self.audit.is_none()
             && self.rows.access_known.is_empty()
+            && self.rows.duplicate_keys.is_empty()
             && self.directory.is_none()
             && self.tenures.is_empty()
             && self.asks.is_none()

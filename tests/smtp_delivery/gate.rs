@@ -29,12 +29,14 @@ pub(crate) struct Gate {
     pub(crate) commits: Semaphore,
     /// What the next commits answer instead.
     pub(crate) failures: Mutex<Vec<StoreError>>,
+    /// What somebody else commits just before the next commit.
+    pub(crate) sooner: Mutex<Option<Transaction>>,
 }
 
 impl Gate {
     pub(crate) fn new(inner: Memory) -> Arc<Gate> {
         let commits = Semaphore::new(100_000);
-        Arc::new(Gate { inner, commits, failures: Mutex::default() })
+        Arc::new(Gate { inner, commits, failures: Mutex::default(), sooner: Mutex::default() })
     }
 
     /// Holds back every commit from now on; those that tests let through need
@@ -52,6 +54,10 @@ impl Store for Gate {
     fn commit(&self, transaction: Transaction) -> Answer<'_, Receipt> {
         Box::pin(async move {
             self.commits.acquire().await.expect("open").forget();
+            let sooner = self.sooner.lock().expect("not poisoned").take();
+            if let Some(sooner) = sooner {
+                self.inner.commit(sooner).await.expect("commits");
+            }
             let failure = self.failures.lock().expect("not poisoned").pop();
             match failure {
                 Some(error) => Err(error),

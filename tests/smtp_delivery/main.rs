@@ -8,9 +8,11 @@ mod world;
 use std::time::Duration;
 
 use postfach::directory::quota::Quota;
-use postfach::mail::account::Account;
-use postfach::mail::id::{QueueId, Timestamp};
+use postfach::mail::account::{Account, Folder, FolderRole};
+use postfach::mail::flag::SeenMode;
+use postfach::mail::id::{Login, QueueId, Timestamp, Uid};
 use postfach::mail::transport::Notify;
+use postfach::store::change::{Actor, Change, Transaction, Transfer};
 use postfach::store::{Store, StoreError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -382,4 +384,32 @@ async fn mail_for_here_and_an_upstream_that_is_away_waits_for_it() {
     assert_eq!(queue.len(), 1);
     assert_eq!(queue[0].recipients[0].upstream.as_deref(), Some("smtp://old.example:25"));
     assert_eq!(queue[0].recipients[0].notify, Some(Notify::default()));
+}
+
+#[tokio::test]
+async fn mail_that_is_placed_while_its_conversation_is_moved_follows_it() {
+    let world = World::new();
+    world.make_folders().await;
+    let mut client = world.connect().await;
+    client.tell(HELLO).await;
+    client.tell(&format!("{TO_SUPPORT}From: bob@c.example\nMessage-ID: <1@c>\n\none\n.\n")).await;
+    let support = inbox("Support");
+    let find = |folder: &Folder| world.store.find(&support, folder).expect("a folder").id;
+    let (open, done) = (find(&Folder::root()), find(&Folder::role(FolderRole::Done)));
+    let closed = Change::Moved(Transfer {
+        from: open,
+        from_seen: SeenMode::Shared,
+        uids: [Uid(1)].into_iter().collect(),
+        to: done,
+        to_seen: SeenMode::Shared,
+        user: Login::new("anna"),
+    });
+    let closed = Transaction { actor: Actor::System, changes: vec![closed] };
+    *world.store.sooner.lock().expect("not poisoned") = Some(closed);
+    let follow_up = "From: bob@c.example\nMessage-ID: <2@c>\nIn-Reply-To: <1@c>\n\ntwo\n.\n";
+    let answer = client.tell(&format!("{TO_SUPPORT}{follow_up}")).await;
+    assert!(answer.last().is_some_and(|line| line.starts_with("250 ")), "{answer:?}");
+    let len = async |id| world.store.snapshot(id).await.expect("there").len();
+    let lengths = (len(open).await, len(done).await);
+    assert_eq!(lengths, (2, 0), "it was closed, and is open again");
 }

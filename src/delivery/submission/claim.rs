@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Plan, Submitter};
 use crate::conversation::collision::{self, Answer};
+use crate::conversation::gathering::{self, Arrived};
 use crate::conversation::moving::{self, Target};
 use crate::conversation::thread::{Header, Thread};
 use crate::conversation::{Scope, State};
@@ -12,12 +13,12 @@ use crate::delivery::Refused;
 use crate::directory::{CollisionGuard, Moves};
 use crate::mail::account::{Account, Folder, FolderRole};
 use crate::mail::date;
-use crate::mail::id::{MailboxId, ModSeq, Timestamp};
+use crate::mail::id::{Login, MailboxId, ModSeq, Timestamp};
 use crate::mail::message::Parsed;
 use crate::mail::uid_set::UidSet;
 use crate::smtp::Reply;
 use crate::store::StoreError;
-use crate::store::change::Change;
+use crate::store::change::{Actor, Change, Outcome, Transaction};
 
 /// An answer and the conversation that it continues.
 pub(super) struct Claim {
@@ -102,11 +103,10 @@ impl Claim {
         }
         let conversation = (&self.thread, &self.header);
         let unknown = collision::unknown_answer(&scope(by, plan), conversation, by.user).await?;
-        match unknown {
-            Some(answer) if !by.desk.lets_through(guard, (by.user, &answer), now) => {
-                Err(Refused::Policy(answered(by, &answer, (guard, now))))
-            }
-            _ => Ok(()),
+        let Some(answer) = unknown else { return Ok(()) };
+        match lets_through(by, guard, &answer).await? {
+            true => Ok(()),
+            false => Err(Refused::Policy(answered(by, &answer, (guard, now)))),
         }
     }
 
@@ -143,6 +143,51 @@ impl Claim {
             }
         }
         open
+    }
+}
+
+/// Whether a message may leave though `answer` is there. Who is refused is told by that, and may
+/// send again: by way of any node.
+async fn lets_through(
+    by: &Submitter<'_>,
+    guard: CollisionGuard,
+    answer: &Answer,
+) -> Result<bool, StoreError> {
+    match guard {
+        CollisionGuard::Off => Ok(true),
+        CollisionGuard::Reject => Ok(false),
+        CollisionGuard::Warn => {
+            let told = Change::Once { key: warning(by.user, answer), secs: collision::TOLD_SECS };
+            let actor = Actor::Session(by.presence.clone());
+            let receipt = by.store.commit(Transaction { actor, changes: vec![told] }).await?;
+            Ok(receipt.outcomes.contains(&Outcome::Duplicate))
+        }
+    }
+}
+
+/// The same whenever this user is warned of this answer.
+fn warning(user: &Login, answer: &Answer) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"warned of an answer\0");
+    hasher.update(&answer.blob.0.to_le_bytes());
+    hasher.update(user.as_str().as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// Brings along what has come for the conversations that an answer has assigned. The answer has
+/// left, so that nothing fails with this.
+pub(super) async fn gather(by: &Submitter<'_>, arrived: &Arrived) {
+    for (mailbox, uids) in arrived {
+        for _ in 0..gathering::LOOKS_MAX {
+            let world = (by.store, by.directory);
+            let behind = gathering::changes(world, (*mailbox, uids), by.user).await;
+            let Some(changes) = behind.ok().filter(|changes| !changes.is_empty()) else { break };
+            let actor = Actor::Session(by.presence.clone());
+            match by.store.commit(Transaction { actor, changes }).await {
+                Ok(_) | Err(StoreError::Outrun) => {}
+                Err(_) => break,
+            }
+        }
     }
 }
 

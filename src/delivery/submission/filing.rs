@@ -1,8 +1,9 @@
 //! The one transaction of a submitted message: local instances, the shared copy in Sent, the marks
 //! on what it answers, and the queue entry. RFC 5321 §4.4, RFC 6409
 
-use super::claim::Guarded;
+use super::claim::{self, Guarded};
 use super::{Plan, Submitter};
+use crate::conversation::gathering::Moved;
 use crate::conversation::{Scope, collision, thread};
 use crate::delivery::queueing::{self, Onward};
 use crate::delivery::{
@@ -59,13 +60,7 @@ pub async fn submit(
         let local = Local { store: by.store, directory: by.directory, placed, notes };
         let here = instances(&local, &recipients.local, envelope, content.message).await?;
         let mut changes = here.changes;
-        for change in &mut changes {
-            if let Change::Delivered(delivered) = change {
-                // all of it is a retry, or nothing
-                delivered.duplicate_key = plan.duplicate_key;
-                own_note(by, plan, delivered);
-            }
-        }
+        own_instances(by, plan, &mut changes);
         changes.extend(sent_copy(by, envelope, plan, content.message).await?);
         let onward = Onward {
             sender: Some(plan.account.clone()),
@@ -89,6 +84,7 @@ pub async fn submit(
         };
         changes.extend(receipt::changes(&local, envelope, content, &receipt).await?);
         changes.extend(guarded.expected());
+        let moved = Moved::among(by.store, &changes);
         let transaction = Transaction { actor: Actor::Session(by.presence.clone()), changes };
         match by.store.commit(transaction).await {
             Err(StoreError::Outrun)
@@ -98,7 +94,11 @@ pub async fn submit(
                 guarded = Guarded::of(by, plan, looked).await?;
             }
             Err(error) if tries.again(&error, (is_ordered, false)) => {}
-            answer => return Ok(accepted(&answer?, count)),
+            answer => {
+                let receipt = answer?;
+                claim::gather(by, &moved.arrived(&receipt)).await;
+                return Ok(accepted(&receipt, count));
+            }
         }
     }
 }
@@ -164,6 +164,16 @@ async fn sent_copy(
         thread,
         duplicate_key: plan.duplicate_key,
     }))])
+}
+
+/// What a submission brings into our own mailboxes: all of it is a retry, or nothing.
+fn own_instances(by: &Submitter<'_>, plan: &Plan, changes: &mut [Change]) {
+    for change in changes {
+        if let Change::Delivered(delivered) = change {
+            delivered.duplicate_key = plan.duplicate_key;
+            own_note(by, plan, delivered);
+        }
+    }
 }
 
 /// A note is no news to who wrote it, and colleagues see who did though the inbox has written it.

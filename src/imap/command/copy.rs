@@ -228,7 +228,7 @@ impl Request {
 
     /// Carries the changes out; answers COPYUID. RFC 4315 §3
     async fn commit(&self, call: &Call<'_, '_>, plan: Plan) -> Result<String, Refusal> {
-        let receipt = call.committed(plan.changes).await.map_err(|error| match error {
+        let receipt = states::committed(call, plan.changes).await.map_err(|error| match error {
             // the target was deleted meanwhile
             crate::store::StoreError::Gone => Refusal::try_create(),
             other => other.into(),

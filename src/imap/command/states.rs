@@ -3,12 +3,15 @@
 
 use super::Call;
 use super::share::Share;
-use crate::conversation::{Scope, State, moving};
+use crate::conversation::gathering::{self, Moved};
+use crate::conversation::{Scope, State, is_one_place, moving};
 use crate::imap::Refusal;
 use crate::imap::names::Resolved;
-use crate::mail::account::{Account, Folder, FolderRole};
+use crate::mail::account::Account;
 use crate::mail::id::MailboxId;
-use crate::store::change::Change;
+use crate::mail::uid_set::UidSet;
+use crate::store::StoreError;
+use crate::store::change::{Change, Receipt};
 
 /// The changes that bring a share into a state of its inbox, those that are named first, and then
 /// the rest of their conversations. What somebody else has moved in the meantime is not there to be
@@ -78,9 +81,29 @@ pub(super) fn copy_is_move(share: &Share, target: &Resolved) -> bool {
     share.is_team() && is_one_place(account, &from.folder) && is_one_place(account, &to.folder)
 }
 
-/// Whether a message is in this folder of an inbox or in another such one, and never in two.
-fn is_one_place(account: &Account, folder: &Folder) -> bool {
-    State::of(account, folder).is_some()
-        || folder.is_role(FolderRole::Trash)
-        || folder.is_role(FolderRole::Junk)
+/// Makes changes that may bring conversations into another state, and brings along what has come
+/// for them while the changes were planned.
+pub(super) async fn committed(
+    call: &Call<'_, '_>,
+    changes: Vec<Change>,
+) -> Result<Receipt, StoreError> {
+    let moved = Moved::among(&*call.context.store, &changes);
+    let receipt = call.committed(changes).await?;
+    for (mailbox, uids) in moved.arrived(&receipt) {
+        gather(call, (mailbox, &uids)).await;
+    }
+    Ok(receipt)
+}
+
+/// What was asked for is done, so that it has not failed if this does.
+async fn gather(call: &Call<'_, '_>, arrived: (MailboxId, &UidSet)) {
+    let world = (&*call.context.store, &*call.session.directory);
+    for _ in 0..gathering::LOOKS_MAX {
+        let behind = gathering::changes(world, arrived, &call.session.user).await;
+        let Some(behind) = behind.ok().filter(|changes| !changes.is_empty()) else { return };
+        match call.committed(behind).await {
+            Ok(_) | Err(StoreError::Outrun) => {}
+            Err(_) => return,
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Call;
 use super::assign::{self, Wish};
 use super::share::{Share, shares};
+use super::states;
 use crate::conversation::is_ours;
 use crate::imap::fetch::body::gone;
 use crate::imap::flags::{self, Changeable};
@@ -223,7 +224,7 @@ impl Plan {
     async fn commit(self, call: &Call<'_, '_>) -> Result<Done, Refusal> {
         let mut done = Done { refused: self.refused, assigned: 0 };
         if !self.changes.is_empty() {
-            let receipt = call.commit(self.changes).await?;
+            let receipt = states::committed(call, self.changes).await?;
             for (at, outcome) in receipt.outcomes.into_iter().enumerate() {
                 match outcome {
                     Outcome::Flags { refused } => {

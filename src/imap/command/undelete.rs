@@ -3,6 +3,7 @@
 
 use super::Call;
 use super::share::Share;
+use super::states;
 use crate::conversation::Scope;
 use crate::conversation::restoring::{self, Return};
 use crate::imap::Refusal;
@@ -55,7 +56,7 @@ async fn commit(
     (to, returns): (&Mailbox, &[Return]),
     changes: Vec<Change>,
 ) -> Result<Option<String>, Refusal> {
-    let receipt = call.commit(changes).await?;
+    let receipt = states::committed(call, changes).await?;
     let mut moved = receipt.outcomes.into_iter().filter_map(|outcome| match outcome {
         Outcome::Copied { uid_validity, pairs } => Some((uid_validity, pairs)),
         _ => None,

@@ -23,6 +23,17 @@ impl Draft<'_> {
         Ok(Outcome::Done)
     }
 
+    /// As though it were used when all of a day but its time had passed.
+    pub(super) fn once(&mut self, key: [u8; 32], secs: i64) -> Outcome {
+        if self.is_duplicate(Some(key)) {
+            return Outcome::Duplicate;
+        }
+        let sooner = DUPLICATE_KEY_SECS.saturating_sub(secs).clamp(0, DUPLICATE_KEY_SECS);
+        let used = self.base.now.0.saturating_sub(sooner.saturating_mul(1_000_000));
+        self.own.rows.duplicate_keys.insert(key, Timestamp(used));
+        Outcome::Done
+    }
+
     /// As though it were used only when a day is left of its time.
     pub(super) fn key_kept(&mut self, key: [u8; 32], secs: i64) -> Outcome {
         if !self.is_duplicate(Some(key)) {

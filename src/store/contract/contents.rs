@@ -173,6 +173,19 @@ pub(super) async fn a_key_that_is_kept_suppresses_for_its_time(bench: &Bench) {
     assert!(stored_at(WEEK).await);
 }
 
+pub(super) async fn what_happens_once_in_a_time_happens_again_after_it(bench: &Bench) {
+    const SECS: i64 = 15 * 60;
+    let at = async |seconds, key: u8| {
+        bench.clock.set(Timestamp::from_seconds(START + seconds));
+        bench.one(Change::Once { key: [key; 32], secs: SECS }).await
+    };
+    assert_eq!(at(0, 1).await, Outcome::Done);
+    assert_eq!(at(0, 2).await, Outcome::Done, "each has its own time");
+    assert_eq!(at(SECS - 1, 1).await, Outcome::Duplicate);
+    assert_eq!(at(SECS, 1).await, Outcome::Done, "and what was not told anew made it no longer");
+    assert_eq!(at(SECS + 1, 1).await, Outcome::Duplicate);
+}
+
 pub(super) async fn facts_come_in_the_order_asked_for(bench: &Bench) {
     let mailbox = bench.inbox().await;
     bench.deliver_many(mailbox, 40).await;

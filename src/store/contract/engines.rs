@@ -139,6 +139,7 @@ contract! {
         equal_messages_are_stored_once
         a_duplicate_key_suppresses_a_second_instance_for_a_day
         a_key_that_is_kept_suppresses_for_its_time
+        what_happens_once_in_a_time_happens_again_after_it
         facts_come_in_the_order_asked_for
         usage_is_what_all_mailboxes_of_an_account_hold
         a_body_is_read_by_ranges

@@ -246,12 +246,13 @@ impl Writer {
         let mut known = Known::default();
         let mut by_hash = self.connection.prepare_cached(sql::MESSAGE_BY_HASH)?;
         let mut by_key = self.connection.prepare_cached(sql::DUPLICATE_KEY)?;
-        let changes = commits.iter().flat_map(|commit| &commit.transaction.changes);
-        for (message, duplicate_key) in changes.filter_map(|change| change.brings()) {
-            let hash = message.hash;
-            let found = by_hash.query_row(params![hash.as_slice()], |row| row.get(0));
-            known.blobs.extend(found.optional()?.map(|id| (hash, BlobId(id))));
-            if let Some(key) = duplicate_key {
+        for change in commits.iter().flat_map(|commit| &commit.transaction.changes) {
+            if let Some((message, _)) = change.brings() {
+                let hash = message.hash;
+                let found = by_hash.query_row(params![hash.as_slice()], |row| row.get(0));
+                known.blobs.extend(found.optional()?.map(|id| (hash, BlobId(id))));
+            }
+            if let Some(key) = change.asks_for() {
                 let found = by_key.query_row(params![key.as_slice()], |row| row.get(0));
                 known.duplicate_keys.extend(found.optional()?.map(|used| (key, Timestamp(used))));
             }

@@ -156,9 +156,9 @@ async fn lock(
     let known = shared.published().at.version;
     let (mut hashes, mut keys, mut staged) = (Vec::new(), Vec::new(), Vec::new());
     let changes = commits.iter().flat_map(|commit| &commit.transaction.changes);
-    for (message, key) in changes.filter_map(|change| change.brings()) {
-        hashes.push(&message.hash[..]);
-        keys.extend(key.map(|key| key.to_vec()));
+    for change in changes {
+        hashes.extend(change.brings().map(|(message, _)| &message.hash[..]));
+        keys.extend(change.asks_for().map(|key| key.to_vec()));
     }
     for (place, object) in commits.iter().flat_map(|commit| commit.staged.values()) {
         debug_assert!(*place >= IN_DATABASE);

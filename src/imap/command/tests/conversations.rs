@@ -3,6 +3,10 @@
 use super::{count, in_support, selected};
 use crate::directory::Moves;
 use crate::imap::rig::Rig;
+use crate::mail::account::{Folder, FolderRole};
+use crate::mail::flag::SeenMode;
+use crate::mail::id::{Login, Uid};
+use crate::store::change::{Change, Transfer};
 
 const ANNA: &str = "Shared/Support/Assigned/anna";
 const BEN: &str = "Shared/Support/Assigned/ben";
@@ -96,4 +100,48 @@ fn of_two_who_move_at_once_one_wins_and_the_other_is_told() {
     let answer = rig.send(&mut ben, &format!("MOVE 1 {BEN}"));
     assert!(answer.contains("a NO "), "{answer}");
     assert_eq!((count(&rig, "anna", ANNA), count(&rig, "anna", BEN)), (2, 0));
+}
+
+const FOLLOW_UP: &str =
+    "From: c@customer.example\r\nMessage-ID: <4@c>\r\nIn-Reply-To: <3@c>\r\n\r\nfour\r\n";
+
+#[test]
+fn what_comes_while_a_conversation_is_moved_goes_along() {
+    let cases = [
+        format!("MOVE 1 {BEN}"),
+        format!("COPY 1 {BEN}"),
+        "STORE 1 +FLAGS ($assigned-ben)".to_owned(),
+        format!("MOVE 1 {DONE}"),
+    ];
+    for command in cases {
+        let rig = rig();
+        let mut anna = in_support(&rig, "anna");
+        rig.commit_sooner(vec![vec![rig.delivery(FOLLOW_UP)]]);
+        let answer = rig.send(&mut anna, &command);
+        assert!(answer.contains("a OK"), "{answer}");
+        let to = if command.contains("Done") { DONE } else { BEN };
+        assert_eq!(count(&rig, "anna", to), 3, "{command}");
+        assert_eq!(count(&rig, "anna", "Shared/Support"), 1, "the other conversation");
+    }
+}
+
+#[test]
+fn what_is_moved_on_meanwhile_takes_nothing_along() {
+    let rig = rig();
+    let mut anna = in_support(&rig, "anna");
+    let done = rig.find(&Folder::role(FolderRole::Done));
+    let back = Change::Moved(Transfer {
+        from: done,
+        from_seen: SeenMode::PerUser,
+        uids: [Uid(1), Uid(2)].into_iter().collect(),
+        to: rig.support().id,
+        to_seen: SeenMode::PerUser,
+        user: Login::new("ben"),
+    });
+    // a follow-up comes before the move, and one that opens the conversation again before the rest
+    // of it is brought along
+    rig.commit_sooner(vec![vec![rig.delivery(FOLLOW_UP)], vec![back]]);
+    let answer = rig.send(&mut anna, &format!("MOVE 1 {DONE}"));
+    assert!(answer.contains("a OK"), "{answer}");
+    assert_eq!((count(&rig, "anna", DONE), count(&rig, "anna", "Shared/Support")), (0, 4));
 }
