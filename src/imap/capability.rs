@@ -210,7 +210,8 @@ impl Capabilities {
             return false;
         }
         let whole = TABLE.iter().find(|row| row.0 == name).and_then(|row| row.2);
-        !self.off.contains(&name.to_ascii_uppercase()) && whole.is_none_or(|whole| self.has(whole))
+        let is_off = !self.off.is_empty() && self.off.contains(&name.to_ascii_uppercase());
+        !is_off && whole.is_none_or(|whole| self.has(whole))
     }
 
     fn has_parts_of_rev2(&self) -> bool {
