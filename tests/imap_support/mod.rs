@@ -16,6 +16,7 @@ use postfach::mail::account::{Account, Folder, FolderNames};
 use postfach::mail::flag::FlagList;
 use postfach::mail::id::{Login, Timestamp};
 use postfach::mail::message::{as_lines, parse};
+use postfach::sasl::binding::Binding;
 use postfach::sasl::scram::{Keys, Proof};
 use postfach::sasl::{Answer, Question};
 use postfach::server::folders;
@@ -191,6 +192,11 @@ pub(crate) fn new_message(bytes: &[u8]) -> NewMessage {
         hash: *blake3::hash(bytes).as_bytes(),
         parsed: Arc::new(parse(bytes)),
     }
+}
+
+/// What a login can be bound to.
+pub(crate) fn binding() -> Binding {
+    Binding { exporter: *b"what both ends of TLS can export", end_point: Some([9; 32].into()) }
 }
 
 /// An account by its kind and name: `user anna`, `inbox Support`, `channel Anna Sales`.
