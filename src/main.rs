@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::builder::RangedI64ValueParser;
 use clap::{Parser, Subcommand, value_parser};
 use postfach::admin::demo::{self, Options, PORT_BASE_MAX};
-use postfach::admin::{audit, check, dkim_key, explain, hash_password, operate, queue, route_test};
+use postfach::admin::{audit, check, dkim_key, explain, hash_password, migrate_store};
+use postfach::admin::{operate, queue, route_test};
 use postfach::config::DEFAULT_PATH;
 use postfach::directory::{password, scram};
 use postfach::mail::account::Account;
@@ -124,6 +125,18 @@ enum Verb {
         /// For how long: 30m, 1h, 2d; at most 7d
         #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
         secs: i64,
+    },
+    /// Move everything from one store to another, by their two config files: from files to
+    /// PostgreSQL, back, or to another database. No daemon may run on either; the target must be
+    /// empty. Interrupted, it goes on when it is run again. Ends with 1 if nothing was done, 3
+    /// half-way, 4 if the comparison at the end fails
+    MigrateStore {
+        /// The config whose store is read
+        #[arg(long, value_name = "CONFIG")]
+        from: PathBuf,
+        /// The config whose store is filled
+        #[arg(long, value_name = "CONFIG")]
+        to: PathBuf,
     },
     /// Show and change what waits to go out, in the running daemon
     Queue {
@@ -324,6 +337,7 @@ fn main() -> ExitCode {
         Verb::RouteTest { file, to, from } => {
             route_test::run(&arguments.config, &route_test::Options { file, to, from })
         }
+        Verb::MigrateStore { from, to } => migrate_store::run(&from, &to),
         Verb::Queue { verb } => verb.run(&arguments.config),
         Verb::Audit { verb: Some(AuditVerb::Verify { noted }), .. } => {
             audit::run_verify(&arguments.config, noted.as_deref())

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod dkim_key;
 pub mod explain;
 pub mod hash_password;
+pub mod migrate_store;
 pub mod operate;
 pub mod queue;
 pub mod route_test;

@@ -45,9 +45,6 @@ pub(super) fn check(
     engine: std::ops::Range<usize>,
 ) -> Option<Database> {
     let blobs = blobs::check(found, written.blobs.as_ref(), written.s3);
-    if let (Blobs::Bucket(_), Some(at)) = (&blobs, &written.blobs) {
-        found.fault(at.span(), "this version has no buckets yet", "write \"database\"");
-    }
     if let Some(at) = written.text_index {
         let remedy = "leave it out: there is no index of texts in a database";
         found.warn(at.span(), "this has no meaning for engine = \"postgres\"", remedy);

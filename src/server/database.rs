@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::bucket;
 use super::outgoing::password;
 use super::relay;
 use crate::config::{Database, Fault, News};
@@ -14,7 +15,7 @@ pub async fn open(
     database: &Database,
     clock: Arc<dyn Clock>,
 ) -> Result<(Postgres, Tasks), Vec<Fault>> {
-    let target = target(database).map_err(|fault| vec![fault])?;
+    let target = target(database).await?;
     let options = Options { listen: database.news == News::Told, ..Options::default() };
     let opened = postgres::open(target, options, clock).await;
     opened.map_err(|error| vec![fault(database, &error)])
@@ -25,7 +26,7 @@ pub async fn open_to_read(
     database: &Database,
     clock: Arc<dyn Clock>,
 ) -> Result<Postgres, Vec<Fault>> {
-    let target = target(database).map_err(|fault| vec![fault])?;
+    let target = target(database).await?;
     let opened = postgres::open_to_read(target, Options::default(), clock).await;
     opened.map_err(|error| vec![fault(database, &error)])
 }
@@ -40,7 +41,13 @@ fn fault(database: &Database, error: &StoreError) -> Fault {
     database.place.fault(format!("the store cannot be opened: {why}"), remedy)
 }
 
-fn target(database: &Database) -> Result<Target, Fault> {
+/// The database and its bucket, which is tried.
+pub async fn target(database: &Database) -> Result<Target, Vec<Fault>> {
+    let target = address(database).map_err(|fault| vec![fault])?;
+    Ok(target.with_objects(bucket::open(&database.blobs).await?))
+}
+
+fn address(database: &Database) -> Result<Target, Fault> {
     let mut address = database.address.clone();
     if let Some((path, place)) = &database.password_path {
         let password = password(path).map_err(|why| {

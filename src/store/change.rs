@@ -169,6 +169,15 @@ pub enum Change {
         /// Which.
         uids: UidSet,
     },
+    /// All of these instances are still there and marked with \Deleted, or else nothing of the
+    /// transaction happens: the mark may have been taken away since it was looked at. → `Done`;
+    /// fails with `Outrun`
+    StillDeleted {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uids: UidSet,
+    },
     /// A user's own \Seen. → `Flags`
     SeenSet {
         /// Where.

@@ -14,6 +14,7 @@ mod contract;
 pub mod embedded;
 mod encode;
 pub mod memory;
+pub mod migrate;
 pub mod mirror;
 pub mod nodes;
 pub mod objects;
@@ -350,6 +351,12 @@ pub trait Store: Send + Sync {
     /// below are not asked.
     fn is_shared(&self) -> bool {
         false
+    }
+
+    /// Fails while this node is cut off from what it shares with others: what it has in memory may
+    /// be old. Open sessions live with that; who comes new had better go to another node.
+    fn reachable(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// Whether a duty is this node's for `nodes::LEASE` from when this was asked. It is, if nobody

@@ -53,6 +53,14 @@ def cut_off(world, how):
             assert "UNAVAILABLE" in said and took_store < AT_ONCE_SECONDS, (said, took_store)
         other.deliver(f"elsewhere-{how}", "support@example.org")
         client.noop()
+        # what this node has in memory may be old: who comes new goes to another one
+        for attempt in (lambda: node.imap("ben"), lambda: client.folder_status(SUPPORT)):
+            try:
+                attempt()
+            except IMAPClientError as error:
+                assert "UNAVAILABLE" in str(error), error
+            else:
+                raise AssertionError("a node that is cut off shows what it remembers")
     finally:
         world.proxy.mend()
     began = time.monotonic()

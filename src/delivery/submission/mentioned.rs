@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io;
 
 use crate::mail::message::{
-    ATTACHED_SOURCE_BYTES_MAX, Content, Envelope, Parsed, Part, attached, attached_parts,
-    message_ids, select_fields,
+    ATTACHED_PROBE_BYTES, ATTACHED_SOURCE_BYTES_MAX, Content, Envelope, Parsed, Part, attached,
+    attached_parts, begins_as_message, message_ids, select_fields,
 };
 use crate::store::change::{Bytes, NewMessage};
 
@@ -80,6 +80,11 @@ impl Found {
     }
 
     fn attached(&mut self, part: &Part, bytes: &Bytes, depth: usize) -> io::Result<()> {
+        let probe = part.body_bytes().min(ATTACHED_PROBE_BYTES);
+        let probe = bytes.read(part.body_start..part.body_start + probe)?;
+        if !begins_as_message(part, &probe) {
+            return Ok(());
+        }
         let length = part.body_bytes().min(ATTACHED_SOURCE_BYTES_MAX).min(self.budget);
         self.budget -= length;
         let body = bytes.read(part.body_start..part.body_start + length)?;

@@ -4,6 +4,7 @@ use super::Call;
 use super::expunge::{self, Removal};
 use super::share::{Share, shares};
 use crate::imap::{Completion, Refusal, Selected};
+use crate::mail::uid_set::UidSet;
 
 /// CLOSE: expunges without a word where the user may. RFC 3501 §6.4.2
 pub async fn close(
@@ -12,14 +13,12 @@ pub async fn close(
 ) -> Result<Completion, Refusal> {
     call.arguments.end()?;
     if expunge::check(selected).is_ok() {
-        let uids = expunge::deleted(call, selected, None).await?;
         // of a virtual mailbox, what may not be removed where it lies stays
         let goes = |share: &Share| {
             share.rights.has('e') && Removal::of(call.context, share) != Removal::NotAllowed
         };
-        if shares(call, selected, &uids).iter().any(goes) {
-            expunge::remove(call, selected, uids).await?;
-        }
+        let any = |uids: &UidSet| shares(call, selected, uids).iter().any(goes);
+        expunge::remove_deleted(call, selected, (None, any)).await?;
     }
     Ok(Completion::ok("Closed"))
 }

@@ -4,12 +4,16 @@
 use super::Call;
 use super::share::{Share, shares};
 use crate::imap::view::{Condstore, Expunge, SequenceSet, updates};
-use crate::imap::{Completion, Context, Numbering, Refusal, Selected};
+use crate::imap::{Completion, Context, Numbering, Refusal, Selected, virtual_mailbox};
 use crate::mail::account::{Folder, FolderRole};
 use crate::mail::flag::{FlagList, SystemFlags};
 use crate::mail::id::MailboxId;
 use crate::mail::uid_set::UidSet;
+use crate::store::StoreError;
 use crate::store::change::{Change, FlagOperation};
+
+/// How often an expunge looks again, because a mark has been taken away meanwhile.
+const LOOKS_MAX: usize = 10;
 
 /// EXPUNGE and UID EXPUNGE. RFC 3501 §6.4.3, RFC 4315 §2.1
 pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Completion, Refusal> {
@@ -19,12 +23,10 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
     };
     call.arguments.end()?;
     check(selected)?;
-    let uids = deleted(call, selected, set.as_ref()).await?;
-    if uids.is_empty() {
-        return Ok(Completion::ok("Expunged"));
+    match remove_deleted(call, selected, (set.as_ref(), |_: &UidSet| true)).await? {
+        Removed::Nothing => Ok(Completion::ok("Expunged")),
+        Removed::Something => told(call, selected, "Expunged").await,
     }
-    remove(call, selected, uids).await?;
-    told(call, selected, "Expunged").await
 }
 
 /// Tells what has just been removed; a client that knows QRESYNC needs to know how far it is then.
@@ -56,7 +58,7 @@ pub(super) fn check(selected: &Selected) -> Result<(), Refusal> {
 }
 
 /// The messages with \Deleted, now, among those that the client knows of.
-pub(super) async fn deleted(
+async fn deleted(
     call: &Call<'_, '_>,
     selected: &Selected,
     set: Option<&SequenceSet>,
@@ -74,14 +76,39 @@ pub(super) async fn deleted(
     Ok(marked.iter().filter(|uid| known.contains(*uid)).collect())
 }
 
-/// Removes messages as this mailbox removes them.
-pub(super) async fn remove(
+/// Whether anything was removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Removed {
+    /// Nothing was to be.
+    Nothing,
+    /// What was marked, and `wanted`.
+    Something,
+}
+
+/// Removes what is marked with \Deleted, as its mailbox removes it, if that is wanted. Whose mark
+/// has been taken away by the time that it would go stays: it is looked at again.
+pub(super) async fn remove_deleted(
     call: &Call<'_, '_>,
     selected: &Selected,
-    uids: UidSet,
-) -> Result<(), Refusal> {
-    call.commit(removal(call, selected, &uids)?).await?;
-    Ok(())
+    (set, wanted): (Option<&SequenceSet>, impl Fn(&UidSet) -> bool),
+) -> Result<Removed, Refusal> {
+    for _ in 0..LOOKS_MAX {
+        let uids = deleted(call, selected, set).await?;
+        if uids.is_empty() || !wanted(&uids) {
+            return Ok(Removed::Nothing);
+        }
+        let going = shares(call, selected, &uids).into_iter().filter(|s| s.rights.has('e'));
+        let still = |s: Share| Change::StillDeleted { mailbox: s.mailbox.id, uids: s.uids };
+        let mut changes: Vec<Change> = going.map(still).collect();
+        changes.extend(removal(call, selected, &uids)?);
+        match call.committed(changes).await {
+            Err(StoreError::Outrun) => {
+                virtual_mailbox::freshen(call.context, call.session, &selected.mailbox).await?;
+            }
+            done => return Ok(done.map(|_| Removed::Something)?),
+        }
+    }
+    Err(StoreError::Outrun.into())
 }
 
 /// The changes that remove messages from where they lie.

@@ -31,6 +31,7 @@ enum Opened {
 async fn open(call: &mut Call<'_, '_>, opened: Opened) -> Result<(Selected, Completion), Refusal> {
     let name = utf7::mailbox(&mut call.arguments)?;
     let known = parameters(call)?;
+    call.context.store.reachable()?;
     let found = resolve(call.context, call.session, &name).ok_or_else(Refusal::no_such_mailbox)?;
     let mailbox = found.mailbox.ok_or_else(Refusal::no_such_mailbox)?;
     if !found.rights.has('r') {

@@ -74,10 +74,8 @@ pub(super) fn copy_is_move(share: &Share, target: &Resolved) -> bool {
     let Some(to) = target.mailbox.as_ref().filter(|to| to.account == *account) else {
         return false;
     };
-    share.is_team()
-        && from.id != to.id
-        && is_one_place(account, &from.folder)
-        && is_one_place(account, &to.folder)
+    // to where it lies, too: it does not lie there twice
+    share.is_team() && is_one_place(account, &from.folder) && is_one_place(account, &to.folder)
 }
 
 /// Whether a message is in this folder of an inbox or in another such one, and never in two.

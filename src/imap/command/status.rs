@@ -58,6 +58,7 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     call.arguments.space()?;
     let items = items(call.context, &mut call.arguments)?;
     call.arguments.end()?;
+    call.context.store.reachable()?;
     let (found, mailbox) = call.find(&name)?;
     if !found.rights.has('r') {
         return Err(Refusal::no_permission("You may not read this mailbox"));

@@ -10,6 +10,7 @@ use crate::imap::output::Output;
 use crate::imap::wire::lex::Cursor;
 use crate::imap::{Refusal, Session};
 use crate::sasl::{self, Answer, Failure, Mechanism, Password, Question, Step};
+use crate::store::StoreError;
 
 /// An exchange that cannot go on before the driver has answered a question.
 pub struct Attempt {
@@ -140,6 +141,9 @@ impl Dialogue {
     ) -> Next {
         let tag = exchange.tag.clone();
         if let Step::Done(user) = step {
+            if let Err(error) = self.context.store.reachable() {
+                return self.unavailable(&tag, error, out);
+            }
             self.state = State::Authenticated(Session::of(self.presence(&user), directory));
             let capabilities = self.capabilities();
             out.line(format_args!("{tag} OK [CAPABILITY {capabilities}] Logged in"));
@@ -155,6 +159,15 @@ impl Dialogue {
             Err(Refusal::Bad(why)) => self.bad(&tag, &why, out),
             Err(Refusal::Disconnected) => Next::Close,
         }
+    }
+
+    /// The program tries again, and may find another node.
+    fn unavailable(&mut self, tag: &str, error: StoreError, out: &mut Output<'_>) -> Next {
+        if let Refusal::No { code, text } = error.into() {
+            let code = code.unwrap_or("UNAVAILABLE");
+            out.line(format_args!("{tag} NO [{code}] {text}"));
+        }
+        Next::Command
     }
 
     /// The handshake is done; what came before it has been thrown away.

@@ -6,8 +6,10 @@ use super::{Content, Parameters, Parsed, Part, parse};
 
 /// So much of a part is looked at, as it stands in the message.
 pub const ATTACHED_SOURCE_BYTES_MAX: u64 = 1024 * 1024;
+/// So much of a part tells whether it is a message.
+pub const ATTACHED_PROBE_BYTES: u64 = 4 * 1024;
 /// Most parts that are looked at.
-const PARTS_MAX: usize = 64;
+const PARTS_MAX: usize = 1_000;
 
 /// The parts that could hold a message as mere bytes.
 pub fn attached_parts(top: &Part) -> Vec<&Part> {
@@ -45,13 +47,23 @@ fn is_named_so(part: &Part) -> bool {
     is_eml(&part.parameters) || disposition.is_some_and(is_eml)
 }
 
-/// The message that a part holds, by the first `ATTACHED_SOURCE_BYTES_MAX` bytes of its body, and
-/// those bytes decoded; `None`: it is something else.
-pub fn attached(part: &Part, body: &[u8]) -> Option<(Parsed, Vec<u8>)> {
+/// Whether a part begins as a message does, by the first `ATTACHED_PROBE_BYTES` of its body.
+pub fn begins_as_message(part: &Part, body: &[u8]) -> bool {
+    begins_with_field(&decoded(part, body))
+}
+
+fn decoded(part: &Part, body: &[u8]) -> Vec<u8> {
     let mut decoder = Encoding::of(part).unwrap_or(Encoding::Identity).decoder();
     let mut bytes = Vec::new();
     decoder.push(body, &mut bytes);
     decoder.finish(&mut bytes);
+    bytes
+}
+
+/// The message that a part holds, by the first `ATTACHED_SOURCE_BYTES_MAX` bytes of its body, and
+/// those bytes decoded; `None`: it is something else.
+pub fn attached(part: &Part, body: &[u8]) -> Option<(Parsed, Vec<u8>)> {
+    let bytes = decoded(part, body);
     begins_with_field(&bytes).then(|| (parse(&bytes), bytes))
 }
 
@@ -110,9 +122,9 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_64_parts_are_opened() {
+    fn no_more_than_1000_parts_are_opened() {
         let part = "--x\r\nContent-Type: application/octet-stream\r\n\r\nbytes\r\n";
-        for (count, opened) in [(63, 63), (64, 64), (65, 64)] {
+        for (count, opened) in [(999, 999), (1_000, 1_000), (1_001, 1_000)] {
             let mut mail = "Content-Type: multipart/mixed; boundary=x\r\n\r\n".to_owned();
             mail.push_str(&part.repeat(count));
             mail.push_str("--x--\r\n");

@@ -20,7 +20,9 @@ mod structure;
 mod text;
 mod transfer;
 
-pub use attached::{ATTACHED_SOURCE_BYTES_MAX, attached, attached_parts};
+pub use attached::{
+    ATTACHED_PROBE_BYTES, ATTACHED_SOURCE_BYTES_MAX, attached, attached_parts, begins_as_message,
+};
 pub use binary::as_lines;
 pub use encoded_word::decode as decoded;
 pub use envelope::{REFERRED_MAX, message_ids};

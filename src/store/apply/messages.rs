@@ -117,8 +117,10 @@ impl Draft<'_> {
         &mut self,
         mailbox: MailboxId,
         uids: &UidSet,
+        with: SystemFlags,
     ) -> Result<Outcome, StoreError> {
-        let present = self.loaded(mailbox)?.snapshot.entries_in(uids).count();
+        let there = self.loaded(mailbox)?.snapshot.entries_in(uids);
+        let present = there.filter(|entry| entry.flags.contains(with)).count();
         match present == uids.iter().count() {
             true => Ok(Outcome::Done),
             false => Err(StoreError::Outrun),

@@ -23,7 +23,7 @@ pub use metadata::{
 use super::change::{Actor, Change, Outcome, Receipt, Transaction};
 use super::state::{Changed, Counters, Held, Loaded, State};
 use super::{Mailbox, StoreError};
-use crate::mail::flag::SeenMode;
+use crate::mail::flag::{SeenMode, SystemFlags};
 use crate::mail::id::{BlobId, MailboxId, ModSeq, Timestamp};
 
 /// For how long a duplicate key suppresses a repetition.
@@ -80,6 +80,7 @@ pub fn needs(change: &Change) -> Vec<MailboxId> {
         Change::FlagsSet { mailbox, .. }
         | Change::ArrivalsFlagged { mailbox, .. }
         | Change::Present { mailbox, .. }
+        | Change::StillDeleted { mailbox, .. }
         | Change::SeenSet { mailbox, .. }
         | Change::Expunged { mailbox, .. }
         | Change::MailboxEmptied { mailbox, .. }
@@ -117,7 +118,12 @@ impl<'a> Draft<'a> {
             Change::ArrivalsFlagged { mailbox, operation, flags, seen_by } => {
                 self.arrivals_flagged(mailbox, (operation, flags), seen_by)
             }
-            Change::Present { mailbox, uids } => self.still_there(mailbox, &uids),
+            Change::Present { mailbox, uids } => {
+                self.still_there(mailbox, &uids, SystemFlags::default())
+            }
+            Change::StillDeleted { mailbox, uids } => {
+                self.still_there(mailbox, &uids, SystemFlags::DELETED)
+            }
             Change::SeenSet { .. } => self.seen_set(&change),
             Change::Expunged { mailbox, uids } => self.expunged(mailbox, &uids),
             Change::MailboxCreated { account, folder } => {

@@ -58,6 +58,23 @@ pub(super) async fn what_must_be_there_is_or_nothing_happens(bench: &Bench) {
     assert_eq!(uids, [2, 3]);
 }
 
+pub(super) async fn what_is_not_marked_any_more_is_not_removed(bench: &Bench) {
+    let mailbox = bench.inbox().await;
+    bench.deliver_many(mailbox, 2).await;
+    bench.flag(mailbox, "1:2", add_deleted()).await;
+    let remove = || {
+        let uids = uids("1:2");
+        let still = Change::StillDeleted { mailbox, uids: uids.clone() };
+        vec![still, Change::Expunged { mailbox, uids }]
+    };
+    bench.one(set_flags(mailbox, "2", (FlagOperation::Remove, add_deleted()))).await;
+    assert_eq!(bench.commit(remove()).await.err(), Some(StoreError::Outrun));
+    assert_eq!(bench.uids(mailbox).await, [1, 2]);
+    bench.flag(mailbox, "2", add_deleted()).await;
+    assert!(bench.commit(remove()).await.is_ok());
+    assert!(bench.uids(mailbox).await.is_empty());
+}
+
 pub(super) async fn what_has_just_come_is_flagged_and_seen_in_the_same_step(bench: &Bench) {
     let (from, to) = (bench.inbox().await, bench.create(&inbox("Sales"), "").await);
     bench.deliver(from, "one").await;

@@ -132,6 +132,7 @@ contract! {
         a_transaction_is_applied_whole_or_not_at_all
         a_later_change_sees_what_an_earlier_one_did
         what_must_be_there_is_or_nothing_happens
+        what_is_not_marked_any_more_is_not_removed
         what_has_just_come_is_flagged_and_seen_in_the_same_step
         uids_ascend_and_are_never_used_twice
         an_entry_says_what_was_delivered

@@ -14,6 +14,7 @@ pub(super) mod lookup;
 mod metadata;
 mod mirror;
 mod model;
+pub(super) mod moving;
 pub(in crate::store) mod nodes;
 pub(super) mod queue;
 mod random;

@@ -10,6 +10,7 @@ mod audit;
 mod columns;
 mod load;
 mod lookup;
+pub mod migrate;
 mod pack;
 mod persist;
 mod readers;
@@ -132,6 +133,7 @@ pub fn open(
     let lock = lock(data_dir)?;
     let database = data_dir.join("store.db");
     let connection = open_database(&database)?;
+    migrate::refuse_unfinished(&connection)?;
     File::open(data_dir).and_then(|directory| directory.sync_all()).map_err(disk)?;
     let pack = open_packs(&connection, &pack_dir)?;
     let state = load::state(&connection)?;

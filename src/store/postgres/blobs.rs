@@ -1,29 +1,39 @@
-//! Message bytes in the database, in chunks. What is in memory is written with its group; what lies
-//! in a file comes before it, as an object that no message refers to yet. Knows no message.
+//! Message bytes in the database, in chunks, or in a bucket. What is in memory is written with its
+//! group where the database has it; what lies in a file or belongs into the bucket comes before it,
+//! as an object that no message refers to yet. Knows no message.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
+use tokio::time::timeout;
 
 use super::batch::{Batch, Column, Value};
-use super::columns::{bytes, int};
+use super::columns::{bytes, hash, int};
 use super::connection::failure;
+use super::readers::ask;
+use super::shared::Shared;
 use crate::store::StoreError;
-use crate::store::change::{Bytes, Transaction};
+use crate::store::change::{Bytes, NewMessage, Transaction};
+use crate::store::objects::{ObjectId, Objects, Stored};
 
 /// `message.pack` of what is in the database.
 pub(super) const IN_DATABASE: i64 = 0;
+/// And of what is in a bucket.
+pub(super) const IN_BUCKET: i64 = 1;
+/// How long bringing the bytes of a transaction may take: after an hour they count as abandoned.
+pub(super) const STAGING_MAX: Duration = Duration::from_secs(30 * 60);
 /// How many bytes stand in one row.
 pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The database's clock, as everything is stamped that nodes compare: microseconds since 1970.
 pub(super) const NOW: &str = "CAST(extract(epoch FROM now()) * 1000000 AS BIGINT)";
 
+/// Which of these are stored already.
+const KNOWN: &str = "SELECT hash FROM message WHERE hash = ANY($1)";
 const PUT_CHUNK: &str = "INSERT INTO blob (object, chunk, data) VALUES ($1, $2, $3)";
 const CHUNKS: &str = "SELECT data FROM blob WHERE object = $1 AND chunk BETWEEN $2 AND $3
   ORDER BY chunk";
@@ -47,33 +57,94 @@ pub(super) fn new_object() -> Result<i64, StoreError> {
     Ok(i64::from_le_bytes(number) & i64::MAX)
 }
 
-/// Brings the bytes of a transaction that lie in files into the database.
+/// What a transaction's messages are to be before their group, if they are new: each once.
+pub(super) fn to_stage<'a>(
+    transaction: &'a Transaction,
+    objects: Option<&Objects>,
+) -> Vec<&'a NewMessage> {
+    let mut hashes = HashSet::new();
+    let brought = transaction.changes.iter().filter_map(|change| change.brings());
+    let early = brought.map(|(message, _)| message).filter(|message| {
+        let is_early = objects.is_some() || matches!(message.bytes, Bytes::File { .. });
+        is_early && hashes.insert(message.hash)
+    });
+    early.collect()
+}
+
+/// Brings bytes to where they are read.
 pub(super) async fn stage(
-    client: &ClientWrapper,
-    transaction: &Transaction,
+    shared: &Shared,
+    messages: Vec<&NewMessage>,
 ) -> Result<HashMap<[u8; 32], Placed>, StoreError> {
+    let staging = stage_all(shared, messages);
+    match timeout(STAGING_MAX, staging).await {
+        Ok(staged) => staged,
+        Err(_) => Err(StoreError::Unavailable("storing bytes takes too long".into())),
+    }
+}
+
+/// What is in memory need not be brought twice: where it turns out to be missing after all, it is
+/// written with its group.
+async fn stage_all(
+    shared: &Shared,
+    mut messages: Vec<&NewMessage>,
+) -> Result<HashMap<[u8; 32], Placed>, StoreError> {
+    let small: Vec<&[u8]> = messages
+        .iter()
+        .filter(|message| matches!(message.bytes, Bytes::Memory(_)))
+        .map(|message| &message.hash[..])
+        .collect();
+    if !small.is_empty() {
+        let there = ask(&*shared.client().await?, KNOWN, &[&small]).await?;
+        let there = there.iter().map(|row| hash(row, 0)).collect::<Result<HashSet<_>, _>>()?;
+        messages.retain(|message| {
+            matches!(message.bytes, Bytes::File { .. }) || !there.contains(&message.hash)
+        });
+    }
     let mut staged = HashMap::new();
-    for (message, _) in transaction.changes.iter().filter_map(|change| change.brings()) {
-        let Bytes::File { path, len } = &message.bytes else { continue };
-        if let Entry::Vacant(place) = staged.entry(message.hash) {
-            place.insert((IN_DATABASE, upload(client, (path.clone(), *len)).await?));
-        }
+    for message in messages {
+        let placed = match shared.target.objects() {
+            Some(objects) => (IN_BUCKET, put(shared, objects, message).await?),
+            None => (IN_DATABASE, upload(&*shared.client().await?, &message.bytes).await?),
+        };
+        staged.insert(message.hash, placed);
     }
     Ok(staged)
 }
 
-/// Whether a transaction has bytes that are to be staged.
-pub(super) fn is_staged(transaction: &Transaction) -> bool {
-    let mut brought = transaction.changes.iter().filter_map(|change| change.brings());
-    brought.any(|(message, _)| matches!(message.bytes, Bytes::File { .. }))
+/// No connection is held while the bucket is written to.
+async fn put(shared: &Shared, objects: &Objects, message: &NewMessage) -> Result<i64, StoreError> {
+    let object = announce(&*shared.client().await?, IN_BUCKET).await?;
+    let stored = Stored { length: message.bytes.len(), hash: message.hash };
+    objects.put(ObjectId(object), &message.bytes, &stored).await?;
+    Ok(object)
 }
 
 /// The row comes first: a crash in between leaves nothing that nobody knows.
-async fn upload(client: &ClientWrapper, (path, len): (PathBuf, u64)) -> Result<i64, StoreError> {
+pub(super) async fn announce(client: &ClientWrapper, place: i64) -> Result<i64, StoreError> {
     let object = new_object()?;
     let put = format!("INSERT INTO object (id, place, at, doomed) VALUES ($1, $2, {NOW}, 0)");
     let put = client.prepare_cached(&put).await.map_err(|e| failure(&e))?;
-    client.execute(&put, &[&object, &IN_DATABASE]).await.map_err(|e| failure(&e))?;
+    client.execute(&put, &[&object, &place]).await.map_err(|e| failure(&e))?;
+    Ok(object)
+}
+
+async fn upload(client: &ClientWrapper, bytes: &Bytes) -> Result<i64, StoreError> {
+    let object = announce(client, IN_DATABASE).await?;
+    put_chunks(client, object, bytes).await?;
+    Ok(object)
+}
+
+/// An object's rows, one at a time.
+pub(super) async fn put_chunks(
+    client: &ClientWrapper,
+    object: i64,
+    bytes: &Bytes,
+) -> Result<(), StoreError> {
+    let (path, len) = match bytes {
+        Bytes::File { path, len } => (path.clone(), *len),
+        Bytes::Memory(bytes) => return put_memory(client, object, bytes).await,
+    };
     let put = client.prepare_cached(PUT_CHUNK).await.map_err(|e| failure(&e))?;
     let mut file = Some(File::open(path).map_err(|e| spool(&e))?.take(len));
     let mut left = len;
@@ -90,7 +161,15 @@ async fn upload(client: &ClientWrapper, (path, len): (PathBuf, u64)) -> Result<i
         file = Some(reader);
         client.execute(&put, &[&object, &chunk, &bytes]).await.map_err(|e| failure(&e))?;
     }
-    Ok(object)
+    Ok(())
+}
+
+async fn put_memory(client: &ClientWrapper, object: i64, bytes: &[u8]) -> Result<(), StoreError> {
+    let put = client.prepare_cached(PUT_CHUNK).await.map_err(|e| failure(&e))?;
+    for (chunk, bytes) in (0_i64..).zip(bytes.chunks(CHUNK_BYTES)) {
+        client.execute(&put, &[&object, &chunk, &bytes]).await.map_err(|e| failure(&e))?;
+    }
+    Ok(())
 }
 
 fn spool(error: &io::Error) -> StoreError {

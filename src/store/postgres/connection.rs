@@ -19,6 +19,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::address::Address;
 use crate::store::StoreError;
+use crate::store::objects::Objects;
 
 /// How long opening a connection may take, to each of the hosts.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,11 +43,12 @@ SELECT set_config('default_toast_compression', 'lz4', false)
   WHERE EXISTS (SELECT 1 FROM pg_settings
     WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals))";
 
-/// Where the database is, and how its server is known.
+/// Where the database is, how its server is known, and where the bytes of messages are.
 #[derive(Clone)]
 pub struct Target {
     config: Config,
     tls: Option<MakeRustlsConnect>,
+    objects: Option<Objects>,
 }
 
 impl Target {
@@ -55,7 +57,7 @@ impl Target {
         Target::of(address.config.clone(), tls)
     }
 
-    pub(super) fn of(mut config: Config, tls: Option<ClientConfig>) -> Target {
+    pub(in crate::store) fn of(mut config: Config, tls: Option<ClientConfig>) -> Target {
         config.application_name("postfach").connect_timeout(CONNECT_TIMEOUT);
         config.tcp_user_timeout(UNHEARD_MAX).keepalives_idle(KEEPALIVE);
         config.keepalives_interval(KEEPALIVE).keepalives_retries(2);
@@ -64,7 +66,19 @@ impl Target {
         if config.get_hosts().len() > 1 {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
-        Target { config, tls: tls.map(MakeRustlsConnect::new) }
+        Target { config, tls: tls.map(MakeRustlsConnect::new), objects: None }
+    }
+
+    /// New messages are kept there instead of in the database; those that are in the database are
+    /// still read there.
+    pub fn with_objects(mut self, objects: Option<Objects>) -> Target {
+        self.objects = objects;
+        self
+    }
+
+    /// The bucket, if there is one.
+    pub(super) fn objects(&self) -> Option<&Objects> {
+        self.objects.as_ref()
     }
 
     /// Opens a connection. Whoever listens is told of each notification, and of the end.

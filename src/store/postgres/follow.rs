@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::columns::text;
 use super::connection::{Listener, failure};
+use super::migrate;
 use super::readers::ask;
 use super::shared::{Followed, Shared};
 use crate::store::StoreError;
@@ -62,6 +63,7 @@ impl Follower {
     async fn connect(&self) -> Result<ClientWrapper, StoreError> {
         let (look, own) = (self.shared.link.look.clone(), self.shared.node.to_string());
         let client = self.shared.target.open(Some(Listener { look, own })).await?;
+        migrate::hold(&client).await?;
         if self.shared.options.listen {
             let channel = ask(&client, CHANNEL, &[]).await?;
             let missing = || StoreError::Unavailable("database: no schema".into());

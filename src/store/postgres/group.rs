@@ -21,6 +21,7 @@ use crate::mail::id::{BlobId, MailboxId, Timestamp};
 use crate::store::StoreError;
 use crate::store::apply::{self, Base, Known};
 use crate::store::change::{Bytes, Receipt};
+use crate::store::encode::Encoded;
 use crate::store::state::{Changed, Contents};
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
@@ -125,7 +126,8 @@ impl Writer {
             client.batch_execute("COMMIT").await.map_err(|e| Failure::before_writing(&e))?;
         } else {
             let version = locked.version + 1;
-            write(&shared, client, (commits, &changed), (version, now)).await?;
+            let brought = brought(commits, &locked);
+            write(&shared, client, (&brought, &changed), (version, now)).await?;
             changed.rows = Default::default();
             shared.publish(version, changed);
         }
@@ -247,21 +249,34 @@ fn apply(shared: &Shared, commits: &[Commit], (locked, now): (&Locked, Timestamp
     Applied { changed, results }
 }
 
+/// What the transactions of a group bring along: by hash, for equal messages are one.
+struct Brought<'a> {
+    encoded: HashMap<[u8; 32], &'a Encoded>,
+    staged: BTreeMap<[u8; 32], Placed>,
+}
+
+/// Of what was staged, only what is still there: it may have been brought twice, and one of the two
+/// removed.
+fn brought<'a>(commits: &'a [Commit], locked: &Locked) -> Brought<'a> {
+    let mut brought = Brought { encoded: HashMap::new(), staged: BTreeMap::new() };
+    for commit in commits {
+        let encoded = commit.encoded.iter().map(|(hash, encoded)| (*hash, encoded));
+        brought.encoded.extend(encoded);
+        let staged = commit.staged.iter().filter(|(_, placed)| locked.staged.contains(&placed.1));
+        brought.staged.extend(staged.map(|(hash, placed)| (*hash, *placed)));
+    }
+    brought
+}
+
 /// The second round trip.
 async fn write(
     shared: &Shared,
     client: &ClientWrapper,
-    (commits, changed): (&[Commit], &Changed),
+    (brought, changed): (&Brought<'_>, &Changed),
     (version, now): (i64, Timestamp),
 ) -> Result<(), Failure> {
-    let mut encoded = HashMap::new();
-    let mut staged: BTreeMap<[u8; 32], Placed> = BTreeMap::new();
-    for commit in commits {
-        encoded.extend(commit.encoded.iter().map(|(hash, encoded)| (*hash, encoded)));
-        staged.extend(&commit.staged);
-    }
-    let (places, chunks, claimed) = places(changed, &staged).map_err(Failure::Undone)?;
-    let group = Group { changed, places: &places, encoded: &encoded, now };
+    let (places, chunks, claimed) = places(changed, &brought.staged).map_err(Failure::Undone)?;
+    let group = Group { changed, places: &places, encoded: &brought.encoded, now };
     let mut batches = persist::batches(&group).map_err(Failure::Undone)?;
     batches.push(chunks.batch());
     let data = in_log(changed).map_err(Failure::Undone)?;

@@ -24,6 +24,13 @@ impl Link {
         self.down.borrow().is_none()
     }
 
+    pub(super) fn reachable(&self) -> Result<(), StoreError> {
+        match &*self.down.borrow() {
+            Some(why) => Err(StoreError::Unavailable(why.to_string())),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn up(&self) {
         self.down.send_if_modified(|down| down.take().is_some());
     }

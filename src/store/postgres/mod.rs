@@ -20,10 +20,12 @@ mod lease;
 mod link;
 mod load;
 mod lookup;
+pub mod migrate;
 mod persist;
 mod pipeline;
 mod readers;
 mod shared;
+mod sweep;
 #[cfg(test)]
 pub(in crate::store) mod tests;
 mod writer;
@@ -43,6 +45,7 @@ use self::follow::Follower;
 use self::link::Link;
 use self::readers::ask;
 use self::shared::{Published, Shared};
+use self::sweep::Sweeper;
 use self::writer::{Commit, Job, Writer};
 use super::audit::{EntryId, Record, Tip};
 use super::bell::Bell;
@@ -111,6 +114,7 @@ struct Handle {
 pub struct Tasks {
     writer: Writer,
     follower: Follower,
+    sweeper: Sweeper,
 }
 
 impl Tasks {
@@ -120,6 +124,7 @@ impl Tasks {
         tokio::select! {
             ended = self.writer.run() => ended,
             error = self.follower.run() => Err(error),
+            error = self.sweeper.run() => Err(error),
         }
     }
 }
@@ -132,6 +137,7 @@ pub async fn open(
 ) -> Result<(Postgres, Tasks), StoreError> {
     let mut client = reached(&target).await?;
     layout::upgrade(&mut client).await?;
+    migrate::hold(&client).await?;
     opened((target, client), options, clock).await
 }
 
@@ -181,7 +187,11 @@ async fn opened(
     let handle = Handle { shared: shared.clone(), jobs, loading };
     let last_sweep = Instant::now();
     let writer = Writer { jobs: waiting, shared: shared.clone(), client: None, last_sweep };
-    let tasks = Tasks { writer, follower: Follower { shared } };
+    let tasks = Tasks {
+        writer,
+        follower: Follower { shared: shared.clone() },
+        sweeper: Sweeper { shared },
+    };
     Ok((Postgres(Arc::new(handle)), tasks))
 }
 
@@ -199,9 +209,11 @@ impl Postgres {
 
     async fn commit_grouped(&self, transaction: Transaction) -> Result<Receipt, StoreError> {
         let (encoded, bytes) = encode::messages(&transaction)?;
-        let (staged, bytes) = match blobs::is_staged(&transaction) {
-            true => (blobs::stage(&*self.client().await?, &transaction).await?, 0),
-            false => (HashMap::new(), bytes),
+        let shared = &self.0.shared;
+        let early = blobs::to_stage(&transaction, shared.target.objects());
+        let (staged, bytes) = match early.is_empty() {
+            true => (HashMap::new(), bytes),
+            false => (blobs::stage(shared, early).await?, 0),
         };
         let (answer, receipt) = oneshot::channel();
         let commit = Commit { transaction, encoded, staged, bytes, answer };
@@ -345,17 +357,11 @@ impl Store for Postgres {
     }
 
     fn body(&self, blob: BlobId, range: Range<u64>) -> Answer<'_, Vec<u8>> {
-        Box::pin(self.guard(async move {
-            let client = self.client().await?;
-            readers::body(&client, blob, range).await
-        }))
+        Box::pin(self.guard(async move { readers::body(&self.0.shared, blob, range).await }))
     }
 
     fn messages<'a>(&'a self, wanted: &'a [(BlobId, TraceId)]) -> Answer<'a, Vec<Option<Vec<u8>>>> {
-        Box::pin(self.guard(async move {
-            let client = self.client().await?;
-            readers::messages(&client, wanted).await
-        }))
+        Box::pin(self.guard(async move { readers::messages(&self.0.shared, wanted).await }))
     }
 
     fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
@@ -450,6 +456,10 @@ impl Store for Postgres {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn reachable(&self) -> Result<(), StoreError> {
+        self.0.shared.link.reachable()
     }
 
     fn lease(&self, duty: Duty) -> Answer<'_, bool> {

@@ -4,24 +4,29 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use deadpool_postgres::ClientWrapper;
+use futures_util::{StreamExt, stream};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::batch::of_ids;
-use super::blobs::{self, IN_DATABASE, Placed};
+use super::blobs::{self, IN_BUCKET, IN_DATABASE, Placed};
 use super::columns::{account, bytes, hash, int, small, text};
 use super::connection::failure;
 use super::pipeline::Pipeline;
+use super::shared::Shared;
 use crate::mail::account::Account;
 use crate::mail::id::{BlobId, MailboxId, ModSeq, Timestamp, TraceId, Uid};
 use crate::mail::uid_set::UidSet;
 use crate::store::audit::{EntryId, Record};
 use crate::store::change::UsersRights;
+use crate::store::objects::{ObjectId, Objects, Stored};
 use crate::store::texts::TextReader;
 use crate::store::{Facts, FactsWanted, StoreError, encode, sql};
 
 /// Where several messages are.
-const PLACES: &str = "SELECT id, pack, start, hash FROM message WHERE id = ANY($1)";
+const PLACES: &str = "SELECT id, pack, start, hash, length FROM message WHERE id = ANY($1)";
+/// How many whole objects of one question are read at a time.
+const BUCKET_READS: usize = 16;
 /// Several trace fields.
 const TRACES: &str = "SELECT id, data FROM trace WHERE id = ANY($1)";
 
@@ -142,37 +147,63 @@ pub(super) async fn tombstones(
     Ok(UidSet::of_ranges(ranges.collect::<Result<_, StoreError>>()?))
 }
 
-pub(super) async fn body(
+/// Where a message's bytes are, and what they must be.
+pub(super) async fn located(
     client: &ClientWrapper,
+    blob: BlobId,
+) -> Result<(Placed, Stored), StoreError> {
+    let rows = ask(client, sql::PLACE, &[&blob.0]).await?;
+    let row = rows.first().ok_or(StoreError::Gone)?;
+    let stored = Stored { length: int(row, 2)?.unsigned_abs(), hash: hash(row, 3)? };
+    Ok(((int(row, 0)?, int(row, 1)?), stored))
+}
+
+/// A range of a message's bytes. No connection is held while the bucket is asked.
+pub(super) async fn body(
+    shared: &Shared,
     blob: BlobId,
     range: Range<u64>,
 ) -> Result<Vec<u8>, StoreError> {
-    let rows = ask(client, sql::PLACE, &[&blob.0]).await?;
-    let row = rows.first().ok_or(StoreError::Gone)?;
-    let (placed, length) = ((int(row, 0)?, int(row, 1)?), int(row, 2)?.unsigned_abs());
-    let hash = hash(row, 3)?;
-    let range = range.start.min(length)..range.end.min(length);
-    let expected = range.end.saturating_sub(range.start);
-    if expected == 0 {
-        return Ok(Vec::new());
-    }
-    let bytes = read(client, placed, range).await?;
-    match bytes.len() as u64 {
-        // the hash is over the whole message, so only a whole message can be checked
-        read if read == length => check(bytes, &hash, blob),
-        read if read == expected => Ok(bytes),
-        _ => Err(StoreError::Corrupt(format!("message {} is not whole", blob.0))),
+    let (placed, stored) = {
+        let client = shared.client().await?;
+        let (placed, stored) = located(&client, blob).await?;
+        if placed.0 == IN_DATABASE {
+            return read(&client, (placed.1, blob), (range, &stored)).await;
+        }
+        (placed, stored)
+    };
+    let objects = shared.target.objects().filter(|_| placed.0 == IN_BUCKET);
+    let Some(objects) = objects else {
+        let why = format!("message {} is in a bucket, and [store] blobs names none", blob.0);
+        return Err(StoreError::Unavailable(why));
+    };
+    match objects.read(ObjectId(placed.1), range, &stored).await {
+        // it may have been removed since we looked
+        Err(StoreError::Gone) => {
+            located(&*shared.client().await?, blob).await?;
+            let why = format!("the object of message {} is missing in {}", blob.0, objects.name());
+            Err(StoreError::Corrupt(why))
+        }
+        read => read,
     }
 }
 
 async fn read(
     client: &ClientWrapper,
-    (place, object): Placed,
-    range: Range<u64>,
+    (object, blob): (i64, BlobId),
+    (range, stored): (Range<u64>, &Stored),
 ) -> Result<Vec<u8>, StoreError> {
-    match place {
-        IN_DATABASE => blobs::read(client, object, range).await,
-        other => Err(StoreError::Corrupt(format!("object {object} is in place {other}"))),
+    let range = range.start.min(stored.length)..range.end.min(stored.length);
+    let expected = range.end.saturating_sub(range.start);
+    if expected == 0 {
+        return Ok(Vec::new());
+    }
+    let bytes = blobs::read(client, object, range).await?;
+    match bytes.len() as u64 {
+        // the hash is over the whole message, so only a whole message can be checked
+        read if read == stored.length => check(bytes, &stored.hash, blob),
+        read if read == expected => Ok(bytes),
+        _ => Err(StoreError::Corrupt(format!("message {} is not whole", blob.0))),
     }
 }
 
@@ -185,36 +216,53 @@ fn check(bytes: Vec<u8>, hash: &[u8; 32], blob: BlobId) -> Result<Vec<u8>, Store
 
 /// Whole messages behind their trace fields; those that cannot be read are `None`.
 pub(super) async fn messages(
-    client: &ClientWrapper,
+    shared: &Shared,
     wanted: &[(BlobId, TraceId)],
 ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
     let ids: Vec<i64> = wanted.iter().map(|(blob, _)| blob.0).collect();
     let traces: Vec<i64> = wanted.iter().map(|(_, trace)| trace.0).collect();
-    let mut pipeline = Pipeline::new(client);
+    let client = shared.client().await?;
+    let mut pipeline = Pipeline::new(&client);
     pipeline.ask(PLACES, vec![&ids]).await.map_err(|e| failure(&e))?;
     pipeline.ask(TRACES, vec![&traces]).await.map_err(|e| failure(&e))?;
     let mut read = pipeline.run().await.map_err(|e| failure(&e))?.into_iter();
     let (places, traces) = (read.next().unwrap_or_default(), read.next().unwrap_or_default());
-    let mut found: HashMap<i64, (Placed, [u8; 32])> = HashMap::new();
+    let mut found: HashMap<i64, (Placed, Stored)> = HashMap::new();
     for row in &places {
-        found.insert(int(row, 0)?, ((int(row, 1)?, int(row, 2)?), hash(row, 3)?));
+        let stored = Stored { length: int(row, 4)?.unsigned_abs(), hash: hash(row, 3)? };
+        found.insert(int(row, 0)?, ((int(row, 1)?, int(row, 2)?), stored));
     }
     let mut heads: HashMap<i64, &[u8]> = HashMap::from([(TraceId::NONE.0, &b""[..])]);
     for row in &traces {
         heads.insert(int(row, 0)?, bytes(row, 1)?);
     }
-    let objects: Vec<i64> = found
-        .values()
-        .filter(|((place, _), _)| *place == IN_DATABASE)
-        .map(|((_, object), _)| *object)
-        .collect();
-    let bodies = blobs::read_all(client, &objects).await?;
+    let objects = |place| move |(placed, _): &&(Placed, Stored)| placed.0 == place;
+    let chunked: Vec<i64> =
+        found.values().filter(objects(IN_DATABASE)).map(|(placed, _)| placed.1).collect();
+    let mut bodies = blobs::read_all(&client, &chunked).await?;
+    drop(client);
+    let in_bucket: Vec<_> = found.values().filter(objects(IN_BUCKET)).copied().collect();
+    let read = from_bucket(shared.target.objects().cloned(), in_bucket).await;
+    bodies.extend(read.into_iter().filter_map(|(object, bytes)| Some((object, bytes.ok()?))));
     let whole = |(blob, trace): &(BlobId, TraceId)| {
-        let ((_, object), hash) = found.get(&blob.0)?;
-        let body = check(bodies.get(object).cloned().unwrap_or_default(), hash, *blob).ok()?;
-        Some([heads.get(&trace.0)?, &body[..]].concat())
+        let ((_, object), stored) = found.get(&blob.0)?;
+        let body = check(bodies.get(object).cloned().unwrap_or_default(), &stored.hash, *blob);
+        Some([heads.get(&trace.0)?, &body.ok()?[..]].concat())
     };
     Ok(wanted.iter().map(whole).collect())
+}
+
+/// Whole objects, several at a time.
+pub(super) async fn from_bucket(
+    objects: Option<Objects>,
+    wanted: Vec<(Placed, Stored)>,
+) -> Vec<(i64, Result<Vec<u8>, StoreError>)> {
+    let Some(objects) = objects else { return Vec::new() };
+    let reads = wanted.into_iter().map(move |((_, object), stored)| {
+        let objects = objects.clone();
+        async move { (object, objects.read(ObjectId(object), 0..u64::MAX, &stored).await) }
+    });
+    stream::iter(reads).buffer_unordered(BUCKET_READS).collect().await
 }
 
 pub(super) async fn audited(

@@ -11,6 +11,23 @@ pub(in crate::store) struct Dialect {
     clustered: &'static str,
 }
 
+impl Dialect {
+    /// What stands for a key that is a number, for bytes, and behind a table in its key's order.
+    pub(in crate::store) const fn new(
+        id: &'static str,
+        bytes: &'static str,
+        clustered: &'static str,
+    ) -> Dialect {
+        Dialect { id, bytes, clustered }
+    }
+
+    /// A statement as this engine writes it.
+    pub(in crate::store) fn written(&self, statement: &str) -> String {
+        let statement = statement.replace("{id}", self.id).replace("{bytes}", self.bytes);
+        statement.replace("{clustered}", self.clustered)
+    }
+}
+
 /// SQLite.
 pub(in crate::store) const SQLITE: Dialect =
     Dialect { id: "INTEGER", bytes: "BLOB", clustered: " WITHOUT ROWID" };
@@ -25,9 +42,7 @@ pub(in crate::store) const VERSION: usize = LAYOUTS.len();
 /// The statements that bring an empty or older store from `version` to the next one; `None` when
 /// there is no next one. What they leave to convert, the engine does in the same transaction.
 pub(in crate::store) fn next(dialect: &Dialect, version: usize) -> Option<String> {
-    let layout = LAYOUTS.get(version)?;
-    let layout = layout.replace("{id}", dialect.id).replace("{bytes}", dialect.bytes);
-    Some(layout.replace("{clustered}", dialect.clustered))
+    LAYOUTS.get(version).map(|layout| dialect.written(layout))
 }
 
 const LAYOUTS: [&str; 2] = [LAYOUT_1, LAYOUT_2];

@@ -3,6 +3,7 @@
 //! no engine. The tables are in `layout`.
 
 pub(super) mod layout;
+pub(super) mod tables;
 
 // Loading.
 pub(super) const COUNTERS: &str = "SELECT name, value FROM counter";

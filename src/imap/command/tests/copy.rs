@@ -120,11 +120,15 @@ fn what_is_copied_in_from_outside_brings_its_conversation_and_names_the_new_assi
 }
 
 #[test]
-fn a_copy_within_one_folder_is_a_copy() {
+fn a_copy_to_where_it_lies_makes_no_second_instance() {
     let rig = rig();
     let mut anna = in_support(&rig, "anna");
     assert!(rig.send(&mut anna, "COPY 2 Shared/Support").contains("a OK [COPYUID"));
-    assert_eq!(counts(&rig), [4, 0, 0, 0, 0]);
+    assert_eq!(counts(&rig), [3, 0, 0, 0, 0]);
+    // as a program without MOVE ends it
+    rig.send(&mut anna, "STORE 2 +FLAGS (\\Deleted)");
+    rig.send(&mut anna, "EXPUNGE");
+    assert_eq!(counts(&rig), [3, 0, 0, 0, 0]);
 }
 
 #[test]

@@ -3,8 +3,10 @@
 #![allow(clippy::expect_used)]
 
 mod lease;
+mod migrate;
 mod outages;
 pub(in crate::store) mod server;
+mod sweep;
 
 use super::{Options, Target, open, open_to_read};
 use crate::store::contract::engines::clock;

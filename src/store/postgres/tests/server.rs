@@ -262,9 +262,21 @@ impl Node {
         clock: &Arc<ManualClock>,
         options: Options,
     ) -> Node {
-        let target = Target::of(config.clone(), None);
+        Node::at(Target::of(config.clone(), None), clock, options).await
+    }
+
+    pub(in crate::store) async fn at(
+        target: Target,
+        clock: &Arc<ManualClock>,
+        options: Options,
+    ) -> Node {
         let (store, tasks) = open(target, options, clock.clone()).await.expect("opens");
         Node { store, tasks: tokio::spawn(tasks.run()) }
+    }
+
+    /// As a node that is killed.
+    pub(in crate::store) fn kill(self) {
+        self.tasks.abort();
     }
 
     pub(in crate::store) async fn stop(self) {
