@@ -152,5 +152,5 @@ def test_neomutt_reads_names_and_headers_in_utf_8(demo):
     assert f'SELECT "{box}"' in said, "the name as it is, not in UTF-7"
     with demo.imap("ben") as client:
         client.select_folder(box, readonly=True)
-        (flags,) = (d[b"FLAGS"] for d in client.fetch("1:*", ["FLAGS"]).values())
+        (flags,) = (d[b"FLAGS"] for d in client.fetch(client.search(), ["FLAGS"]).values())
         assert imapclient.FLAGGED in flags and imapclient.SEEN in flags, flags
