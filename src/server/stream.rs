@@ -38,6 +38,7 @@ impl Stream {
     /// replaced since the handshake binds to the new one: the client tries again.
     pub fn binding(&self, certificates: Option<&Certificates>) -> Option<Binding> {
         let Stream::Tls(stream) = self else { return None };
+        let TlsStream::Server(stream) = &**stream else { return None };
         let (_, session) = stream.get_ref();
         if session.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
             return None;
