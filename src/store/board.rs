@@ -92,6 +92,11 @@ impl Board {
         let counters = changed.counters;
         let before = |id: &MailboxId| self.state.held(*id).map(|held| held.highest_modseq);
         let known: Vec<Option<ModSeq>> = touched.iter().map(|(id, _)| before(id)).collect();
+        for (id, held) in &changed.mailboxes {
+            if held.as_ref().is_some_and(|held| self.has_other_epoch(held)) {
+                self.forget(*id);
+            }
+        }
         self.ring_for_people(&changed);
         let asks = changed.asks.clone();
         self.state.publish(changed);
@@ -129,6 +134,18 @@ impl Board {
         }
     }
 
+    /// Whether the mailbox has begun anew: its UIDs mean something else.
+    fn has_other_epoch(&self, held: &Held) -> bool {
+        let before = self.state.held(held.mailbox.id);
+        before.is_some_and(|before| before.mailbox.uid_validity != held.mailbox.uid_validity)
+    }
+
+    /// Ends the watches of a mailbox, and what sessions of it have claimed.
+    fn forget(&mut self, id: MailboxId) {
+        self.watches.remove(&id);
+        self.recent.remove(&id);
+    }
+
     /// Who watches sees the new state: it is published before the lock is given up.
     fn ring_for_people(&mut self, changed: &Changed) {
         if !changed.names.is_empty() || changed.grants.is_some() {
@@ -152,6 +169,9 @@ impl Board {
     /// it; wakes everybody who may find something new.
     pub(super) fn replace(&mut self, mut state: State) {
         state.succeed(&self.state);
+        let others = state.all().filter(|held| self.has_other_epoch(held));
+        let others: Vec<MailboxId> = others.map(|held| held.mailbox.id).collect();
+        others.into_iter().for_each(|id| self.forget(id));
         self.state = state;
         let gone = |id: &MailboxId| self.state.held(*id).is_none();
         let deleted: Vec<MailboxId> = self.watches.keys().copied().filter(gone).collect();

@@ -82,7 +82,11 @@ pub(super) fn to_bytes<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, StoreE
 
 /// Reads what `to_bytes` wrote.
 pub(super) fn from_bytes<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    postcard::from_bytes(bytes).map_err(|e| StoreError::Corrupt(format!("facts: {e}")))
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) => Err(StoreError::Corrupt("facts: more than was expected".into())),
+        Err(e) => Err(StoreError::Corrupt(format!("facts: {e}"))),
+    }
 }
 
 /// An account as a kind and a name.

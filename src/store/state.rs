@@ -512,11 +512,13 @@ impl Held {
     pub fn settle(&mut self) {
         let Contents::Loaded(loaded) = &mut self.contents else { return };
         let same = loaded.snapshot.uid_next == self.uid_next
+            && loaded.snapshot.uid_validity == self.mailbox.uid_validity
             && loaded.snapshot.highest_modseq == self.highest_modseq
             && Arc::ptr_eq(&loaded.snapshot.keywords, &self.keywords);
         if !same {
             let snapshot = Arc::make_mut(&mut loaded.snapshot);
             snapshot.uid_next = self.uid_next;
+            snapshot.uid_validity = self.mailbox.uid_validity;
             snapshot.highest_modseq = self.highest_modseq;
             snapshot.keywords = self.keywords.clone();
         }

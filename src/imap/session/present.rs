@@ -59,12 +59,15 @@ impl Dialogue {
         Next::Command
     }
 
-    /// Another session may have deleted or renamed the selected mailbox.
+    /// Another session may have deleted or renamed the selected mailbox, or it has begun anew: no
+    /// UID that the client knows is valid then. RFC 3501 §2.3.1.1
     pub(super) fn check_selected(&mut self, out: &mut Output<'_>) {
         let State::Selected(_, selected) = &mut self.state else { return };
         match self.context.store.mailbox(selected.mailbox.id) {
-            Some(mailbox) => selected.mailbox = mailbox,
-            None => self.close_selected(out),
+            Some(mailbox) if mailbox.uid_validity == selected.mailbox.uid_validity => {
+                selected.mailbox = mailbox;
+            }
+            _ => self.close_selected(out),
         }
     }
 

@@ -3,6 +3,7 @@
 //! then publish. Written once, so that all engines answer alike.
 
 mod audit;
+mod epochs;
 mod folders;
 mod messages;
 mod metadata;
@@ -15,6 +16,7 @@ mod turns;
 
 use std::collections::HashMap;
 
+pub use epochs::renewed;
 pub use metadata::{
     METADATA_ENTRY_BYTES_MAX, METADATA_PER_MAILBOX_MAX, METADATA_PER_USER_BYTES_MAX,
     METADATA_PER_USER_MAX, METADATA_VALUE_BYTES_MAX, TOO_MANY_ENTRIES,

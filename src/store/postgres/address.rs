@@ -50,6 +50,10 @@ impl Address {
         if config.get_hosts().is_empty() {
             return Err("it does not say where the server is");
         }
+        // it would lead elsewhere than the name that is looked at below, and that is verified
+        if !config.get_hostaddrs().is_empty() {
+            return Err("hostaddr stands in it");
+        }
         let transport = match (url.contains("sslmode="), config.get_ssl_mode()) {
             (false, _) if config.get_hosts().iter().all(is_here) => Transport::Clear,
             (true, SslMode::Disable) => Transport::Clear,
@@ -110,6 +114,7 @@ mod tests {
             "postgres://mail@db/mail?sslmode=prefer",
             "postgres://mail@db/mail?sslmode=perhaps",
             "postgres://mail@db:port/mail",
+            "postgres://mail@localhost/mail?hostaddr=192.0.2.1",
         ] {
             assert!(Address::parse(url).is_err(), "{url}");
         }

@@ -62,10 +62,8 @@ impl Target {
         config.tcp_user_timeout(UNHEARD_MAX).keepalives_idle(KEEPALIVE);
         config.keepalives_interval(KEEPALIVE).keepalives_retries(2);
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
-        // of several servers the one that takes writes
-        if config.get_hosts().len() > 1 {
-            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        }
+        // of several servers the one that takes writes; one that only follows another may be behind
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         Target { config, tls: tls.map(MakeRustlsConnect::new), objects: None }
     }
 
@@ -195,7 +193,15 @@ pub(super) fn is_passing(error: &Error) -> bool {
 
 /// Whether a value is at fault, and so one transaction of a group alone.
 pub(super) fn is_about_values(error: &Error) -> bool {
-    let class = error.code().map_or("", |code| &code.code()[..2]);
+    let Some(code) = error.code() else { return is_unsendable(error) };
+    let class = &code.code()[..2];
     // data exception, integrity, and what the server has limits for
     ["22", "23", "54"].contains(&class)
+}
+
+/// Whether a value does not fit into a message to the server, which has not heard of it then. The
+/// library does not say so but in words.
+fn is_unsendable(error: &Error) -> bool {
+    let said = error.to_string();
+    ["error serializing parameter", "error encoding message"].iter().any(|it| said.starts_with(it))
 }

@@ -5,31 +5,36 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use deadpool_postgres::ClientWrapper;
-use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Error, Row};
 
 use super::blobs::{self, Chunks, IN_DATABASE, NOW, Placed};
 use super::columns::{bytes, int};
 use super::connection::{failure, is_about_values, is_passing};
 use super::delta::is_in_memory_alone;
 use super::load;
+use super::log::{LOG, Point};
 use super::persist::{self, Group};
 use super::pipeline::Pipeline;
-use super::shared::{Followed, LOG_ROWS_MAX, Shared, in_log};
+use super::shared::{Shared, in_log};
 use super::writer::{Commit, Writer};
 use crate::mail::id::{BlobId, MailboxId, Timestamp};
 use crate::store::StoreError;
 use crate::store::apply::{self, Base, Known};
 use crate::store::change::{Bytes, Receipt};
 use crate::store::encode::Encoded;
+use crate::store::sql::layout;
 use crate::store::state::{Changed, Contents};
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
-const LOCK: &str = "SELECT version FROM head WHERE one = 1 FOR UPDATE";
-const LOG: &str = "SELECT version, data FROM log WHERE version > $1 ORDER BY version LIMIT $2";
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+/// The last group, of a database that is as this program knows it: one that was upgraded while it
+/// ran, it must not write to.
+pub(super) const LOCK: &str =
+    "SELECT version, stamp, (SELECT version FROM layout WHERE one = 1) FROM head WHERE one = 1
+  FOR UPDATE";
 const BY_HASH: &str = "SELECT hash, id FROM message WHERE hash = ANY($1)";
 const KEYS: &str = "SELECT digest, used FROM duplicate_key WHERE digest = ANY($1)";
-const ADVANCE: &str = "UPDATE head SET version = $1 WHERE one = 1";
+const ADVANCE: &str = "UPDATE head SET version = $1, stamp = $2 WHERE one = 1";
 const TELL: &str = "SELECT pg_notify('postfach_' || left(current_schema(), 50), $1)";
 
 /// Why a group was not committed.
@@ -63,8 +68,12 @@ impl Failure {
             SqlState::CANNOT_CONNECT_NOW,
             SqlState::READ_ONLY_SQL_TRANSACTION,
             SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+            // nor does it know itself whether it was done
+            SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN,
+            SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
         ];
         match error.code() {
+            None if is_about_values(error) => Failure::Values(told),
             None => Failure::Lost(told),
             Some(code) if leaving.contains(code) => Failure::Lost(told),
             Some(_) if is_passing(error) => Failure::Again(told),
@@ -85,7 +94,7 @@ impl Failure {
 /// What a group knows when it has the lock.
 struct Locked {
     /// The last group before it.
-    version: i64,
+    head: Point,
     known: Known,
     /// Objects that a message may refer to.
     staged: HashSet<i64>,
@@ -120,16 +129,16 @@ impl Writer {
         let Applied { mut changed, results } = apply(&shared, commits, (&locked, now));
         if is_in_memory_alone(&changed, &shared.published().board.state) {
             changed.rows = Default::default();
-            if !shared.publish_in_memory(locked.version, changed) {
-                return Err(Failure::Again(StoreError::Outrun));
+            if !shared.publish_in_memory(locked.head, changed) {
+                return Err(Failure::Again(outrun()));
             }
             client.batch_execute("COMMIT").await.map_err(|e| Failure::before_writing(&e))?;
         } else {
-            let version = locked.version + 1;
+            let points = (locked.head, locked.head.next().map_err(Failure::Undone)?);
             let brought = brought(commits, &locked);
-            write(&shared, client, (&brought, &changed), (version, now)).await?;
+            write(&shared, client, (&brought, &changed), (points, now)).await?;
             changed.rows = Default::default();
-            shared.publish(version, changed);
+            shared.publish(points, changed);
         }
         if loaded {
             shared.evict();
@@ -144,7 +153,7 @@ async fn lock(
     client: &ClientWrapper,
     commits: &[Commit],
 ) -> Result<Locked, Failure> {
-    let known = shared.published().version;
+    let known = shared.published().at.version;
     let (mut hashes, mut keys, mut staged) = (Vec::new(), Vec::new(), Vec::new());
     let changes = commits.iter().flat_map(|commit| &commit.transaction.changes);
     for (message, key) in changes.filter_map(|change| change.brings()) {
@@ -159,7 +168,7 @@ async fn lock(
         let mut pipeline = Pipeline::new(client);
         pipeline.plain(BEGIN);
         pipeline.ask(LOCK, vec![]).await?;
-        pipeline.ask(LOG, vec![&known, &LOG_ROWS_MAX]).await?;
+        pipeline.ask(LOG, vec![&known]).await?;
         pipeline.ask(BY_HASH, vec![&hashes]).await?;
         pipeline.ask(KEYS, vec![&keys]).await?;
         if !staged.is_empty() {
@@ -170,8 +179,8 @@ async fn lock(
     let answers = answers.await.map_err(|e| Failure::before_writing(&e))?;
     let mut answers = answers.into_iter().skip(1);
     let mut next = || answers.next().unwrap_or_default();
-    let version = load::version(&next()).map_err(Failure::Undone)?;
-    follow(shared, client, (version, &next())).await?;
+    let head = locked_head(&next()).map_err(Failure::Undone)?;
+    follow(shared, client, (head, &next())).await?;
     let mut known = Known::default();
     for row in next() {
         let (hash, id) = (bytes(&row, 0), int(&row, 1).map_err(Failure::Undone)?);
@@ -184,7 +193,18 @@ async fn lock(
         known.duplicate_keys.extend(key.map(|key| (key, Timestamp(used))));
     }
     let staged = next().iter().map(|row| int(row, 0)).collect::<Result<_, _>>();
-    Ok(Locked { version, known, staged: staged.map_err(Failure::Undone)? })
+    Ok(Locked { head, known, staged: staged.map_err(Failure::Undone)? })
+}
+
+/// What `LOCK` says.
+pub(super) fn locked_head(rows: &[Row]) -> Result<Point, StoreError> {
+    let head = load::head(rows)?;
+    match rows.first().map(|row| int(row, 2)).transpose()? {
+        Some(layout) if layout == layout::VERSION as i64 => Ok(head),
+        _ => Err(StoreError::Unavailable(
+            "the database was upgraded: this node needs the newer Postfach, too".into(),
+        )),
+    }
 }
 
 /// Publishes what others have written before this group; where that is not the way, it is tried
@@ -192,15 +212,20 @@ async fn lock(
 async fn follow(
     shared: &Shared,
     client: &ClientWrapper,
-    (version, log): (i64, &[tokio_postgres::Row]),
+    (head, log): (Point, &[Row]),
 ) -> Result<(), Failure> {
-    let followed = shared.take_all(log).map_err(Failure::Undone)?;
-    if followed == Followed::Whole && shared.published().version == version {
+    if shared.take_all(log, head).map_err(Failure::Undone)? {
         return Ok(());
     }
     client.batch_execute("ROLLBACK").await.map_err(|e| Failure::before_writing(&e))?;
     shared.catch_up_in_turn(client).await.map_err(Failure::Undone)?;
-    Err(Failure::Again(StoreError::Outrun))
+    Err(Failure::Again(outrun()))
+}
+
+/// No condition of a transaction has failed, nor has it lost a race that it knows of: `Outrun`
+/// would say so.
+pub(super) fn outrun() -> StoreError {
+    StoreError::Unavailable("database: others write faster than this node follows".into())
 }
 
 /// Brings the contents that the group looks at into memory; whether any were missing. Nobody else
@@ -250,7 +275,8 @@ fn apply(shared: &Shared, commits: &[Commit], (locked, now): (&Locked, Timestamp
 }
 
 /// What the transactions of a group bring along: by hash, for equal messages are one.
-struct Brought<'a> {
+#[derive(Default)]
+pub(super) struct Brought<'a> {
     encoded: HashMap<[u8; 32], &'a Encoded>,
     staged: BTreeMap<[u8; 32], Placed>,
 }
@@ -258,7 +284,7 @@ struct Brought<'a> {
 /// Of what was staged, only what is still there: it may have been brought twice, and one of the two
 /// removed.
 fn brought<'a>(commits: &'a [Commit], locked: &Locked) -> Brought<'a> {
-    let mut brought = Brought { encoded: HashMap::new(), staged: BTreeMap::new() };
+    let mut brought = Brought::default();
     for commit in commits {
         let encoded = commit.encoded.iter().map(|(hash, encoded)| (*hash, encoded));
         brought.encoded.extend(encoded);
@@ -269,18 +295,21 @@ fn brought<'a>(commits: &'a [Commit], locked: &Locked) -> Brought<'a> {
 }
 
 /// The second round trip.
-async fn write(
+pub(super) async fn write(
     shared: &Shared,
     client: &ClientWrapper,
     (brought, changed): (&Brought<'_>, &Changed),
-    (version, now): (i64, Timestamp),
+    ((prior, at), now): ((Point, Point), Timestamp),
 ) -> Result<(), Failure> {
     let (places, chunks, claimed) = places(changed, &brought.staged).map_err(Failure::Undone)?;
     let group = Group { changed, places: &places, encoded: &brought.encoded, now };
     let mut batches = persist::batches(&group).map_err(Failure::Undone)?;
     batches.push(chunks.batch());
     let data = in_log(changed).map_err(Failure::Undone)?;
-    let log = format!("INSERT INTO log (version, node, at, data) VALUES ($1, $2, {NOW}, $3)");
+    let log = format!(
+        "INSERT INTO log (version, prior, stamp, node, at, data) VALUES ($1, $2, $3, $4, {NOW}, $5)"
+    );
+    let Point { version, stamp } = at;
     // to itself it is no news
     let told = shared.node.to_string();
     let answers = async {
@@ -291,8 +320,8 @@ async fn write(
         for batch in &batches {
             pipeline.batch(batch).await?;
         }
-        pipeline.execute(&log, vec![&version, &shared.node, &data]).await?;
-        pipeline.execute(ADVANCE, vec![&version]).await?;
+        pipeline.execute(&log, vec![&version, &prior.stamp, &stamp, &shared.node, &data]).await?;
+        pipeline.execute(ADVANCE, vec![&version, &stamp]).await?;
         if shared.options.listen {
             pipeline.ask(TELL, vec![&told]).await?;
         }

@@ -16,16 +16,18 @@ const ADVISORY_LOCK: i64 = 0x506f_7374_6661_6368;
 const OWN: [&str; layout::VERSION] = ["", OWN_2];
 
 /// `head` is one row: whoever holds its lock writes, on whichever node. `log` has what each group
-/// changed, for the nodes that did not write it. `blob` has message bytes, chunk by chunk: those of
-/// the object that `message.start` names where `message.pack` is 0. `object` has those objects that
-/// no message refers to: being uploaded, or (`doomed` is 1) to be removed. A `lease` says which
-/// node does what only one may do. `failure` counts failed logins.
+/// changed, for the nodes that did not write it, with its random stamp and that of the group before
+/// it. `blob` has message bytes, chunk by chunk: those of the object that `message.start` names
+/// where `message.pack` is 0. `object` has those objects that no message refers to: being uploaded,
+/// or (`doomed` is 1) to be removed. A `lease` says which node does what only one may do. `failure`
+/// counts failed logins.
 const OWN_2: &str = "
 DROP TABLE search_text;
-CREATE TABLE head (one BIGINT PRIMARY KEY, version BIGINT NOT NULL);
-INSERT INTO head (one, version) VALUES (1, 0);
+CREATE TABLE head (one BIGINT PRIMARY KEY, version BIGINT NOT NULL, stamp BIGINT NOT NULL);
+INSERT INTO head (one, version, stamp) VALUES (1, 0, 0);
 CREATE TABLE log (
-  version BIGINT PRIMARY KEY, node BIGINT NOT NULL, at BIGINT NOT NULL, data BYTEA NOT NULL);
+  version BIGINT PRIMARY KEY, prior BIGINT NOT NULL, stamp BIGINT NOT NULL, node BIGINT NOT NULL,
+  at BIGINT NOT NULL, data BYTEA NOT NULL);
 CREATE TABLE blob (
   object BIGINT NOT NULL, chunk BIGINT NOT NULL, data BYTEA NOT NULL,
   PRIMARY KEY (object, chunk));
@@ -49,7 +51,10 @@ pub(super) async fn upgrade(client: &mut ClientWrapper) -> Result<(), StoreError
     if version(client).await? == layout::VERSION as i64 {
         return Ok(());
     }
-    let waits = format!("SET statement_timeout = 0; SELECT pg_advisory_lock({ADVISORY_LOCK})");
+    // who upgrades a large database takes longer than a group may
+    let waits = format!(
+        "SET statement_timeout = 0; SET lock_timeout = 0; SELECT pg_advisory_lock({ADVISORY_LOCK})"
+    );
     client.batch_execute(&waits).await.map_err(|e| failure(&e))?;
     let done = step_by_step(client).await;
     // the lock ends with the connection at the latest

@@ -9,6 +9,7 @@ use tokio_postgres::{Error, Row};
 
 use super::columns::{account, bytes, count, entry, folder, hash, int, login, small, text};
 use super::connection::failure;
+use super::log::Point;
 use super::pipeline::Pipeline;
 use crate::mail::account::Account;
 use crate::mail::id::{
@@ -25,7 +26,7 @@ use crate::store::state::{Contents, Counters, Held, Loaded, State};
 use crate::store::{Mailbox, Metadata, StoreError, Subscriptions, Turns, Usage, encode, sql};
 
 /// The last group of all nodes.
-pub(super) const HEAD: &str = "SELECT version FROM head WHERE one = 1";
+const HEAD: &str = "SELECT version, stamp FROM head WHERE one = 1";
 /// All questions see one moment.
 const AT_ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -49,7 +50,7 @@ const STATE: [&str; 15] = [
 ];
 
 /// Everything but the contents of mailboxes, and which group it is as of.
-pub(super) async fn state(client: &ClientWrapper) -> Result<(State, i64), StoreError> {
+pub(super) async fn state(client: &ClientWrapper) -> Result<(State, Point), StoreError> {
     let read = at_one_moment(client, &STATE, None).await.map_err(|e| failure(&e))?;
     let read = <[Vec<Row>; STATE.len()]>::try_from(read);
     let read = read.map_err(|_| StoreError::Unavailable("database: answers are missing".into()))?;
@@ -76,12 +77,13 @@ pub(super) async fn state(client: &ClientWrapper) -> Result<(State, i64), StoreE
     for row in &queued {
         state.load_queued(in_queue(row, &mut recipients)?);
     }
-    Ok((state, version(&head)?))
+    Ok((state, self::head(&head)?))
 }
 
-pub(super) fn version(head: &[Row]) -> Result<i64, StoreError> {
+/// The group that stands at the head.
+pub(super) fn head(rows: &[Row]) -> Result<Point, StoreError> {
     let missing = || StoreError::Corrupt("the table head is empty".into());
-    int(head.first().ok_or_else(missing)?, 0)
+    Point::of(rows.first().ok_or_else(missing)?, 0)
 }
 
 /// A mailbox's contents at one moment; `None` when there is no such mailbox.

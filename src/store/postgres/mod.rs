@@ -19,11 +19,13 @@ mod layout;
 mod lease;
 mod link;
 mod load;
+mod log;
 mod lookup;
 pub mod migrate;
 mod persist;
 mod pipeline;
 mod readers;
+mod restored;
 mod shared;
 mod sweep;
 #[cfg(test)]
@@ -44,7 +46,7 @@ use self::columns::text;
 use self::follow::Follower;
 use self::link::Link;
 use self::readers::ask;
-use self::shared::{Published, Shared};
+use self::shared::{Followed, Published, Shared};
 use self::sweep::Sweeper;
 use self::writer::{Commit, Job, Writer};
 use super::audit::{EntryId, Record, Tip};
@@ -169,9 +171,9 @@ async fn opened(
     options: Options,
     clock: Arc<dyn Clock>,
 ) -> Result<(Postgres, Tasks), StoreError> {
-    let (state, version) = load::state(&client).await?;
+    let (state, at) = load::state(&client).await?;
     let shared = Arc::new(Shared {
-        published: RwLock::new(Published { board: Board::new(state), version }),
+        published: RwLock::new(Published::new(state, at)),
         clock,
         options,
         pool: target.pool(options.readers.max(1))?,
@@ -185,8 +187,8 @@ async fn opened(
     let (jobs, waiting) = mpsc::channel(JOBS_WAITING_MAX);
     let loading = std::array::from_fn(|_| Mutex::new(()));
     let handle = Handle { shared: shared.clone(), jobs, loading };
-    let last_sweep = Instant::now();
-    let writer = Writer { jobs: waiting, shared: shared.clone(), client: None, last_sweep };
+    let next_sweep = Instant::now();
+    let writer = Writer { jobs: waiting, shared: shared.clone(), client: None, next_sweep };
     let tasks = Tasks {
         writer,
         follower: Follower { shared: shared.clone() },
@@ -204,7 +206,7 @@ impl Postgres {
     /// The store's numbers as of now: the last group that is published here.
     #[cfg(test)]
     pub(super) fn version(&self) -> i64 {
-        self.0.shared.published().version
+        self.0.shared.published().at.version
     }
 
     async fn commit_grouped(&self, transaction: Transaction) -> Result<Receipt, StoreError> {
@@ -282,7 +284,11 @@ impl Postgres {
                 let _ = self.0.jobs.try_send(Job::Evict);
                 return Ok(loaded);
             }
-            self.0.shared.catch_up(&client).await?;
+            if self.0.shared.follow(&client).await? == Followed::Gap {
+                // to load the state whole is the writer's and the follower's to do
+                self.0.shared.link.look.notify_one();
+                break;
+            }
             self.mailbox(id).ok_or(StoreError::Gone)?;
         }
         drop(client);

@@ -1,7 +1,8 @@
 //! What the writer, the follower and all readers of a node share: the state as of one group of the
 //! log, and the way in which it goes from one group to the next.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cmp::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use deadpool_postgres::{ClientWrapper, Object, Pool};
@@ -9,28 +10,22 @@ use tokio::sync::{Mutex, Notify};
 use tokio_postgres::Row;
 
 use super::Options;
-use super::columns::{bytes, get, int};
 use super::connection::{Target, failure};
 use super::delta::Delta;
 use super::link::Link;
-use super::load;
+use super::log::{FOLLOWING, Logged, Past, Point};
 use super::readers::ask;
+use super::restored;
 use crate::mail::id::MailboxId;
 use crate::store::board::Board;
-use crate::store::state::{Changed, Contents, Loaded};
+use crate::store::state::{Changed, Contents, Loaded, State};
 use crate::store::{StoreError, encode};
 use crate::sys::Clock;
 
 /// The form of a delta, in its first byte: nodes of another version write another one.
 const DELTA_FORM: u8 = 1;
-/// Most groups that are read from the log at a time.
-pub(super) const LOG_ROWS_MAX: i64 = 64;
 /// What a mailbox in memory counts for beside its messages.
 const MAILBOX_COST: usize = 16;
-
-/// The groups that follow one, beside the last one of all: which there is none of.
-const FOLLOWING: &str = "SELECT head.version, log.version, log.data
-  FROM head LEFT JOIN log ON log.version > $1 WHERE head.one = 1 ORDER BY log.version LIMIT $2";
 
 pub(super) struct Shared {
     pub(super) published: RwLock<Published>,
@@ -53,7 +48,9 @@ pub(super) struct Shared {
 pub(super) struct Published {
     pub(super) board: Board,
     /// The last group that is in it.
-    pub(super) version: i64,
+    pub(super) at: Point,
+    /// Those before it.
+    pub(super) past: Past,
 }
 
 /// Whether the log leads from what is published to what there is.
@@ -65,6 +62,26 @@ pub(super) enum Followed {
     More,
     /// Groups are missing: the state must be loaded whole.
     Gap,
+}
+
+impl Published {
+    /// The state as of a group.
+    pub(super) fn new(state: State, at: Point) -> Published {
+        Published { board: Board::new(state), at, past: Past::from(at) }
+    }
+
+    /// The state was loaded whole.
+    pub(super) fn start_again(&mut self, state: State, at: Point) {
+        self.board.replace(state);
+        self.at = at;
+        self.past = Past::from(at);
+    }
+
+    fn go_on(&mut self, at: Point, changed: Changed) {
+        self.past.add(at, &changed);
+        self.board.publish(changed);
+        self.at = at;
+    }
 }
 
 impl Shared {
@@ -97,10 +114,7 @@ impl Shared {
                 Followed::More => {}
                 Followed::Gap => {
                     let _turn = self.turn.lock().await;
-                    // another may have done it meanwhile
-                    if self.follow(client).await? == Followed::Gap {
-                        self.reload(client).await?;
-                    }
+                    return self.catch_up_in_turn(client).await;
                 }
             }
         }
@@ -112,89 +126,90 @@ impl Shared {
             match self.follow(client).await? {
                 Followed::Whole => return Ok(()),
                 Followed::More => {}
-                Followed::Gap => return self.reload(client).await,
+                Followed::Gap => restored::reload(self, client).await?,
             }
         }
     }
 
     /// Publishes some of what other nodes have written since.
     pub(super) async fn follow(&self, client: &ClientWrapper) -> Result<Followed, StoreError> {
-        let known = self.published().version;
-        let rows = ask(client, FOLLOWING, &[&known, &LOG_ROWS_MAX]).await?;
+        let known = self.published().at;
+        let rows = ask(client, FOLLOWING, &[&known.version]).await?;
         let missing = || StoreError::Corrupt("the table head is empty".into());
-        let head = int(rows.first().ok_or_else(missing)?, 0)?;
-        let mut read = 0;
+        let head = Point::of(rows.first().ok_or_else(missing)?, 0)?;
+        if head.version < known.version {
+            // it is behind what it was: a database that was restored
+            return Ok(Followed::Gap);
+        }
+        let mut read = false;
         for row in &rows {
-            let Some(version) = get::<Option<i64>>(row, 1)? else { continue };
-            if !self.take(version, bytes(row, 2)?) {
+            let Some(logged) = Logged::of(row, 2)? else { continue };
+            if !self.take(&logged) {
                 return Ok(Followed::Gap);
             }
-            read += 1;
+            read = true;
         }
-        Ok(match (read, head.cmp(&known)) {
-            // a database that was restored is behind what it was
-            (_, std::cmp::Ordering::Less) | (0, std::cmp::Ordering::Greater) => Followed::Gap,
-            (LOG_ROWS_MAX, _) => Followed::More,
-            _ => Followed::Whole,
+        let now = self.published().at;
+        Ok(match now.version.cmp(&head.version) {
+            Ordering::Less if read => Followed::More,
+            Ordering::Equal if now == head => Followed::Whole,
+            // another has published more meanwhile
+            Ordering::Greater => Followed::Whole,
+            Ordering::Less | Ordering::Equal => Followed::Gap,
         })
     }
 
-    /// Publishes rows of the log, ascending: version, data.
-    pub(super) fn take_all(&self, rows: &[Row]) -> Result<Followed, StoreError> {
+    /// Publishes rows of the log, ascending, up to the last of all; whether they lead there.
+    pub(super) fn take_all(&self, rows: &[Row], head: Point) -> Result<bool, StoreError> {
         for row in rows {
-            if !self.take(int(row, 0)?, bytes(row, 1)?) {
-                return Ok(Followed::Gap);
+            if !Logged::of(row, 0)?.is_some_and(|logged| self.take(&logged)) {
+                return Ok(false);
             }
         }
-        Ok(if rows.len() as i64 == LOG_ROWS_MAX { Followed::More } else { Followed::Whole })
+        Ok(self.published().at == head)
     }
 
     /// Publishes a group of the log, unless it is published already; whether it follows on what is.
-    fn take(&self, version: i64, data: &[u8]) -> bool {
-        if version <= self.published().version {
-            return true;
+    fn take(&self, logged: &Logged<'_>) -> bool {
+        let at = logged.at;
+        let is_done = |published: &Published| published.at.version >= at.version;
+        {
+            let published = self.published();
+            if is_done(&published) {
+                return published.at.version > at.version || published.at == at;
+            }
         }
-        let Some((&DELTA_FORM, data)) = data.split_first() else { return false };
+        let Some((&DELTA_FORM, data)) = logged.data.split_first() else { return false };
         let Ok(delta) = encode::from_bytes::<Delta>(data) else { return false };
         let mut published = self.published_mut();
-        if published.version + 1 < version {
+        if is_done(&published) {
+            return published.at.version > at.version || published.at == at;
+        }
+        if published.at != logged.prior {
             return false;
         }
-        if published.version + 1 == version {
-            let changed = delta.onto(&published.board.state);
-            published.board.publish(changed);
-            published.version = version;
-        }
+        let changed = delta.onto(&published.board.state);
+        published.go_on(at, changed);
         true
     }
 
     /// Publishes a group of this node's own, unless the follower has been faster.
-    pub(super) fn publish(&self, version: i64, changed: Changed) {
+    pub(super) fn publish(&self, (prior, at): (Point, Point), changed: Changed) {
         let mut published = self.published_mut();
-        if published.version + 1 == version {
-            published.board.publish(changed);
-            published.version = version;
+        if published.at == prior {
+            published.go_on(at, changed);
         }
     }
 
     /// Publishes what was written nowhere, on top of the group that it was made on; whether that is
     /// still the last.
-    pub(super) fn publish_in_memory(&self, version: i64, changed: Changed) -> bool {
+    pub(super) fn publish_in_memory(&self, at: Point, changed: Changed) -> bool {
         let mut published = self.published_mut();
-        let is_last = published.version == version;
+        let is_last = published.at == at;
         if is_last {
             published.board.publish(changed);
         }
         is_last
-    }
-
-    /// Loads the state whole. Whoever calls it has the turn.
-    pub(super) async fn reload(&self, client: &ClientWrapper) -> Result<(), StoreError> {
-        let (state, version) = load::state(client).await?;
-        let mut published = self.published_mut();
-        published.board.replace(state);
-        published.version = version;
-        Ok(())
     }
 
     /// Forgets the contents of mailboxes unused for longest, as long as there are too many and
@@ -209,7 +224,7 @@ impl Shared {
             let cost = loaded.snapshot.len() + MAILBOX_COST;
             total += cost;
             if Arc::strong_count(&loaded.snapshot) == 1 {
-                unused.push((held.last_used.load(Ordering::Relaxed), held.mailbox.id, cost));
+                unused.push((held.last_used.load(Relaxed), held.mailbox.id, cost));
             }
         }
         unused.sort_unstable();

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::blobs::{NOW, Placed};
 use super::connection::failure;
-use super::group::Failure;
-use super::shared::Shared;
+use super::group::{self, Failure};
+use super::shared::{Followed, Shared};
 use super::{lease, load};
 use crate::mail::id::MailboxId;
 use crate::store::StoreError;
@@ -27,8 +27,14 @@ const GROUP_TRANSACTIONS_MAX: usize = 256;
 const GROUP_BYTES_MAX: u64 = 32 << 20;
 /// How often a group is tried when somebody else is in its way.
 const ATTEMPTS_MAX: usize = 5;
+/// How long an attempt may take: longer than the server lets a statement take. A COMMIT that waits
+/// for a server that has gone is not ended by that.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(70);
 /// How often old groups are removed from the log.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// How many are removed at a time, and how soon the next ones are.
+const SWEPT_MAX: u64 = 500;
+const SWEEP_PAUSE: Duration = Duration::from_millis(100);
 /// A node that is behind by more groups than this loads the state whole.
 const LOG_VERSIONS_KEPT: i64 = 10_000;
 /// Younger groups stay in any case.
@@ -60,7 +66,14 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     /// Its own connection, while there is one.
     pub(super) client: Option<ClientWrapper>,
-    pub(super) last_sweep: Instant,
+    pub(super) next_sweep: Instant,
+}
+
+/// Whether old groups are left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Swept {
+    All,
+    Some,
 }
 
 /// What waits, in one go.
@@ -86,12 +99,16 @@ impl Writer {
                 },
                 // what was handed in is still taken out
                 () = self.shared.stop.notified() => self.jobs.close(),
-                () = sleep(SWEEP_INTERVAL) => {}
+                () = sleep_until(self.next_sweep) => {}
             }
-            if self.last_sweep.elapsed() >= SWEEP_INTERVAL && self.shared.link.is_up() {
-                self.last_sweep = Instant::now();
-                // it is tried again
-                let _ = self.sweep_log().await;
+            if Instant::now() >= self.next_sweep {
+                let swept = match self.shared.link.is_up() {
+                    true => self.sweep_log().await,
+                    false => Ok(Swept::All),
+                };
+                // what failed is tried again
+                let wait = if swept == Ok(Swept::Some) { SWEEP_PAUSE } else { SWEEP_INTERVAL };
+                self.next_sweep = Instant::now() + wait;
             }
         }
     }
@@ -165,7 +182,11 @@ impl Writer {
         let shared = self.shared.clone();
         let mut attempt = 1;
         loop {
-            let trying = async { Ok(self.attempt(commits).await) };
+            let trying = async {
+                let hangs = || StoreError::Unavailable("database: a commit does not end".into());
+                let tried = timeout(ATTEMPT_TIMEOUT, self.attempt(commits)).await;
+                Ok(tried.unwrap_or_else(|_| Err(Failure::Lost(hangs()))))
+            };
             let tried = match shared.link.guard(trying).await {
                 Ok(tried) => tried,
                 Err(cut_off) => Err(Failure::Lost(cut_off)),
@@ -209,26 +230,43 @@ impl Writer {
     /// Loads a mailbox's contents while nobody writes on any node.
     async fn load(&mut self, id: MailboxId) -> Result<Loaded, StoreError> {
         let shared = self.shared.clone();
+        let _turn = shared.turn.lock().await;
         let client = self.connected().await?;
-        client.batch_execute(LOCKED).await.map_err(|e| failure(&e))?;
-        shared.catch_up(client).await?;
+        let mut attempt = 0;
+        loop {
+            client.batch_execute(LOCKED).await.map_err(|e| failure(&e))?;
+            if shared.follow(client).await? == Followed::Whole {
+                break;
+            }
+            // to load the state whole takes a transaction of its own
+            client.batch_execute("ROLLBACK").await.map_err(|e| failure(&e))?;
+            attempt += 1;
+            if attempt == ATTEMPTS_MAX {
+                return Err(group::outrun());
+            }
+            shared.catch_up_in_turn(client).await?;
+        }
         let loaded = load::contents_here(client, id).await?.ok_or(StoreError::Gone);
         client.batch_execute("COMMIT").await.map_err(|e| failure(&e))?;
         let changes = || StoreError::Unavailable("the mailbox changes all the time".into());
         shared.put_contents(id, loaded?).ok_or_else(changes)
     }
 
-    /// Any node may do it.
-    async fn sweep_log(&mut self) -> Result<(), StoreError> {
+    /// Any node may do it. Not more at a time than a group may wait for.
+    async fn sweep_log(&mut self) -> Result<Swept, StoreError> {
         let shared = self.shared.clone();
-        let last = shared.published().version - LOG_VERSIONS_KEPT;
+        let last = shared.published().at.version - LOG_VERSIONS_KEPT;
         let sweep = async {
             let client = self.connected().await?;
-            let old = format!("DELETE FROM log WHERE version <= $1 AND at < {NOW} - $2");
+            let old = format!(
+                "DELETE FROM log WHERE version IN (SELECT version FROM log
+  WHERE version <= $1 AND at < {NOW} - $2 ORDER BY version LIMIT {SWEPT_MAX})"
+            );
             let old = client.prepare_cached(&old).await.map_err(|e| failure(&e))?;
             let age = LOG_SECS_KEPT * 1_000_000;
-            client.execute(&old, &[&last, &age]).await.map_err(|e| failure(&e))?;
-            lease::sweep(client).await
+            let gone = client.execute(&old, &[&last, &age]).await.map_err(|e| failure(&e))?;
+            lease::sweep(client).await?;
+            Ok(if gone < SWEPT_MAX { Swept::All } else { Swept::Some })
         };
         let swept = shared.link.guard(sweep).await;
         if swept.is_err() {

@@ -50,7 +50,8 @@ pub(super) const PUT_COUNTER: &str = "INSERT INTO counter (name, value) VALUES (
 pub(super) const PUT_MAILBOX: &str = "INSERT INTO mailbox
   (id, kind, account, folder, uid_validity, uid_next, highest_modseq, messages, size_bytes)
   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE SET
-  folder = excluded.folder, uid_next = excluded.uid_next, messages = excluded.messages,
+  folder = excluded.folder, uid_validity = excluded.uid_validity, uid_next = excluded.uid_next,
+  messages = excluded.messages,
   highest_modseq = excluded.highest_modseq, size_bytes = excluded.size_bytes";
 pub(super) const PUT_KEYWORD: &str =
     "INSERT INTO keyword (mailbox, number, name) VALUES ($1, $2, $3)";

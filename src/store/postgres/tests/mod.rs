@@ -5,6 +5,7 @@
 mod lease;
 mod migrate;
 mod outages;
+mod restored;
 pub(in crate::store) mod server;
 mod sweep;
 
