@@ -184,6 +184,11 @@ impl Player {
             [number, "plain"] => self.open(first(number), plain(Passwords::Refused)).await,
             [number, "loopback"] => self.open(first(number), plain(Passwords::Taken)).await,
             [number, "tls"] => self.open(first(number), Transport::TLS).await,
+            [number, "tls", "bound"] => {
+                self.open(first(number), Transport::TLS).await;
+                let client = self.clients.get_mut(&first(number)).expect("just opened");
+                client.dialogue.bind(Some(imap_support::binding()));
+            }
             ["deliver", ..] => {
                 let (to, text) = event["deliver ".len()..].split_once(": ").expect("a colon");
                 self.world.deliver(&account(to), &text.replace("\\r\\n", "\r\n")).await;

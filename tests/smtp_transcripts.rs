@@ -57,6 +57,7 @@ fn play(text: &str) -> String {
     };
     let mut peer = match text.lines().find_map(|line| line.strip_prefix("R: ")) {
         Some("submission") => Peer::submitting(tls, InClear::Refused),
+        Some("submission with binding") => Peer::submitting_bound(),
         Some("submission with tokens") => Peer::submitting_with_tokens(tls),
         Some("submission in clear") => Peer::submitting(tls, InClear::Taken),
         _ => Peer::new(tls),

@@ -27,7 +27,7 @@ use crate::mail::day::Day;
 use crate::mail::flag::SeenMode;
 use crate::mail::id::{Login, Timestamp};
 use quota::{Quota, Quotas};
-pub use rights::{Rights, rights, rights_in};
+pub use rights::{Rights, rights, rights_in, within};
 pub use route::AddressIndex;
 use source::Fault;
 pub use view::{Place, Visible, view};

@@ -92,7 +92,17 @@ pub fn rights_in(
     user: &Login,
     (account, folder): (&Account, &Folder),
 ) -> Rights {
-    let rights = rights(directory, user, account);
+    within(directory, user, (account, folder), rights(directory, user, account))
+}
+
+/// What `user` may do in one folder of an account in which they have `rights`. For who goes through
+/// all folders of an account.
+pub fn within(
+    directory: &Directory,
+    user: &Login,
+    (account, folder): (&Account, &Folder),
+    rights: Rights,
+) -> Rights {
     match (account, folder.virtual_role()) {
         // nobody else's, though a mailbox may be open to others for a while
         (Account::User(owner), Some(role)) => {

@@ -15,6 +15,8 @@ enum When {
     LoginRefused,
     /// While a user may log in.
     LoginAwaited,
+    /// And the login can be bound to the connection.
+    BindingAwaited,
     /// While somebody is logged in, and nothing is compressed.
     Uncompressed,
 }
@@ -28,6 +30,8 @@ pub enum Stage {
         tls: StartTls,
         /// Whether a password may be sent now.
         login: Passwords,
+        /// Whether it can be bound to the connection.
+        binds: Binds,
     },
     /// Somebody has.
     AfterLogin,
@@ -52,6 +56,18 @@ pub enum Passwords {
     /// Anybody could read it. RFC 3501 §6.2.3 `LOGINDISABLED`
     Refused,
 }
+
+/// Whether a login can be bound to the connection. RFC 5802 §6
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Binds {
+    /// Under TLS 1.3.
+    Yes,
+    /// There is nothing to bind to.
+    No,
+}
+
+/// Offered where there is something to bind to, too.
+pub(super) const SCRAM_PLUS: &str = "AUTH=SCRAM-SHA-256-PLUS";
 
 /// Offered only where every user has the keys for it.
 const SCRAM: &str = "AUTH=SCRAM-SHA-256";
@@ -88,11 +104,12 @@ const COMPRESS: &str = "COMPRESS=DEFLATE";
 const APPEND_LIMIT: &str = "APPENDLIMIT";
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 58] = [
+const TABLE: [(&str, When, Option<&str>); 59] = [
     ("IMAP4rev1", When::Always, None),
     (REV2, When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
     ("LOGINDISABLED", When::LoginRefused, None),
+    (SCRAM_PLUS, When::BindingAwaited, Some(SCRAM)),
     (SCRAM, When::LoginAwaited, None),
     ("AUTH=PLAIN", When::LoginAwaited, None),
     ("AUTH=LOGIN", When::LoginAwaited, None),
@@ -210,7 +227,8 @@ impl Capabilities {
             return false;
         }
         let whole = TABLE.iter().find(|row| row.0 == name).and_then(|row| row.2);
-        !self.off.contains(&name.to_ascii_uppercase()) && whole.is_none_or(|whole| self.has(whole))
+        let is_off = !self.off.is_empty() && self.off.contains(&name.to_ascii_uppercase());
+        !is_off && whole.is_none_or(|whole| self.has(whole))
     }
 
     fn has_parts_of_rev2(&self) -> bool {
@@ -227,6 +245,9 @@ impl Capabilities {
             (When::TlsOffered, Stage::BeforeLogin { tls, .. }) => tls == StartTls::Offered,
             (When::LoginRefused, Stage::BeforeLogin { login, .. }) => login == Passwords::Refused,
             (When::LoginAwaited, Stage::BeforeLogin { login, .. }) => login == Passwords::Taken,
+            (When::BindingAwaited, Stage::BeforeLogin { login, binds, .. }) => {
+                login == Passwords::Taken && binds == Binds::Yes
+            }
         };
         let shown = TABLE.iter().filter(|row| is_shown(row.1) && self.has(row.0));
         shown.map(|row| self.written(row.0)).collect::<Vec<_>>().join(" ")
@@ -246,7 +267,11 @@ mod tests {
 
     #[test]
     fn before_tls_no_way_to_send_a_password_is_advertised() {
-        let stage = Stage::BeforeLogin { tls: StartTls::Offered, login: Passwords::Refused };
+        let stage = Stage::BeforeLogin {
+            tls: StartTls::Offered,
+            login: Passwords::Refused,
+            binds: Binds::No,
+        };
         let line = Capabilities::default().line(stage);
         assert!(line.starts_with("IMAP4rev1 IMAP4rev2 STARTTLS LOGINDISABLED LITERAL+ "), "{line}");
         assert!(!line.contains("AUTH=") && !line.contains("SASL-IR"), "{line}");
@@ -254,7 +279,8 @@ mod tests {
 
     #[test]
     fn scram_is_advertised_first_where_it_is_offered_and_not_switched_off() {
-        let stage = Stage::BeforeLogin { tls: StartTls::Absent, login: Passwords::Taken };
+        let stage =
+            Stage::BeforeLogin { tls: StartTls::Absent, login: Passwords::Taken, binds: Binds::No };
         let offered = "IMAP4rev1 IMAP4rev2 AUTH=SCRAM-SHA-256 AUTH=PLAIN AUTH=LOGIN ";
         assert!(Capabilities::without(&[]).with_scram().line(stage).starts_with(offered));
         for absent in [
@@ -264,12 +290,29 @@ mod tests {
             assert!(absent.line(stage).starts_with("IMAP4rev1 IMAP4rev2 AUTH=PLAIN "));
             assert!(!absent.has(SCRAM));
         }
-        assert!(Capabilities::is_known(SCRAM));
+        assert!(Capabilities::is_known(SCRAM) && Capabilities::is_known(SCRAM_PLUS));
+    }
+
+    #[test]
+    fn binding_is_advertised_where_there_is_something_to_bind_to() {
+        let (tls, login) = (StartTls::Absent, Passwords::Taken);
+        let bound = Stage::BeforeLogin { tls, login, binds: Binds::Yes };
+        let offered = "IMAP4rev1 IMAP4rev2 AUTH=SCRAM-SHA-256-PLUS AUTH=SCRAM-SHA-256 AUTH=PLAIN ";
+        assert!(Capabilities::without(&[]).with_scram().line(bound).starts_with(offered));
+        let unbound = Stage::BeforeLogin { tls, login, binds: Binds::No };
+        for (off, stage) in
+            [("", unbound), ("auth=scram-sha-256", bound), ("auth=scram-sha-256-plus", bound)]
+        {
+            let line = Capabilities::without(&[off.into()]).with_scram().line(stage);
+            assert!(!line.contains("256-PLUS"), "{off}: {line}");
+        }
+        assert!(!Capabilities::without(&[]).line(bound).contains("SCRAM"));
     }
 
     #[test]
     fn tokens_are_advertised_last_where_they_can_be_verified_and_are_not_switched_off() {
-        let stage = Stage::BeforeLogin { tls: StartTls::Absent, login: Passwords::Taken };
+        let stage =
+            Stage::BeforeLogin { tls: StartTls::Absent, login: Passwords::Taken, binds: Binds::No };
         let line = Capabilities::without(&[]).with_bearer().line(stage);
         let offered = "IMAP4rev1 IMAP4rev2 AUTH=PLAIN AUTH=LOGIN AUTH=OAUTHBEARER \
             AUTH=XOAUTH2 SASL-IR ";
@@ -277,7 +320,11 @@ mod tests {
         let off = Capabilities::without(&["auth=xoauth2".into()]).with_bearer();
         assert!(off.has("AUTH=OAUTHBEARER") && !off.has("AUTH=XOAUTH2"));
         assert!(!Capabilities::default().has("AUTH=OAUTHBEARER"));
-        let in_clear = Stage::BeforeLogin { tls: StartTls::Offered, login: Passwords::Refused };
+        let in_clear = Stage::BeforeLogin {
+            tls: StartTls::Offered,
+            login: Passwords::Refused,
+            binds: Binds::No,
+        };
         assert!(!Capabilities::without(&[]).with_bearer().line(in_clear).contains("AUTH="));
         assert!(Capabilities::is_known("AUTH=OAUTHBEARER") && Capabilities::is_known(BEARER[1]));
     }

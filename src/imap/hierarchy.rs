@@ -44,10 +44,12 @@ pub fn nodes(context: &Context, session: &Session) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
     let mut known: HashSet<String> = HashSet::new();
     for named in names::tree(context, session) {
-        for parent in parents(&named.name).filter(|parent| !known.contains(*parent)) {
-            nodes.push(bare(parent, Kind::Parent));
+        for parent in parents(&named.name) {
+            if !known.contains(parent) {
+                nodes.push(bare(parent, Kind::Parent));
+                known.insert(parent.to_owned());
+            }
         }
-        known.extend(parents(&named.name).map(str::to_owned));
         known.insert(named.name.clone());
         let place = (named.mailbox.account.clone(), named.mailbox.folder.clone());
         let subscribed = choices.get(&place).copied().unwrap_or(true);
@@ -75,7 +77,7 @@ pub fn parents(name: &str) -> impl Iterator<Item = &str> {
 /// Of a folder with a role its own, of another what the user has said.
 fn uses(user: &Login, (mailbox, notes): (&Mailbox, &Metadata)) -> Vec<&'static str> {
     // somebody else's that is open to the user is not theirs
-    if mailbox.account != Account::User(user.clone()) {
+    if !matches!(&mailbox.account, Account::User(owner) if owner == user) {
         return Vec::new();
     }
     if let Some(role) = FolderRole::PERSONAL.iter().find(|role| mailbox.folder.is_role(**role)) {
@@ -90,9 +92,9 @@ fn bare(name: &str, kind: Kind) -> Node {
 }
 
 fn mark_parents(nodes: &mut [Node]) {
-    let above: HashSet<String> =
-        nodes.iter().flat_map(|node| parents(&node.name).map(str::to_owned)).collect();
-    for node in nodes {
-        node.has_children = above.contains(&node.name);
+    let above: HashSet<&str> = nodes.iter().flat_map(|node| parents(&node.name)).collect();
+    let has_children: Vec<bool> = nodes.iter().map(|n| above.contains(n.name.as_str())).collect();
+    for (node, has_children) in nodes.iter_mut().zip(has_children) {
+        node.has_children = has_children;
     }
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{Context, Session, seen_mode};
-use crate::directory::{Directory, Place, Rights, Visible, rights_in, view};
+use crate::directory::{Directory, Place, Rights, Visible, rights_in, view, within};
 use crate::mail::account::{Account, Folder, FolderNames, FolderRole};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::Login;
@@ -106,16 +106,19 @@ fn of_account(context: &Context, session: &Session, visible: &Visible) -> Vec<Na
     let words = Words { names: &context.folder_names, directory: &session.directory };
     let prefix = prefix(visible);
     let account = &visible.account;
-    let named = |mailbox: Arc<Mailbox>| Named {
-        name: join(&prefix, &shown_path(words, account, &mailbox.folder)),
-        rights: rights_in(&session.directory, &session.user, (account, &mailbox.folder)),
-        mailbox,
+    let rights = |folder: &Folder| {
+        within(&session.directory, &session.user, (account, folder), visible.rights)
     };
-    let mailboxes = context.store.mailboxes(account).into_iter();
-    let reachable = mailboxes.filter(|m| is_reachable(words, account, &m.folder));
-    let mut all: Vec<Named> = reachable.map(named).filter(|n| n.rights.has('l')).collect();
-    all.sort_by_cached_key(|n| (rank(words, account, &n.mailbox.folder), n.name.clone()));
-    all
+    let mut all: Vec<(usize, Named)> = Vec::new();
+    for mailbox in context.store.mailboxes(account) {
+        let (folder, rights) = (&mailbox.folder, rights(&mailbox.folder));
+        if rights.has('l') && is_reachable(words, account, folder) {
+            let name = join(&prefix, &shown_path(words, account, folder));
+            all.push((rank(words, account, folder), Named { name, rights, mailbox }));
+        }
+    }
+    all.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.name.cmp(&y.name)));
+    all.into_iter().map(|(_, named)| named).collect()
 }
 
 /// What the folders with a role are called, and which roles there are.
@@ -143,7 +146,11 @@ impl Words<'_> {
 /// Whether a folder's name means that folder. One that was made before the configuration gave its
 /// name to a role is hidden behind the role's.
 fn is_reachable(words: Words<'_>, account: &Account, folder: &Folder) -> bool {
-    folder.is_root() || folder_at(words, account, &shown_path(words, account, folder)) == *folder
+    let (first, _) = split(folder.path());
+    let role = words.roles(account).find(|role| role.path() == first);
+    let shown = role.map_or(first, |role| words.names.of(role));
+    let meant = words.roles(account).find(|role| words.names.of(*role) == shown);
+    folder.is_root() || meant.map_or(shown, |role| role.path()) == first
 }
 
 /// The root comes first, then the roles in their order, each before what is below it.
@@ -173,7 +180,7 @@ fn join(prefix: &str, path: &str) -> String {
     match (prefix, path) {
         ("", path) => path.to_owned(),
         (prefix, "") => prefix.to_owned(),
-        (prefix, path) => format!("{prefix}/{path}"),
+        (prefix, path) => [prefix, "/", path].concat(),
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub use authenticate::{Attempt, Exchange};
 pub use message::Incoming;
 
-use super::capability::{Passwords, Stage, StartTls};
+use super::capability::{Binds, Passwords, SCRAM_PLUS, Stage, StartTls};
 use super::command::table::{self, Allowed, Row, Verb};
 use super::output::Output;
 use super::view::{self, Expunge};
@@ -22,6 +22,7 @@ use super::wire::lex::Cursor;
 use super::wire::utf7::Spelling;
 use super::{Completion, Context, Refusal, Selected, Session};
 use crate::mail::id::{Login, MailboxId};
+use crate::sasl::binding::Binding;
 use crate::store::audit::Presence;
 
 /// How many commands that are not understood a peer may send before it has logged in.
@@ -96,6 +97,8 @@ pub struct Idle {
 pub struct Dialogue {
     context: Arc<Context>,
     transport: Transport,
+    /// What a login can be bound to.
+    binding: Option<Arc<Binding>>,
     state: State,
     /// Whether the selected mailbox was taken away, and the client may not have noticed.
     lost: Lost,
@@ -150,14 +153,24 @@ impl Dialogue {
     pub fn new(context: Arc<Context>, transport: Transport) -> Dialogue {
         let (state, lost, layer) = (State::NotAuthenticated, Lost::Nothing, Layer::Nothing);
         let origin = Origin { peer: Ipv4Addr::UNSPECIFIED.into(), session: String::new() };
-        let (bad_count, client) = (0, None);
-        Dialogue { context, transport, state, lost, layer, bad_count, client, origin }
+        let (bad_count, client, binding) = (0, None, None);
+        Dialogue { context, transport, binding, state, lost, layer, bad_count, client, origin }
     }
 
     /// Where the connection comes from, for the audit log.
     pub fn from_origin(mut self, origin: Origin) -> Dialogue {
         self.origin = origin;
         self
+    }
+
+    /// What a login can be bound to, now that TLS is active. RFC 5802 §6
+    pub fn bind(&mut self, binding: Option<Binding>) {
+        self.binding = binding.map(Arc::new);
+    }
+
+    /// The same, where binding is offered.
+    fn binding(&self) -> Option<Arc<Binding>> {
+        self.binding.clone().filter(|_| self.context.capabilities.has(SCRAM_PLUS))
     }
 
     /// A user who logs in here, as the audit log names them.
@@ -259,10 +272,11 @@ impl Dialogue {
 
     fn capabilities(&self) -> String {
         let Transport { tls, passwords: login } = self.transport;
+        let binds = if self.binding.is_some() { Binds::Yes } else { Binds::No };
         self.context.capabilities.line(match (self.user(), self.layer) {
             (Some(_), Layer::Nothing) => Stage::AfterLogin,
             (Some(_), Layer::Deflate) => Stage::Compressed,
-            (None, _) => Stage::BeforeLogin { tls, login },
+            (None, _) => Stage::BeforeLogin { tls, login, binds },
         })
     }
 

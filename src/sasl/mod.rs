@@ -4,16 +4,19 @@
 //! no socket. RFC 4422
 
 pub mod bearer;
+pub mod binding;
 pub mod scram;
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::mail::id::Login;
 use bearer::{BearerToken, Form};
-use scram::{Challenged, ClientFirst, Keys, Proof};
+use binding::Binding;
+use scram::{Challenged, Channel, ClientFirst, Keys, Proof};
 
 /// Longest login in bytes. RFC 4616 §2
 pub const LOGIN_BYTES_MAX: usize = 255;
@@ -31,6 +34,9 @@ const PASSWORD: &[u8] = b"Password:";
 /// A mechanism that is offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mechanism {
+    /// A proof that the password is known, without it, and that counts on this connection alone.
+    /// RFC 7677, RFC 5802 §6
+    ScramSha256Plus,
     /// A proof that the password is known, without it. RFC 7677
     ScramSha256,
     /// Login and password in one response. RFC 4616
@@ -45,7 +51,7 @@ pub enum Mechanism {
 }
 
 impl Mechanism {
-    /// All, in the order in which they are offered.
+    /// All but what needs TLS to bind to, in the order in which they are offered; that comes first.
     pub const ALL: [Mechanism; 5] = [
         Mechanism::ScramSha256,
         Mechanism::Plain,
@@ -57,6 +63,7 @@ impl Mechanism {
     /// The name that is advertised.
     pub fn name(self) -> &'static str {
         match self {
+            Mechanism::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
             Mechanism::ScramSha256 => "SCRAM-SHA-256",
             Mechanism::Plain => "PLAIN",
             Mechanism::Login => "LOGIN",
@@ -77,7 +84,8 @@ impl Mechanism {
 
     /// The mechanism with this name, in any case.
     pub fn parse(name: &str) -> Option<Mechanism> {
-        Mechanism::ALL.into_iter().find(|m| m.name().eq_ignore_ascii_case(name))
+        let all = std::iter::once(Mechanism::ScramSha256Plus).chain(Mechanism::ALL);
+        all.into_iter().find(|m| m.name().eq_ignore_ascii_case(name))
     }
 }
 
@@ -180,6 +188,9 @@ pub enum Failure {
     NotAuthorized,
     /// Unknown user or wrong password: not told apart.
     Wrong,
+    /// The proof was not made for this connection, or the client was not told that it can be:
+    /// somebody is between. RFC 5802 §6
+    NotBound,
     /// The token does not count here; why, is not told.
     BadToken,
     /// There were too many attempts, or nobody can tell now.
@@ -204,7 +215,7 @@ enum State {
     },
     /// The driver is asked whether the password is right.
     Asked,
-    ScramFirst,
+    ScramFirst(Channel),
     /// The driver is asked for the keys.
     ScramKeys(ClientFirst),
     ScramFinal(Box<Challenged>),
@@ -221,11 +232,26 @@ enum State {
 }
 
 impl Exchange {
-    /// Begins an exchange. `initial` is the client's initial response as it came off the wire (`=`
-    /// stands for an empty one). RFC 4959 §3, RFC 4954 §4
+    /// Begins an exchange that nothing can be bound to. `initial` is the client's initial response
+    /// as it came off the wire (`=` stands for an empty one). RFC 4959 §3, RFC 4954 §4
     pub fn new(mechanism: Mechanism, initial: Option<&[u8]>) -> (Exchange, Step) {
+        Exchange::on(None, mechanism, initial)
+    }
+
+    /// Begins an exchange on a connection where SCRAM-SHA-256-PLUS is offered, if there is a
+    /// binding.
+    pub fn on(
+        binding: Option<Arc<Binding>>,
+        mechanism: Mechanism,
+        initial: Option<&[u8]>,
+    ) -> (Exchange, Step) {
         let (state, challenge) = match mechanism {
-            Mechanism::ScramSha256 => (State::ScramFirst, &b""[..]),
+            Mechanism::ScramSha256Plus => {
+                (State::ScramFirst(binding.map_or(Channel::Unbound, Channel::Bound)), &b""[..])
+            }
+            Mechanism::ScramSha256 => {
+                (State::ScramFirst(binding.map_or(Channel::Unbound, |_| Channel::Left)), &b""[..])
+            }
             Mechanism::Plain => (State::Plain, &b""[..]),
             Mechanism::Login => (State::LoginName, USERNAME),
             Mechanism::OAuthBearer => (State::Bearer(Form::OAuthBearer), &b""[..]),
@@ -303,7 +329,7 @@ impl Exchange {
                 None => Step::Failed(Failure::Malformed),
             },
             State::LoginPassword { login } => self.ask(question(login, response)),
-            State::ScramFirst => match ClientFirst::parse(response) {
+            State::ScramFirst(channel) => match ClientFirst::parse(response, &channel) {
                 Ok(first) => {
                     let login = first.login.clone();
                     self.0 = State::ScramKeys(first);

@@ -1,15 +1,14 @@
 //! SCRAM-SHA-256, the server's side: four messages, of which these functions read two and write
 //! two. Which password's keys there are, and whether a proof counts, only the driver knows.
 //! RFC 5802, RFC 7677
-//!
-//! Deliberately not: channel binding (-PLUS). A client that is offered it picks its own kind of it,
-//! and would be refused with any but the one or two that we knew; a client that could do it and
-//! says so (`y`) is right that we offer none. RFC 5802 §6
+
+use std::sync::Arc;
 
 use aws_lc_rs::{constant_time, digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::binding::Binding;
 use super::{Failure, LOGIN_BYTES_MAX};
 
 /// A key of SHA-256's size.
@@ -40,12 +39,43 @@ pub enum Proof {
     Wrong,
 }
 
+/// What an exchange can be bound to. RFC 5802 §6
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Channel {
+    /// Nothing is offered.
+    Unbound,
+    /// -PLUS is offered, and the client has taken the mechanism without.
+    Left,
+    /// The client has taken -PLUS.
+    Bound(Arc<Binding>),
+}
+
+impl Channel {
+    /// What the client's final message has behind the GS2 header, by the header's flag: `n`, the
+    /// client binds nothing; `y`, it would, but was not offered it; `p=`, it does. RFC 5802 §6
+    fn data(&self, flag: &str) -> Result<Vec<u8>, Failure> {
+        match (self, flag, flag.strip_prefix("p=")) {
+            (Channel::Unbound | Channel::Left, "n", _) | (Channel::Unbound, "y", _) => {
+                Ok(Vec::new())
+            }
+            // it was offered: somebody has taken it out of what we said
+            (Channel::Left, "y", _) => Err(Failure::NotBound),
+            (Channel::Bound(binding), _, Some(kind)) => {
+                binding.data(kind).map(<[u8]>::to_vec).ok_or(Failure::Malformed)
+            }
+            _ => Err(Failure::Malformed),
+        }
+    }
+}
+
 /// The client's first message. RFC 5802 §7 `client-first-message`
 pub(super) struct ClientFirst {
     /// Who they say they are.
     pub(super) login: String,
     /// As it came; the client's final message repeats it.
     gs2_header: String,
+    /// What must be behind it there.
+    binding: Vec<u8>,
     bare: String,
     nonce: String,
 }
@@ -58,16 +88,14 @@ pub(super) struct Challenged {
 }
 
 impl ClientFirst {
-    pub(super) fn parse(message: &[u8]) -> Result<ClientFirst, Failure> {
+    pub(super) fn parse(message: &[u8], channel: &Channel) -> Result<ClientFirst, Failure> {
         let text = std::str::from_utf8(message).map_err(|_| Failure::Malformed)?;
         let mut parts = text.splitn(3, ',');
-        let (Some(binding), Some(authzid), Some(bare)) = (parts.next(), parts.next(), parts.next())
+        let (Some(flag), Some(authzid), Some(bare)) = (parts.next(), parts.next(), parts.next())
         else {
             return Err(Failure::Malformed);
         };
-        if !matches!(binding, "n" | "y") {
-            return Err(Failure::Malformed);
-        }
+        let binding = channel.data(flag)?;
         let mut attributes = bare.split(',');
         // An extension that must be understood (`m=`) would stand before the name.
         let login = attributes.next().and_then(|a| a.strip_prefix("n=")).and_then(name);
@@ -81,7 +109,7 @@ impl ClientFirst {
         }
         let gs2_header = text[..text.len() - bare.len()].to_owned();
         let (bare, nonce) = (bare.to_owned(), nonce.to_owned());
-        Ok(ClientFirst { login, gs2_header, bare, nonce })
+        Ok(ClientFirst { login, gs2_header, binding, bare, nonce })
     }
 
     /// The first message of the server. RFC 5802 §7 `server-first-message`
@@ -104,8 +132,11 @@ impl Challenged {
         let nonce = attributes.next().and_then(|a| a.strip_prefix("r="));
         let is_ours = nonce.and_then(|n| n.strip_prefix(self.first.nonce.as_str()))
             == Some(self.keys.nonce.as_str());
-        if binding != self.first.gs2_header.as_bytes() || !is_ours {
-            return Err(Failure::Malformed);
+        let data = binding.strip_prefix(self.first.gs2_header.as_bytes());
+        let (Some(data), true) = (data, is_ours) else { return Err(Failure::Malformed) };
+        if data != self.first.binding {
+            let is_bound = !self.first.binding.is_empty();
+            return Err(if is_bound { Failure::NotBound } else { Failure::Malformed });
         }
         let proof: Key = STANDARD
             .decode(proof)
@@ -182,12 +213,13 @@ pub(super) mod tests {
     const PROOF: &str = "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
 
     fn challenged(first: &str) -> Challenged {
-        ClientFirst::parse(first.as_bytes()).expect("a first message").challenge(pencil()).0
+        let first = ClientFirst::parse(first.as_bytes(), &Channel::Unbound);
+        first.expect("a first message").challenge(pencil()).0
     }
 
     #[test]
     fn the_example_of_the_standard_is_followed() {
-        let first = ClientFirst::parse(FIRST.as_bytes()).expect("a first message");
+        let first = ClientFirst::parse(FIRST.as_bytes(), &Channel::Unbound).expect("a message");
         assert_eq!(first.login, "user");
         let (challenged, server_first) = first.challenge(pencil());
         assert_eq!(server_first, format!("r={NONCE},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"));
@@ -231,8 +263,72 @@ pub(super) mod tests {
         assert!(challenged(&FIRST.replacen('n', "y", 1)).prove(y.as_bytes()).is_ok());
     }
 
+    fn bound() -> Channel {
+        let end_point = Some(vec![9; 48].into());
+        Channel::Bound(Arc::new(Binding { exporter: [8; 32], end_point }))
+    }
+
+    /// Whether a client whose exchange is over this channel gets through with this flag, and this
+    /// data behind the header.
+    fn outcome(channel: &Channel, flag: &str, data: &[u8]) -> Result<bool, Failure> {
+        let bare = "n=user,r=rOprNGfwEbeRWgbNEkqO";
+        let header = format!("{flag},,");
+        let first = ClientFirst::parse(format!("{header}{bare}").as_bytes(), channel)?;
+        let (challenged, server_first) = first.challenge(pencil());
+        let binding = STANDARD.encode([header.as_bytes(), data].concat());
+        let without_proof = format!("c={binding},r={NONCE}");
+        // the client's key of "pencil", hidden by the signature. RFC 5802 §3
+        let example = format!("{bare},{server_first},c=biws,r={NONCE}");
+        let mut proof: Key = STANDARD.decode(PROOF).expect("base64").try_into().expect("a key");
+        for signed in [example, format!("{bare},{server_first},{without_proof}")] {
+            let signature = sign(&pencil().stored_key, &signed);
+            proof.iter_mut().zip(signature).for_each(|(byte, mask)| *byte ^= mask);
+        }
+        let last = format!("{without_proof},p={}", STANDARD.encode(proof));
+        let (_, proof, _) = challenged.prove(last.as_bytes())?;
+        Ok(proof == Proof::Right(pencil().stored_key))
+    }
+
+    #[test]
+    fn a_proof_counts_on_the_connection_that_it_is_bound_to_and_on_no_other() {
+        assert_eq!(outcome(&bound(), "p=tls-exporter", &[8; 32]), Ok(true));
+        assert_eq!(outcome(&bound(), "p=tls-server-end-point", &[9; 48]), Ok(true));
+        for (flag, data) in [
+            ("p=tls-exporter", &[7; 32][..]),
+            ("p=tls-exporter", &[8; 31]),
+            ("p=tls-exporter", &[]),
+            ("p=tls-exporter", &[9; 48]),
+            ("p=tls-server-end-point", &[8; 32]),
+        ] {
+            assert_eq!(outcome(&bound(), flag, data), Err(Failure::NotBound), "{flag}");
+        }
+    }
+
+    #[test]
+    fn a_kind_of_binding_that_there_is_not_is_refused() {
+        for flag in ["p=tls-unique", "p=", "p", "n", "y", "p=TLS-EXPORTER"] {
+            assert_eq!(outcome(&bound(), flag, &[]), Err(Failure::Malformed), "{flag}");
+        }
+        let of_ed25519 = Arc::new(Binding { exporter: [8; 32], end_point: None });
+        let refused = outcome(&Channel::Bound(of_ed25519), "p=tls-server-end-point", &[]);
+        assert_eq!(refused, Err(Failure::Malformed));
+    }
+
+    #[test]
+    fn a_client_that_was_not_shown_what_is_offered_is_warned() {
+        assert_eq!(outcome(&Channel::Left, "y", &[]), Err(Failure::NotBound));
+        assert_eq!(outcome(&Channel::Left, "n", &[]), Ok(true));
+        assert_eq!(outcome(&Channel::Unbound, "y", &[]), Ok(true));
+        assert_eq!(outcome(&Channel::Unbound, "n", &[]), Ok(true));
+        for channel in [Channel::Left, Channel::Unbound] {
+            let refused = outcome(&channel, "p=tls-exporter", &[8; 32]);
+            assert_eq!(refused, Err(Failure::Malformed));
+            assert_eq!(outcome(&channel, "n", b"x"), Err(Failure::Malformed));
+        }
+    }
+
     fn first(text: &str) -> Result<String, Failure> {
-        ClientFirst::parse(text.as_bytes()).map(|first| first.login)
+        ClientFirst::parse(text.as_bytes(), &Channel::Unbound).map(|first| first.login)
     }
 
     #[test]

@@ -286,7 +286,8 @@ fn mechanisms_are_named_in_any_case() {
     assert_eq!(Mechanism::parse("scram-sha-256"), Some(Mechanism::ScramSha256));
     assert_eq!(Mechanism::parse("OAuthBearer"), Some(Mechanism::OAuthBearer));
     assert_eq!(Mechanism::parse("xoauth2"), Some(Mechanism::XOAuth2));
-    assert_eq!(Mechanism::parse("SCRAM-SHA-256-PLUS"), None);
+    assert_eq!(Mechanism::parse("scram-sha-256-plus"), Some(Mechanism::ScramSha256Plus));
+    assert_eq!(Mechanism::parse("SCRAM-SHA-1-PLUS"), None);
 }
 
 proptest! {

@@ -124,8 +124,10 @@ impl Connection {
         let transport = transport(&stream, &peer, &shared);
         let session = session_id(shared.clock.now());
         let origin = Origin { peer: peer.address.ip(), session };
+        let mut dialogue = Dialogue::new(context(&shared), transport).from_origin(origin);
+        dialogue.bind(stream.binding(shared.tls.as_deref()));
         Connection {
-            dialogue: Dialogue::new(context(&shared), transport).from_origin(origin),
+            dialogue,
             directory: shared.directory.clone(),
             stream,
             peer,
@@ -301,6 +303,7 @@ impl Connection {
         let acceptor = certificates.acceptor();
         let stream = self.stream.upgrade(&acceptor).await?;
         self.dialogue.tls_started();
+        self.dialogue.bind(stream.binding(Some(&**certificates)));
         Ok(Connection { stream, ..self })
     }
 

@@ -111,8 +111,10 @@ impl Driver {
             },
             role,
         };
+        let mut session = Session::new(settings, shared.clock.now());
+        session.bind(stream.binding(shared.tls.as_deref()));
         Driver {
-            session: Session::new(settings, shared.clock.now()),
+            session,
             peer,
             shared,
             input: Vec::new(),
@@ -129,6 +131,7 @@ impl Driver {
             let Some(certificates) = self.shared.tls.clone() else { return Ok(()) };
             stream = stream.upgrade(&certificates.acceptor()).await?;
             self.session.tls_started(self.shared.clock.now());
+            self.session.bind(stream.binding(Some(&*certificates)));
         }
         match timeout(CLOSE_TIMEOUT, stream.shutdown()).await {
             Ok(closed) => closed,

@@ -220,6 +220,21 @@ impl Spooled {
         spool.finish().await
     }
 
+    /// Whether the message would lose something as lines; see `message::loses_nul`.
+    pub async fn loses_nul(&self) -> Result<bool, SpoolError> {
+        let permit = LARGE_PARSES.acquire().await.map_err(io::Error::other)?;
+        let message = self.message.clone();
+        blocking(move || {
+            let _permit = permit;
+            let structure = &message.parsed.structure;
+            Ok(match &message.bytes {
+                Bytes::Memory(bytes) => message::loses_nul(bytes, structure),
+                Bytes::File { path, .. } => message::loses_nul(&fs::read(path)?, structure),
+            })
+        })
+        .await
+    }
+
     /// Whether all bytes are ASCII.
     pub async fn is_ascii(&self) -> Result<bool, SpoolError> {
         let (path, len) = match &self.message.bytes {

@@ -7,11 +7,18 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::ProtocolVersion;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+use super::tls::Certificates;
+use crate::sasl::binding::Binding;
+
 /// How long a peer may take for the TLS handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// RFC 9266 §2
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
 /// A connection.
 pub enum Stream {
@@ -25,6 +32,20 @@ impl Stream {
     /// Whether the bytes are protected.
     pub fn is_tls(&self) -> bool {
         matches!(self, Stream::Tls(_))
+    }
+
+    /// What a login can be bound to, on the server's side of TLS 1.3. A certificate that was
+    /// replaced since the handshake binds to the new one: the client tries again.
+    pub fn binding(&self, certificates: Option<&Certificates>) -> Option<Binding> {
+        let Stream::Tls(stream) = self else { return None };
+        let TlsStream::Server(stream) = &**stream else { return None };
+        let (_, session) = stream.get_ref();
+        if session.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+            return None;
+        }
+        // RFC 9266 §2
+        let exporter = session.export_keying_material([0; 32], EXPORTER_LABEL, Some(b"")).ok()?;
+        Some(Binding { exporter, end_point: certificates?.end_point() })
     }
 
     /// Does the server's side of the handshake, within `HANDSHAKE_TIMEOUT`. What the peer sent
@@ -110,6 +131,7 @@ mod tests {
     use super::super::self_signed::AUTHORITY;
     use super::super::tls::{Certificates, Source, provider, read_chain};
     use super::*;
+    use crate::sasl::binding::end_point;
 
     type Checked<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -133,7 +155,8 @@ mod tests {
     -> Checked<()> {
         let folder = std::env::temp_dir().join(format!("postfach-stream-{}", std::process::id()));
         let source = Source::SelfSigned { folder: folder.clone(), hostname: "localhost".into() };
-        let acceptor = Certificates::load(&source)?.acceptor();
+        let certificates = Certificates::load(&source)?;
+        let acceptor = certificates.acceptor();
         let mut trusting = RootCertStore::empty();
         trusting.add_parsable_certificates(read_chain(&folder.join(AUTHORITY))?);
         let name = ServerName::try_from("localhost")?;
@@ -146,6 +169,13 @@ mod tests {
         );
         let (mut ours, mut theirs) = (ours?, theirs?);
         assert!(ours.is_tls());
+        let binding = ours.binding(Some(&certificates)).ok_or("nothing to bind to")?;
+        let (_, session) = theirs.get_ref();
+        let exported = session.export_keying_material([0; 32], EXPORTER_LABEL, None)?;
+        assert_eq!(binding.exporter, exported, "both ends know it");
+        let shown = session.peer_certificates().and_then(|chain| chain.first());
+        assert_eq!(binding.end_point, shown.and_then(|leaf| end_point(leaf)));
+        assert!(binding.end_point.is_some());
         ours.write_all(b"* OK\r\n").await?;
         ours.flush().await?;
         let mut greeting = [0; 6];

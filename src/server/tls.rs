@@ -16,6 +16,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{NoServerSessionStorage, ProducesTickets};
 
 use super::self_signed;
+use crate::sasl::binding;
 
 /// Longest PEM file that is read, in bytes.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;
@@ -62,7 +63,14 @@ impl TlsFault {
 pub struct Certificates {
     /// One key for tickets over all reloads, so that a reload costs no client its resumption.
     tickets: Arc<dyn ProducesTickets>,
-    acceptor: ArcSwap<ServerConfig>,
+    present: ArcSwap<Present>,
+}
+
+/// A certificate, ready for handshakes.
+struct Present {
+    config: Arc<ServerConfig>,
+    /// What logins can be bound to. RFC 5929 §4
+    end_point: Option<Arc<[u8]>>,
 }
 
 impl Certificates {
@@ -70,20 +78,25 @@ impl Certificates {
     pub fn load(source: &Source) -> Result<Certificates, TlsFault> {
         let tickets = aws_lc_rs::Ticketer::new()
             .map_err(|e| TlsFault(format!("cannot make a key for session tickets: {e}")))?;
-        let config = server_config(source, tickets.clone())?;
-        Ok(Certificates { tickets, acceptor: ArcSwap::from_pointee(config) })
+        let present = present(source, tickets.clone())?;
+        Ok(Certificates { tickets, present: ArcSwap::from_pointee(present) })
     }
 
     /// Reads the files again. At a fault the old certificate stays.
     pub fn reload(&self, source: &Source) -> Result<(), TlsFault> {
-        let config = server_config(source, self.tickets.clone())?;
-        self.acceptor.store(Arc::new(config));
+        let present = present(source, self.tickets.clone())?;
+        self.present.store(Arc::new(present));
         Ok(())
     }
 
     /// For one handshake, with the certificate of this moment.
     pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.acceptor.load_full())
+        TlsAcceptor::from(self.present.load().config.clone())
+    }
+
+    /// The hash of the certificate of this moment, where there is one to bind to.
+    pub fn end_point(&self) -> Option<Arc<[u8]>> {
+        self.present.load().end_point.clone()
     }
 }
 
@@ -92,15 +105,13 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-fn server_config(
-    source: &Source,
-    tickets: Arc<dyn ProducesTickets>,
-) -> Result<ServerConfig, TlsFault> {
+fn present(source: &Source, tickets: Arc<dyn ProducesTickets>) -> Result<Present, TlsFault> {
     let (certificate, key) = match source {
         Source::Files { certificate, key } => (certificate.clone(), key.clone()),
         Source::SelfSigned { folder, hostname } => self_signed::ensure(folder, hostname)?,
     };
     let chain = read_chain(&certificate)?;
+    let end_point = chain.first().and_then(|leaf| binding::end_point(leaf));
     let private_key = read_key(&key)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -114,7 +125,7 @@ fn server_config(
     config.ticketer = tickets;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
-    Ok(config)
+    Ok(Present { config: Arc::new(config), end_point })
 }
 
 /// A PEM file's bytes.
@@ -196,10 +207,10 @@ mod tests {
         };
         assert!(fault_of(&files(&two)).contains("does not fit"));
         let certificates = Certificates::load(&files(&one))?;
-        let before = certificates.acceptor.load_full();
+        let before = certificates.present.load_full();
         std::fs::remove_file(one.join(self_signed::KEY))?;
         assert!(certificates.reload(&files(&one)).is_err());
-        assert!(Arc::ptr_eq(&before, &certificates.acceptor.load_full()));
+        assert!(Arc::ptr_eq(&before, &certificates.present.load_full()));
         std::fs::remove_dir_all(&one)?;
         std::fs::remove_dir_all(&two)?;
         Ok(())

@@ -128,6 +128,7 @@ const CRATES: &[(&str, &[&str])] = &[
     (
         "aws-lc-rs",
         &[
+            "src/sasl/binding.rs",
             "src/sasl/scram.rs",
             "src/directory/scram.rs",
             "src/outbound/dkim/",

@@ -61,11 +61,9 @@ class Terminal:
         self.tmux("kill-server")
 
 
-def reads_flags_and_deletes(demo, program):
-    unique = f"{program} {random.getrandbits(40):x}"
-    demo.mail(demo.address("Sales"), subject=f"{unique} bleibt", text="Grüße aus Köln\n")
-    demo.mail(demo.address("Sales"), subject=f"{unique} geht")
-    home = os.path.join(demo.directory, program)
+def opened(demo, program, box, *options):
+    """The program with a mailbox of ben's."""
+    home = os.path.join(demo.directory, f"{program}-{random.getrandbits(40):x}")
     os.makedirs(home)
     with open(os.path.join(home, "rc"), "w") as file:
         file.write(
@@ -75,10 +73,17 @@ def reads_flags_and_deletes(demo, program):
                 password=demo.password("ben"),
                 ca=demo.ca_pem,
                 home=home,
-                box="Shared/Sales",
+                box=box,
             )  # fmt: skip
         )
-    terminal = Terminal(home, program, "-n", "-F", os.path.join(home, "rc"))
+    return Terminal(home, program, "-n", "-F", os.path.join(home, "rc"), *options)
+
+
+def reads_flags_and_deletes(demo, program):
+    unique = f"{program} {random.getrandbits(40):x}"
+    demo.mail(demo.address("Sales"), subject=f"{unique} bleibt", text="Grüße aus Köln\n")
+    demo.mail(demo.address("Sales"), subject=f"{unique} geht")
+    terminal = opened(demo, program, "Shared/Sales")
     try:
         terminal.shows(f"[{unique} geht]")
         terminal.keys("/", f"{unique} bleibt", "Enter", "Enter")
@@ -114,3 +119,38 @@ def test_mutt_reads_flags_and_deletes(demo):
 
 def test_neomutt_reads_flags_and_deletes(demo):
     reads_flags_and_deletes(demo, "neomutt")
+
+
+def test_neomutt_reads_names_and_headers_in_utf_8(demo):
+    """It enables UTF8=ACCEPT by itself: names and headers come as they are."""
+    box, subject = "Größe & Höhe", f"Übergröße {random.getrandbits(40):x}"
+    message = f"From: Jörg <joerg@demo.test>\r\nSubject: {subject}\r\n\r\nGrüße\r\n".encode()
+    client = demo.imaplib("ben")
+    equal(client.enable("UTF8=ACCEPT")[0], "OK", "ENABLE")
+    equal(client.create(f'"{box}"')[0], "OK", "CREATE")
+    # imaplib itself puts UTF8 ( ) into the literal, which is its mistake
+    client.send(f'u APPEND "{box}" UTF8 (~{{{len(message)}+}}\r\n'.encode() + message + b")\r\n")
+    answer = client.readline()
+    assert answer.startswith(b"u OK [APPENDUID "), answer
+    client.logout()
+    log = os.path.join(demo.directory, "neomutt.log")
+    terminal = opened(demo, "neomutt", box, "-d", "3", "-l", log)
+    try:
+        terminal.shows(f"[{subject}]")
+        terminal.keys("Enter")
+        terminal.shows("Jörg")
+        terminal.shows("Grüße")
+        terminal.keys("q", "F")
+        until(lambda: "!" in terminal.line(f"[{subject}]"), "the flag on the screen")
+        terminal.keys("q")
+        until(lambda: "no server" in terminal.screen() or "error" in terminal.screen(), "its end")
+    finally:
+        terminal.close()
+    with open(f"{log}0", errors="replace") as file:
+        said = file.read()
+    assert "ENABLE UTF8=ACCEPT" in said and "Handling ENABLED" in said, said[-2000:]
+    assert f'SELECT "{box}"' in said, "the name as it is, not in UTF-7"
+    with demo.imap("ben") as client:
+        client.select_folder(box, readonly=True)
+        (flags,) = (d[b"FLAGS"] for d in client.fetch(client.search(), ["FLAGS"]).values())
+        assert imapclient.FLAGGED in flags and imapclient.SEEN in flags, flags

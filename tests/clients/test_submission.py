@@ -9,6 +9,7 @@ import os
 import secrets
 import smtplib
 import socket
+import ssl
 import subprocess
 import time
 
@@ -16,7 +17,7 @@ from harness import command, equal, until
 
 
 @contextlib.contextmanager
-def submission(demo, service="submission", tls=True):
+def submission(demo, service="submission", tls=True, context=None):
     """An smtplib connection, under TLS and greeted."""
     port = demo.ports[service]
     if service == "submissions":
@@ -24,7 +25,7 @@ def submission(demo, service="submission", tls=True):
     else:
         client = smtplib.SMTP("localhost", port, timeout=30)
         if tls:
-            client.starttls(context=demo.tls)
+            client.starttls(context=context or demo.tls)
     client.ehlo("client.example")
     try:
         yield client
@@ -146,10 +147,11 @@ def scram_hashes(demo):
 
 
 class Scram:
-    """The client's side of RFC 5802, without channel binding."""
+    """The client's side of RFC 5802; `binding` is what stands behind the flag `p=…`."""
 
-    def __init__(self, user, password, flag="n"):
-        self.header, self.password = f"{flag},,", password.encode()
+    def __init__(self, user, password, flag="n", binding=b""):
+        self.header, self.password, self.binding = f"{flag},,", password.encode(), binding
+        self.name = "SCRAM-SHA-256-PLUS" if flag.startswith("p=") else "SCRAM-SHA-256"
         self.nonce = secrets.token_hex(12)
         self.bare = f"n={user},r={self.nonce}"
 
@@ -164,7 +166,8 @@ class Scram:
             "sha256", self.password, base64.b64decode(attributes["s"]), int(attributes["i"])
         )
         client_key = signed(salted, "Client Key")
-        without_proof = f"c={encoded(self.header)},r={attributes['r']}"
+        header = base64.b64encode(self.header.encode() + self.binding).decode()
+        without_proof = f"c={header},r={attributes['r']}"
         message = f"{self.bare},{server_first},{without_proof}"
         mask = signed(hashlib.sha256(client_key).digest(), message)
         proof = bytes(one ^ other for one, other in zip(client_key, mask))
@@ -186,7 +189,7 @@ def signed(key, text):
 
 def scram_by_smtp(client, scram):
     """The code of the last reply."""
-    code, text = client.docmd("AUTH", f"SCRAM-SHA-256 {scram.first()}")
+    code, text = client.docmd("AUTH", f"{scram.name} {scram.first()}")
     if code == 334:
         code, text = client.docmd(scram.final(text))
     if code == 334:
@@ -198,17 +201,33 @@ def scram_by_smtp(client, scram):
 def test_scram_is_offered_once_everybody_has_keys_and_works_in_smtp_and_imap(demo):
     with changed_directory(demo, scram_hashes(demo)):
         until(lambda: "SCRAM-SHA-256" in mechanisms(demo), "SCRAM offered")
-        for flag in "ny":
-            with submission(demo) as client:
-                password = demo.password("anna")
-                equal(scram_by_smtp(client, Scram("anna", password, flag)), 235, "by SCRAM")
-                equal(client.mail("anna@example.org")[0], 250, "MAIL")
+        password = demo.password("anna")
+        with submission(demo) as client:
+            equal(client.sock.version(), "TLSv1.3", "the version of TLS")
+            assert mechanisms(demo)[0] == "SCRAM-SHA-256-PLUS", mechanisms(demo)
+            hidden = scram_by_smtp(client, Scram("anna", password, "y"))
+            equal(hidden, 535, "a client that was not shown that it can be bound")
+            other = Scram("anna", password, "p=tls-server-end-point", b"x" * 32)
+            equal(scram_by_smtp(client, other), 535, "bound to another server")
+            equal(scram_by_smtp(client, Scram("anna", password)), 235, "by SCRAM")
+            equal(client.mail("anna@example.org")[0], 250, "MAIL")
+        with submission(demo) as client:
+            scram = Scram("anna", password, "p=tls-server-end-point", end_point(client.sock))
+            equal(scram_by_smtp(client, scram), 235, "by SCRAM, bound")
+            equal(client.mail("anna@example.org")[0], 250, "MAIL")
+        older = ssl.create_default_context(cafile=demo.ca_pem)
+        older.maximum_version = ssl.TLSVersion.TLSv1_2
+        with submission(demo, context=older) as client:
+            assert "SCRAM-SHA-256-PLUS" not in client.esmtp_features["auth"], "nothing to bind to"
+            equal(scram_by_smtp(client, Scram("anna", password, "y")), 235, "by SCRAM, TLS 1.2")
         with submission(demo) as client:
             equal(scram_by_smtp(client, Scram("anna", "wrong")), 535, "a wrong password")
             equal(client.login("anna", demo.password("anna"))[0], 235, "PLAIN still works")
         salts = {salt(demo, login) for login in ("nobody-here", "nobody-here", "anna")}
         equal(len(salts), 2, "salts: one each, and always the same")
-        scram_by_imap(demo)
+        scram_by_imap(demo, lambda tls: Scram("anna", password))
+        bound = "p=tls-server-end-point"
+        scram_by_imap(demo, lambda tls: Scram("anna", password, bound, end_point(tls)))
         msmtp(demo)
     until(lambda: "SCRAM-SHA-256" not in mechanisms(demo), "SCRAM offered no longer")
 
@@ -224,18 +243,23 @@ def salt(demo, login):
         return base64.b64decode(text).decode().split(",")[1]
 
 
-def scram_by_imap(demo):
+def end_point(tls):
+    """What RFC 5929 §4 calls tls-server-end-point; the demo's certificate is signed with SHA-256."""
+    return hashlib.sha256(tls.getpeercert(binary_form=True)).digest()
+
+
+def scram_by_imap(demo, made):
     raw = socket.create_connection(("localhost", demo.ports["imaps"]), 20)
     with demo.tls.wrap_socket(raw, server_hostname="localhost") as tls, tls.makefile("rwb") as io:
-        assert b"AUTH=SCRAM-SHA-256 AUTH=PLAIN" in io.readline()
+        assert b" AUTH=SCRAM-SHA-256-PLUS AUTH=SCRAM-SHA-256 AUTH=PLAIN" in io.readline()
 
         def say(line):
             io.write(f"{line}\r\n".encode())
             io.flush()
             return io.readline().decode().strip()
 
-        scram = Scram("anna", demo.password("anna"))
-        challenge = say(f"a AUTHENTICATE SCRAM-SHA-256 {scram.first()}")
+        scram = made(tls)
+        challenge = say(f"a AUTHENTICATE {scram.name} {scram.first()}")
         verifier = say(scram.final(challenge.removeprefix("+ ")))
         assert scram.knows(verifier.removeprefix("+ ")), verifier
         assert say("").startswith("a OK "), "IMAP login"

@@ -15,7 +15,8 @@ use postfach::imap::wire::framing::{Event, Framer};
 use postfach::mail::account::{Account, Folder, FolderNames};
 use postfach::mail::flag::FlagList;
 use postfach::mail::id::{Login, Timestamp};
-use postfach::mail::message::{as_lines, parse};
+use postfach::mail::message::{as_lines, loses_nul, parse};
+use postfach::sasl::binding::Binding;
 use postfach::sasl::scram::{Keys, Proof};
 use postfach::sasl::{Answer, Question};
 use postfach::server::folders;
@@ -193,6 +194,11 @@ pub(crate) fn new_message(bytes: &[u8]) -> NewMessage {
     }
 }
 
+/// What a login can be bound to.
+pub(crate) fn binding() -> Binding {
+    Binding { exporter: *b"what both ends of TLS can export", end_point: Some([9; 32].into()) }
+}
+
 /// An account by its kind and name: `user anna`, `inbox Support`, `channel Anna Sales`.
 pub(crate) fn account(text: &str) -> Account {
     match text.split_once(' ') {
@@ -262,7 +268,7 @@ enum Step {
 
 /// One connection.
 pub(crate) struct Client {
-    dialogue: Dialogue,
+    pub(crate) dialogue: Dialogue,
     framer: Framer,
     next: Option<Next>,
     /// The message that is coming in.
@@ -374,7 +380,11 @@ impl Client {
         };
         let mut bytes = std::mem::take(&mut self.message);
         if incoming.must_become_lines() {
-            bytes = as_lines(&bytes, &parse(&bytes).structure);
+            let structure = parse(&bytes).structure;
+            match loses_nul(&bytes, &structure) {
+                true => incoming.cannot_become_lines(),
+                false => bytes = as_lines(&bytes, &structure),
+            }
         }
         incoming.has_arrived(Ok(new_message(&bytes)));
         Step::On(match event {

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 use postfach::mail::id::{Login, Timestamp};
+use postfach::sasl::binding::Binding;
 use postfach::sasl::scram::{Keys, Proof};
 use postfach::sasl::{Answer, Mechanism, Question};
 use postfach::smtp::path::Path;
@@ -48,6 +49,14 @@ impl Peer {
         let mechanisms = Mechanism::ALL.into_iter().filter(|m| !m.is_bearer()).collect();
         let role = Role::Submission(LoginOffer { mechanisms, in_clear });
         Peer::in_role(role, tls, 2 * MESSAGE_BYTES_MAX)
+    }
+
+    /// The same on a connection of TLS 1.3, to which a login can be bound.
+    pub(crate) fn submitting_bound() -> Peer {
+        let mut peer = Peer::submitting(Tls::Active, InClear::Refused);
+        let exporter = *b"what both ends of TLS can export";
+        peer.session.bind(Some(Binding { exporter, end_point: Some([9; 32].into()) }));
+        peer
     }
 
     /// The same where tokens are taken, too; anna's is "anna-token".

@@ -36,13 +36,14 @@ pub async fn get_acl(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
 pub fn my_rights(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     let name = call.last_mailbox_name()?;
     let (found, _) = call.find(&name)?;
+    let name = call.session.spelled(&name);
     write_my_rights(call, &name, found.rights);
     Ok(Completion::ok("Rights listed"))
 }
 
-/// Writes the response of MYRIGHTS, which LIST has too. RFC 8440
+/// Writes the response of MYRIGHTS, which LIST has too, of a name as it is spelled to the client.
+/// RFC 8440
 pub(super) fn write_my_rights(call: &mut Call<'_, '_>, name: &str, held: Rights) {
-    let name = call.session.spelled(name);
     call.out.line(format_args!("* MYRIGHTS {name} {}", with_virtual(held)));
 }
 
@@ -107,9 +108,10 @@ fn optional(always: Rights) -> impl Iterator<Item = char> {
 /// RFC 4314 §2.1.1
 pub(super) fn with_virtual(held: Rights) -> String {
     let any = |members: &str| members.chars().any(|letter| held.has(letter));
-    let create = if any("kx") { "c" } else { "" };
-    let delete = if any("et") { "d" } else { "" };
-    format!("{held}{create}{delete}")
+    let mut letters: String = LETTERS.chars().filter(|letter| held.has(*letter)).collect();
+    letters.extend(any("kx").then_some('c'));
+    letters.extend(any("et").then_some('d'));
+    letters
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use super::{Call, acl, status};
 use crate::imap::hierarchy::{self, Kind, Node, parents};
 use crate::imap::names::{DELIMITER, OTHER_USERS, PRIVATE, SHARED};
 use crate::imap::output::Output;
-use crate::imap::wire::{pattern, utf7};
+use crate::imap::wire::pattern::Pattern;
+use crate::imap::wire::utf7;
 use crate::imap::{Completion, Context, Refusal, Session, seen_mode, virtual_mailbox};
 
 /// LIST.
@@ -20,18 +21,22 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
         return Ok(Completion::ok("Listed"));
     }
     let nodes = hierarchy::nodes(call.context, call.session);
-    let below = Below::of(&options, &nodes);
-    for node in nodes.iter().filter(|node| is_asked_for(&options, node)) {
+    let asked = Asked::of(&options);
+    let below = Below::of(&options, (&asked, &nodes));
+    let attributes = Attributes::of(call.context, &options);
+    for node in nodes.iter().filter(|node| asked.has(node)) {
         let child_info = options.recursive_match && below.selected.contains(node.name.as_str());
         let is_shown = is_selected(&options, node)
             // a parent that is not selected itself tells of children that are not shown
             || child_info && below.hidden.contains(node.name.as_str());
         if is_shown {
-            write_node(call, &options, node, child_info);
+            let name = call.session.spelled(&node.name);
+            let (attributes, child_info) = (attributes.of_node(node), told(&options, child_info));
+            call.out.line(format_args!("* LIST ({attributes}) \"{DELIMITER}\" {name}{child_info}"));
             // RFC 5819 §2, RFC 8440 §4: not of one that is shown for its children only
             if is_selected(&options, node) {
-                write_my_rights(call, &options, node);
-                write_status(call, &options, node).await?;
+                write_my_rights(call, &options, (&name, node));
+                write_status(call, &options, (&name, node)).await?;
             }
             call.out.flush_if_full().await?;
         }
@@ -49,14 +54,14 @@ struct Below<'n> {
 }
 
 impl<'n> Below<'n> {
-    fn of(options: &Options, nodes: &'n [Node]) -> Below<'n> {
+    fn of(options: &Options, (asked, nodes): (&Asked, &'n [Node])) -> Below<'n> {
         let mut below = Below::default();
         if !options.recursive_match {
             return below;
         }
         for node in nodes.iter().filter(|node| is_selected(options, node)) {
             below.selected.extend(parents(&node.name));
-            if !is_asked_for(options, node) {
+            if !asked.has(node) {
                 below.hidden.extend(parents(&node.name));
             }
         }
@@ -73,10 +78,18 @@ fn tell_delimiter(call: &mut Call<'_, '_>, reference: &str) {
     call.out.line(format_args!("* LIST (\\Noselect) \"{DELIMITER}\" {}", utf7::quoted(&root)));
 }
 
-fn is_asked_for(options: &Options, node: &Node) -> bool {
-    let full = |p: &String| format!("{}{p}", options.reference);
-    let wanted = options.patterns.iter().filter(|p| !p.is_empty());
-    wanted.map(full).any(|pattern| pattern::matches(&pattern, &node.name))
+/// The patterns, with the reference before each.
+struct Asked(Vec<Pattern>);
+
+impl Asked {
+    fn of(options: &Options) -> Asked {
+        let full = |p: &String| Pattern::new(&format!("{}{p}", options.reference));
+        Asked(options.patterns.iter().filter(|p| !p.is_empty()).map(full).collect())
+    }
+
+    fn has(&self, node: &Node) -> bool {
+        self.0.iter().any(|pattern| pattern.matches(&node.name))
+    }
 }
 
 /// Whether the selection options let a name pass; without any, all that is there.
@@ -87,16 +100,14 @@ fn is_selected(options: &Options, node: &Node) -> bool {
     subscribed && special && is_there
 }
 
-fn write_node(call: &mut Call<'_, '_>, options: &Options, node: &Node, child_info: bool) {
-    let attributes = attributes(call.context, options, node);
-    let name = call.session.spelled(&node.name);
-    let child_info = match (child_info, options.select_subscribed, options.select_special_use) {
+/// What is told of children that are selected. RFC 5258 §3.5
+fn told(options: &Options, child_info: bool) -> &'static str {
+    match (child_info, options.select_subscribed, options.select_special_use) {
         (false, _, _) => "",
         (true, true, false) => " (\"CHILDINFO\" (\"SUBSCRIBED\"))",
         (true, false, _) => " (\"CHILDINFO\" (\"SPECIAL-USE\"))",
         (true, true, true) => " (\"CHILDINFO\" (\"SUBSCRIBED\" \"SPECIAL-USE\"))",
-    };
-    call.out.line(format_args!("* LIST ({attributes}) \"{DELIMITER}\" {name}{child_info}"));
+    }
 }
 
 /// A name that is told unasked, with what it was called before. RFC 5465 §5.4
@@ -107,7 +118,7 @@ pub(in crate::imap) fn write_unasked(
     out: &mut Output<'_>,
 ) {
     let options = Options { extended: true, return_subscribed: true, ..Options::default() };
-    let attributes = attributes(context, &options, node);
+    let attributes = Attributes::of(context, &options).of_node(node);
     let name = session.spelled(&node.name);
     let old = old.map(|old| format!(" (\"OLDNAME\" ({}))", session.spelled(old)));
     let old = old.unwrap_or_default();
@@ -134,30 +145,47 @@ fn write_bare(session: &Session, (attributes, name): (&str, &str), out: &mut Out
     out.line(format_args!("* LIST ({attributes}) \"{DELIMITER}\" {name}"));
 }
 
-fn attributes(context: &Context, options: &Options, node: &Node) -> String {
-    let mut attributes = Vec::new();
-    if !matches!(node.kind, Kind::Mailbox(_)) {
-        if options.extended {
-            attributes.push("\\NonExistent");
+/// Which attributes are told, of any name.
+struct Attributes {
+    non_existent: bool,
+    children: bool,
+    special_use: bool,
+    subscribed: bool,
+}
+
+impl Attributes {
+    fn of(context: &Context, options: &Options) -> Attributes {
+        Attributes {
+            non_existent: options.extended,
+            children: context.capabilities.has("CHILDREN"),
+            special_use: context.capabilities.has("SPECIAL-USE"),
+            subscribed: options.select_subscribed || options.return_subscribed,
         }
-        attributes.push("\\Noselect");
     }
-    if context.capabilities.has("CHILDREN") {
-        attributes.push(if node.has_children { "\\HasChildren" } else { "\\HasNoChildren" });
+
+    fn of_node(&self, node: &Node) -> String {
+        let mut attributes = Vec::new();
+        if !matches!(node.kind, Kind::Mailbox(_)) {
+            attributes.extend(self.non_existent.then_some("\\NonExistent"));
+            attributes.push("\\Noselect");
+        }
+        if self.children {
+            attributes.push(if node.has_children { "\\HasChildren" } else { "\\HasNoChildren" });
+        }
+        if self.special_use {
+            attributes.extend(&node.uses);
+        }
+        if self.subscribed && node.subscribed {
+            attributes.push("\\Subscribed");
+        }
+        attributes.join(" ")
     }
-    if context.capabilities.has("SPECIAL-USE") {
-        attributes.extend(&node.uses);
-    }
-    if node.subscribed && (options.select_subscribed || options.return_subscribed) {
-        attributes.push("\\Subscribed");
-    }
-    attributes.join(" ")
 }
 
 /// RFC 8440 §3: nothing is said about names that are no mailboxes.
-fn write_my_rights(call: &mut Call<'_, '_>, options: &Options, node: &Node) {
+fn write_my_rights(call: &mut Call<'_, '_>, options: &Options, (name, node): (&str, &Node)) {
     if let (Kind::Mailbox(named), true) = (&node.kind, options.return_my_rights) {
-        acl::write_my_rights(call, &node.name, named.rights);
+        acl::write_my_rights(call, name, named.rights);
     }
 }
 
@@ -165,7 +193,7 @@ fn write_my_rights(call: &mut Call<'_, '_>, options: &Options, node: &Node) {
 async fn write_status(
     call: &mut Call<'_, '_>,
     options: &Options,
-    node: &Node,
+    (name, node): (&str, &Node),
 ) -> Result<(), Refusal> {
     let Kind::Mailbox(named) = &node.kind else { return Ok(()) };
     if options.return_status.is_empty() || !named.rights.has('r') {
@@ -179,6 +207,6 @@ async fn write_status(
     // a mailbox deleted at this moment has no counts
     let Ok(status) = status else { return Ok(()) };
     let counts = status::written(call.context, &options.return_status, (named.mailbox.id, &status));
-    call.out.line(format_args!("* STATUS {} ({counts})", call.session.spelled(&node.name)));
+    call.out.line(format_args!("* STATUS {name} ({counts})"));
     Ok(())
 }

@@ -4,7 +4,8 @@ use super::Call;
 use super::list_options::{self, PATTERN_BYTES_MAX};
 use crate::imap::hierarchy::{self, Kind, Node, parents};
 use crate::imap::names::DELIMITER;
-use crate::imap::wire::{pattern, utf7};
+use crate::imap::wire::pattern::Pattern;
+use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal};
 
 /// LSUB. A `%` that stops above something subscribed tells of the parent, with \Noselect.
@@ -18,15 +19,17 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
         return Err(start.expected("a pattern of at most 4096 bytes"));
     }
     let pattern = format!("{reference}{pattern}");
+    let is_open = pattern.ends_with('%');
+    let pattern = Pattern::new(&pattern);
     let nodes = hierarchy::nodes(call.context, call.session);
     let subscribed: Vec<&Node> = nodes.iter().filter(|node| node.subscribed).collect();
     let mut told: Vec<&str> = Vec::new();
     for node in &subscribed {
-        if pattern::matches(&pattern, &node.name) {
+        if pattern.matches(&node.name) {
             let is_mailbox = matches!(node.kind, Kind::Mailbox(_));
             write_name(call, &node.name, if is_mailbox { "" } else { "\\Noselect" });
-        } else if pattern.ends_with('%') {
-            for parent in parents(&node.name).filter(|p| pattern::matches(&pattern, p)) {
+        } else if is_open {
+            for parent in parents(&node.name).filter(|p| pattern.matches(p)) {
                 if !told.contains(&parent) && !subscribed.iter().any(|s| s.name == parent) {
                     told.push(parent);
                     write_name(call, parent, "\\Noselect");

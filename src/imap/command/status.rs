@@ -1,6 +1,8 @@
 //! STATUS: counts of a mailbox without selecting it; also for LIST … RETURN (STATUS …).
 //! RFC 3501 §6.3.10, RFC 5819
 
+use std::fmt::Write;
+
 use super::Call;
 use crate::imap::wire::lex::Cursor;
 use crate::imap::wire::utf7;
@@ -102,9 +104,16 @@ pub(in crate::imap) fn written(
     items: &[Item],
     (id, status): (MailboxId, &Status),
 ) -> String {
-    let value = |item: Item| {
-        match item {
-            Item::MailboxId => return format!("({})", context.object_ids.mailbox(id)),
+    let mut counts = String::with_capacity(128);
+    for (item, name, _) in ITEMS.iter().filter(|row| items.contains(&row.0)) {
+        let separator = if counts.is_empty() { "" } else { " " };
+        let count = match item {
+            Item::MailboxId => {
+                let id = context.object_ids.mailbox(id);
+                // cannot fail: writing to memory
+                let _ = write!(counts, "{separator}{name} ({id})");
+                continue;
+            }
             Item::Messages => u64::from(status.messages),
             Item::Recent => u64::from(status.recent),
             Item::UidNext => u64::from(status.uid_next.0),
@@ -115,9 +124,8 @@ pub(in crate::imap) fn written(
             Item::DeletedStorage => status.deleted_bytes,
             Item::HighestModSeq => status.highest_modseq.0,
             Item::AppendLimit => context.message_bytes_max,
-        }
-        .to_string()
-    };
-    let asked = ITEMS.iter().filter(|row| items.contains(&row.0));
-    asked.map(|row| format!("{} {}", row.1, value(row.0))).collect::<Vec<_>>().join(" ")
+        };
+        let _ = write!(counts, "{separator}{name} {count}");
+    }
+    counts
 }

@@ -87,11 +87,13 @@ impl Dialogue {
         }
         arguments.end()?;
         let is_on = self.context.capabilities.has(&format!("AUTH={name}"));
-        let mechanism = Mechanism::parse(&name).filter(|_| is_on);
+        let binding = self.binding();
+        let can_be = |m: &Mechanism| *m != Mechanism::ScramSha256Plus || binding.is_some();
+        let mechanism = Mechanism::parse(&name).filter(|m| is_on && can_be(m));
         let mechanism =
             mechanism.ok_or_else(|| Refusal::no("CANNOT", "There is no such mechanism"))?;
         self.check_passwords_are_taken()?;
-        let (sasl, step) = sasl::Exchange::new(mechanism, initial);
+        let (sasl, step) = sasl::Exchange::on(binding, mechanism, initial);
         let exchange = Exchange { tag: tag.to_owned(), sasl };
         exchange.after(step, out).map(Done::Proposed)
     }
@@ -199,6 +201,10 @@ impl Exchange {
                 Refusal::no("AUTHORIZATIONFAILED", "You may not act as somebody else")
             }
             Failure::Wrong => Refusal::no("AUTHENTICATIONFAILED", "Wrong user name or password"),
+            Failure::NotBound => Refusal::no(
+                "AUTHENTICATIONFAILED",
+                "This is not the connection that you take it for: somebody is between",
+            ),
             Failure::BadToken => {
                 Refusal::no("AUTHENTICATIONFAILED", "The token is not accepted here")
             }

@@ -85,9 +85,14 @@ impl Incoming {
     }
 
     /// Whether it has to be brought into lines before it is stored. The transfer encoding of a
-    /// part changes where it must, and nothing is lost. RFC 3516 §4.4
+    /// part changes where it must, and nothing is lost; see `cannot_become_lines`. RFC 3516 §4.4
     pub fn must_become_lines(&self) -> bool {
         self.found.nul && self.announced.octets == Octets::Any
+    }
+
+    /// A NUL stands where no transfer encoding could keep it: it is refused rather than lost.
+    pub fn cannot_become_lines(&mut self) {
+        self.found.nul_in_header |= true;
     }
 
     /// It is here; `Err`: it could not be kept.
@@ -97,7 +102,10 @@ impl Incoming {
         if self.found.nul && self.announced.octets == Octets::Text {
             self.refuse(Refusal::no("CANNOT", "The message holds a NUL"));
         } else if self.found.nul_in_header {
-            self.refuse(Refusal::no("UNKNOWN-CTE", "The header of the message holds a NUL"));
+            self.refuse(Refusal::no(
+                "UNKNOWN-CTE",
+                "A header of the message, or what is between its parts, holds a NUL",
+            ));
         } else if self.found.eight_bit_in_header && self.headers == Headers::Ascii {
             let why = "A header beyond ASCII is for who has enabled UTF8=ACCEPT";
             self.refuse(Refusal::no("CANNOT", why));

@@ -3,31 +3,59 @@
 
 use crate::imap::names::{DELIMITER, INBOX};
 
-/// Whether `name` matches `pattern`. INBOX matches in any case, and so does it as a parent. The
-/// time is bounded by the product of both lengths.
-pub fn matches(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let folded = folded_chars(name);
-    // reached[p]: the characters so far match pattern[..p]
-    let mut reached = vec![false; pattern.len() + 1];
-    reached[0] = true;
-    skip_wildcards(&pattern, &mut reached);
-    for (index, c) in name.chars().enumerate() {
-        let mut next = vec![false; pattern.len() + 1];
-        for (p, wanted) in pattern.iter().enumerate().filter(|(p, _)| reached[*p]) {
-            match wanted {
-                '*' => next[p] = true,
-                '%' => next[p] |= c != DELIMITER,
-                wanted => {
-                    let same = *wanted == c || index < folded && wanted.eq_ignore_ascii_case(&c);
-                    next[p + 1] |= same;
-                }
+/// A pattern, to be compared with many names.
+pub struct Pattern {
+    pattern: Vec<char>,
+    /// How many characters at the start are none of the wildcards.
+    literal: usize,
+}
+
+impl Pattern {
+    /// Reads a pattern; every text is one.
+    pub fn new(pattern: &str) -> Pattern {
+        let pattern: Vec<char> = pattern.chars().collect();
+        let is_wildcard = |c: &char| matches!(c, '*' | '%');
+        let literal = pattern.iter().position(is_wildcard).unwrap_or(pattern.len());
+        Pattern { pattern, literal }
+    }
+
+    /// Whether `name` matches. INBOX matches in any case, and so does it as a parent. The time is
+    /// bounded by the product of both lengths.
+    pub fn matches(&self, name: &str) -> bool {
+        let folded = folded_chars(name);
+        let is_same = |index: usize, (wanted, c): (char, char)| {
+            wanted == c || index < folded && wanted.eq_ignore_ascii_case(&c)
+        };
+        let (literal, wild) = self.pattern.split_at(self.literal);
+        let mut chars = name.chars().enumerate();
+        for wanted in literal {
+            match chars.next() {
+                Some((index, c)) if is_same(index, (*wanted, c)) => {}
+                _ => return false,
             }
         }
-        skip_wildcards(&pattern, &mut next);
-        reached = next;
+        if wild == ['*'] {
+            return true;
+        }
+        // reached[p]: the characters so far match wild[..p]
+        let mut reached = vec![false; wild.len() + 1];
+        let mut next = reached.clone();
+        reached[0] = true;
+        skip_wildcards(wild, &mut reached);
+        for (index, c) in chars {
+            next.fill(false);
+            for (p, wanted) in wild.iter().enumerate().filter(|(p, _)| reached[*p]) {
+                match wanted {
+                    '*' => next[p] = true,
+                    '%' => next[p] |= c != DELIMITER,
+                    wanted => next[p + 1] |= is_same(index, (*wanted, c)),
+                }
+            }
+            skip_wildcards(wild, &mut next);
+            std::mem::swap(&mut reached, &mut next);
+        }
+        reached[wild.len()]
     }
-    reached[pattern.len()]
 }
 
 /// A wildcard may stand for nothing.
@@ -50,6 +78,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn matches(pattern: &str, name: &str) -> bool {
+        Pattern::new(pattern).matches(name)
+    }
+
     #[test]
     fn percent_stops_at_the_delimiter() {
         assert!(matches("%", "Sent") && !matches("%", "Shared/Support"));
@@ -64,6 +96,7 @@ mod tests {
     fn inbox_matches_in_any_case_and_nothing_else_does() {
         assert!(matches("inbox", "INBOX") && matches("iNb%", "INBOX"));
         assert!(matches("inbox/x", "INBOX/x") && !matches("inbox/X", "INBOX/x"));
+        assert!(matches("i*", "INBOX/x") && !matches("inb", "INBOX") && matches("*x", "INBOX/x"));
         assert!(!matches("sent", "Sent") && !matches("inboxes", "INBOXES"));
     }
 

@@ -1,5 +1,6 @@
 //! Mailbox names on the wire: modified UTF-7 out; in, whatever clients send. RFC 3501 §5.1.3
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use base64::Engine;
@@ -22,7 +23,11 @@ fn engine() -> GeneralPurpose {
 }
 
 /// The modified UTF-7 form of a name.
-pub fn encode(name: &str) -> String {
+pub fn encode(name: &str) -> Cow<'_, str> {
+    // most names are spelled as they are
+    if name.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'&') {
+        return Cow::Borrowed(name);
+    }
     let mut encoded = String::with_capacity(name.len());
     let mut units: Vec<u8> = Vec::new();
     for c in name.chars() {
@@ -38,7 +43,7 @@ pub fn encode(name: &str) -> String {
         }
     }
     shift(&mut encoded, &mut units);
-    encoded
+    Cow::Owned(encoded)
 }
 
 fn shift(encoded: &mut String, units: &mut Vec<u8>) {
@@ -132,7 +137,16 @@ pub fn quoted_unless_atom(text: &str) -> String {
 
 /// `quoted`. `text` must be without control characters.
 pub fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for piece in text.split_inclusive(['\\', '"']) {
+        match piece.strip_suffix(['\\', '"']) {
+            Some(plain) => quoted.extend([plain, "\\", &piece[plain.len()..]]),
+            None => quoted.push_str(piece),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 #[cfg(test)]

@@ -25,6 +25,28 @@ pub fn as_lines(bytes: &[u8], top: &Part) -> Vec<u8> {
     out
 }
 
+/// Whether `as_lines` would leave out a NUL that may mean something: in a header, between parts, or
+/// in an encoding other than base64, which ignores it. RFC 2045 §6.8
+pub fn loses_nul(bytes: &[u8], of: &Part) -> bool {
+    let has_nul = |from, to| memchr::memchr(0, range(bytes, (from, to))).is_some();
+    let body = range(bytes, (of.body_start, of.body_end));
+    let in_body = match &of.content {
+        Content::Leaf if must_be_encoded(of, body) || of.encoding == "BASE64" => false,
+        Content::Leaf => has_nul(of.body_start, of.body_end),
+        Content::Multipart(children) => {
+            let mut at = of.body_start;
+            let lost = children.iter().any(|child| {
+                let between = has_nul(at, child.header_start);
+                at = child.body_end;
+                between || loses_nul(bytes, child)
+            });
+            lost || has_nul(at, of.body_end)
+        }
+        Content::Message(_, inner) => loses_nul(bytes, inner),
+    };
+    in_body || has_nul(of.header_start, of.body_start)
+}
+
 fn part(bytes: &[u8], of: &Part, out: &mut Vec<u8>) {
     let header = range(bytes, (of.header_start, of.body_start));
     let body = range(bytes, (of.body_start, of.body_end));
@@ -185,6 +207,31 @@ mod tests {
         let quoted = b"Content-Transfer-Encoding: quoted-printable\r\n\r\na\0=\nb\rc";
         let mended = "Content-Transfer-Encoding: quoted-printable\r\n\r\na=\r\nb\r\nc\r\n";
         assert_eq!(text(quoted), mended);
+    }
+
+    #[test]
+    fn a_nul_that_no_encoding_can_keep_is_noticed() {
+        let lost = |text: &str| {
+            let bytes = text.replace('^', "\0").replace('\n', "\r\n").into_bytes();
+            loses_nul(&bytes, &parse(&bytes).structure)
+        };
+        let multipart = |preamble: &str, part: &str, epilogue: &str| {
+            format!(
+                "Content-Type: multipart/mixed; boundary=b\n\n\
+                 {preamble}\n--b\n{part}\n--b\n\ntext\n--b--\n{epilogue}\n"
+            )
+        };
+        let encoded = |encoding: &str| format!("Content-Transfer-Encoding: {encoding}\n\na^b");
+        for kept in ["7bit", "8bit", "binary", "base64"] {
+            assert!(!lost(&multipart("x", &encoded(kept), "y")), "{kept}");
+            let attached = format!("Content-Type: message/rfc822\n\n{}", encoded(kept));
+            assert!(!lost(&multipart("x", &attached, "y")), "{kept}");
+        }
+        assert!(lost(&multipart("x", &encoded("quoted-printable"), "y")));
+        assert!(lost(&multipart("x", "Subject: a^b\n\nx", "y")));
+        assert!(lost(&multipart("x", "Content-Type: message/rfc822\n\nA: ^\n\nx", "y")));
+        assert!(lost(&multipart("^", "\nx", "y")) && lost(&multipart("x", "\nx", "^")));
+        assert!(lost("A: ^\n\nx") && !lost(&multipart("x", "\nx", "y")));
     }
 
     const PIECES: [&[u8]; 11] = [

@@ -23,7 +23,7 @@ mod transfer;
 pub use attached::{
     ATTACHED_PROBE_BYTES, ATTACHED_SOURCE_BYTES_MAX, attached, attached_parts, begins_as_message,
 };
-pub use binary::as_lines;
+pub use binary::{as_lines, loses_nul};
 pub use encoded_word::decode as decoded;
 pub use envelope::{REFERRED_MAX, message_ids};
 pub use fields::{CACHED_FIELDS, are_cached, field_values, select_fields, select_fields_not};

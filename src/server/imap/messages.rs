@@ -78,7 +78,14 @@ impl Connection {
             Err(error) => Err(error),
         };
         match spooled {
-            Ok(spooled) if incoming.must_become_lines() => Ok(spooled.as_lines(folder).await),
+            Ok(spooled) if incoming.must_become_lines() => Ok(match spooled.loses_nul().await {
+                Ok(true) => {
+                    incoming.cannot_become_lines();
+                    Ok(spooled)
+                }
+                Ok(false) => spooled.as_lines(folder).await,
+                Err(error) => Err(error),
+            }),
             other => Ok(other),
         }
     }

@@ -28,6 +28,8 @@ pub(super) fn offer(peer: &Peer, shared: &Shared) -> LoginOffer {
     let scram = shared.directory.borrow().all_have_scram_keys();
     let tokens = shared.login.takes_tokens();
     let is_offered = |mechanism: &Mechanism| match mechanism {
+        // offered when there is something to bind to
+        Mechanism::ScramSha256Plus => false,
         Mechanism::ScramSha256 => scram,
         Mechanism::Plain | Mechanism::Login => true,
         Mechanism::OAuthBearer | Mechanism::XOAuth2 => tokens,

@@ -1,8 +1,11 @@
 //! The part of a session that logs a user in: AUTH, its challenges, and what the driver says.
 //! RFC 4954 §4
 
+use std::sync::Arc;
+
 use super::{Mail, Phase, Role, Session, Step};
 use crate::mail::id::Timestamp;
+use crate::sasl::binding::Binding;
 use crate::sasl::{self, Answer, Exchange, Failure, Mechanism};
 use crate::smtp::command::Response;
 use crate::smtp::reply::{Refusal, Reply};
@@ -11,6 +14,18 @@ impl Session {
     /// Whether nothing can be sent before somebody has logged in.
     pub(super) fn awaits_login(&self) -> bool {
         matches!(self.settings.role, Role::Submission(_)) && self.user.is_none()
+    }
+
+    /// What a login can be bound to, now that TLS is active: where SCRAM is offered, it is offered
+    /// with it, too. RFC 5802 §6
+    pub fn bind(&mut self, binding: Option<Binding>) {
+        let Role::Submission(offer) = &mut self.settings.role else { return };
+        offer.mechanisms.retain(|mechanism| *mechanism != Mechanism::ScramSha256Plus);
+        let offers_scram = offer.mechanisms.contains(&Mechanism::ScramSha256);
+        self.binding = binding.filter(|_| offers_scram).map(Arc::new);
+        if self.binding.is_some() {
+            offer.mechanisms.insert(0, Mechanism::ScramSha256Plus);
+        }
     }
 
     /// RFC 4954 §4
@@ -24,7 +39,7 @@ impl Session {
             }
             Ok(mechanism) => {
                 let initial = initial.as_ref().map(|response| response.0.as_slice());
-                let (exchange, step) = Exchange::new(mechanism, initial);
+                let (exchange, step) = Exchange::on(self.binding.clone(), mechanism, initial);
                 self.proceed(exchange, step, now);
             }
         }
@@ -104,7 +119,9 @@ impl From<Failure> for Refusal {
         match failure {
             Failure::Cancelled => Refusal::Cancelled,
             Failure::Malformed => Refusal::ResponseSyntax,
-            Failure::NotAuthorized | Failure::Wrong => Refusal::WrongCredentials,
+            Failure::NotAuthorized | Failure::Wrong | Failure::NotBound => {
+                Refusal::WrongCredentials
+            }
             Failure::BadToken => Refusal::BadToken,
             Failure::TryLater => Refusal::LoginLater,
         }

@@ -10,11 +10,13 @@ mod receive;
 mod settings;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::mail::address::Address;
 use crate::mail::id::{Login, Timestamp};
 use crate::mail::transport::Body;
 use crate::sasl;
+use crate::sasl::binding::Binding;
 use crate::smtp::command::Command;
 use crate::smtp::content::{Content, Lines};
 use crate::smtp::data::DataReceiver;
@@ -82,6 +84,8 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Session {
     settings: Settings,
+    /// What a login can be bound to.
+    binding: Option<Arc<Binding>>,
     client: Option<Client>,
     /// Who has logged in; nobody does on port 25.
     user: Option<Login>,
@@ -159,6 +163,7 @@ impl Session {
         Session {
             framer: settings.framer(),
             settings,
+            binding: None,
             client: None,
             user: None,
             phase: Phase::Command,
