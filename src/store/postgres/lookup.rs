@@ -58,8 +58,8 @@ async fn instances(
     places(client, &meant).await
 }
 
-/// Both of several Message-IDs: two questions each, all on their way at once. Most mail has none that
-/// is known.
+/// Both of several Message-IDs: two questions each, all on their way at once. Most mail has none
+/// that is known.
 pub(super) async fn linked_to(
     client: &ClientWrapper,
     message_ids: &[String],
