@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ use crate::mail::account::{Account, Folder};
 use crate::mail::id::{
     BlobId, Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, TraceId, Uid, UidValidity,
 };
+
+/// What a mailbox in memory counts for beside its messages.
+pub(super) const MAILBOX_COST: usize = 16;
 
 /// Everything that is committed, apart from the contents of mailboxes that nobody uses.
 #[derive(Clone, Debug, Default)]
@@ -361,6 +364,29 @@ impl State {
             held.contents = Contents::Loaded(loaded);
         }
         held.loaded().ok()
+    }
+
+    /// Forgets the messages of mailboxes unused for longest, as long as more than so many are in
+    /// memory and nobody else holds them.
+    pub fn forget_unused(&mut self, messages_max: usize) {
+        let mut total = 0;
+        let mut unused = Vec::new();
+        for held in self.all() {
+            let Contents::Loaded(loaded) = &held.contents else { continue };
+            let cost = loaded.snapshot.len() + MAILBOX_COST;
+            total += cost;
+            if Arc::strong_count(&loaded.snapshot) == 1 {
+                unused.push((held.last_used.load(Ordering::Relaxed), held.mailbox.id, cost));
+            }
+        }
+        unused.sort_unstable();
+        for (_, id, cost) in unused {
+            if total <= messages_max {
+                return;
+            }
+            self.unload(id);
+            total -= cost;
+        }
     }
 
     /// Forgets a mailbox's messages.

@@ -66,8 +66,6 @@ const COMMITS_WAITING_MAX: usize = 1024;
 const LOADING_LOCKS: usize = 64;
 /// How often a reader tries to load a mailbox that changes meanwhile, before the writer does it.
 const LOAD_ATTEMPTS: usize = 3;
-/// What a mailbox in memory counts for beside its messages.
-const MAILBOX_COST: usize = 16;
 /// SQLite moves its log into the database after this many pages.
 const CHECKPOINT_PAGES: i64 = 4000;
 
@@ -267,28 +265,9 @@ impl Shared {
         self.board.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets the contents of mailboxes unused for longest, as long as there are too many and
-    /// nobody else holds them. The writer's to call, between groups: what a group needs must stay.
+    /// The writer's to call, between groups: what a group needs must stay.
     fn evict(&self) {
-        let mut board = self.board_mut();
-        let mut total = 0;
-        let mut unused = Vec::new();
-        for held in board.state.all() {
-            let Contents::Loaded(loaded) = &held.contents else { continue };
-            let cost = loaded.snapshot.len() + MAILBOX_COST;
-            total += cost;
-            if Arc::strong_count(&loaded.snapshot) == 1 {
-                unused.push((held.last_used.load(Ordering::Relaxed), held.mailbox.id, cost));
-            }
-        }
-        unused.sort_unstable();
-        for (_, id, cost) in unused {
-            if total <= self.options.cached_messages_max {
-                return;
-            }
-            board.state.unload(id);
-            total -= cost;
-        }
+        self.board_mut().state.forget_unused(self.options.cached_messages_max);
     }
 }
 

@@ -17,6 +17,7 @@ use super::*;
 use crate::store::change::{About, Bytes, Change};
 use crate::store::contract::engines::{Folder as Place, Running, clock};
 use crate::store::contract::{self, Bench, delivered, delivery, keywords};
+use crate::store::state::MAILBOX_COST;
 use crate::sys::ManualClock;
 
 /// An engine whose writer is not running yet, so that a test can reach into it.

@@ -2,7 +2,7 @@
 //! log, and the way in which it goes from one group to the next.
 
 use std::cmp::Ordering;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use deadpool_postgres::{ClientWrapper, Object, Pool};
@@ -18,14 +18,12 @@ use super::readers::ask;
 use super::restored;
 use crate::mail::id::MailboxId;
 use crate::store::board::Board;
-use crate::store::state::{Changed, Contents, Loaded, State};
+use crate::store::state::{Changed, Loaded, State};
 use crate::store::{StoreError, encode};
 use crate::sys::Clock;
 
 /// The form of a delta, in its first byte: nodes of another version write another one.
 const DELTA_FORM: u8 = 1;
-/// What a mailbox in memory counts for beside its messages.
-const MAILBOX_COST: usize = 16;
 
 pub(super) struct Shared {
     pub(super) published: RwLock<Published>,
@@ -231,29 +229,9 @@ impl Shared {
         is_last
     }
 
-    /// Forgets the contents of mailboxes unused for longest, as long as there are too many and
-    /// nobody else holds them. The writer's to call, between groups: what a group needs must stay.
+    /// The writer's to call, between groups: what a group needs must stay.
     pub(super) fn evict(&self) {
-        let mut published = self.published_mut();
-        let state = &mut published.board.state;
-        let mut total = 0;
-        let mut unused = Vec::new();
-        for held in state.all() {
-            let Contents::Loaded(loaded) = &held.contents else { continue };
-            let cost = loaded.snapshot.len() + MAILBOX_COST;
-            total += cost;
-            if Arc::strong_count(&loaded.snapshot) == 1 {
-                unused.push((held.last_used.load(Relaxed), held.mailbox.id, cost));
-            }
-        }
-        unused.sort_unstable();
-        for (_, id, cost) in unused {
-            if total <= self.options.cached_messages_max {
-                return;
-            }
-            state.unload(id);
-            total -= cost;
-        }
+        self.published_mut().board.state.forget_unused(self.options.cached_messages_max);
     }
 
     /// Puts a mailbox's contents in place, if they are of its present state.
