@@ -44,6 +44,7 @@ use super::tls::{Certificates, Source, TlsFault};
 use super::upstream::Upstreams;
 use crate::config::{self, Config, Fault, StoreEngine, Tls};
 use crate::directory::file;
+use crate::store::postgres::DatabaseClock;
 use crate::store::{Store, StoreError, embedded};
 use crate::sys::{Clock, SystemClock};
 
@@ -181,7 +182,7 @@ impl Daemon {
         if let (StoreEngine::Embedded { .. }, Err(faults)) = (&config.store, &own) {
             return Err(Failure::Declared(faults.clone()));
         }
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock = clock(&config);
         let tokens = config.oauth.as_ref().map(|oauth| Tokens::load(oauth, clock.clone()));
         let tokens = tokens.transpose().map_err(Failure::Declared)?;
         let source = tls_source(&config);
@@ -408,6 +409,14 @@ fn lock(data_dir: &Path) -> Result<File, Failure> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Failure::InUse(path)),
         Err(TryLockError::Error(error)) => Err(cannot(error)),
+    }
+}
+
+/// The time that counts: on a database of several nodes it is one for all.
+fn clock(config: &Config) -> Arc<dyn Clock> {
+    match &config.store {
+        StoreEngine::Embedded { .. } => Arc::new(SystemClock),
+        StoreEngine::Postgres(_) => Arc::new(DatabaseClock::new(Arc::new(SystemClock))),
     }
 }
 
