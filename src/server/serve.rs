@@ -333,10 +333,8 @@ impl Daemon {
     /// Ends what has come to its end; answers how long to wait before the next look. The access is
     /// over in any case.
     async fn close_openings(&mut self) -> Duration {
-        let closed = match self.duties.upkeep.holds() {
-            true => openings::close(&*self.shared.store).await,
-            false => Err(StoreError::Outrun),
-        };
+        let under = self.duties.upkeep.present();
+        let closed = openings::close(&*self.shared.store, &under).await;
         if let Err(error) = self.declared.take_grants().await {
             tracing::error!(%error, "access is not as it should be");
         }
@@ -367,14 +365,16 @@ impl Daemon {
 
     /// Beside everything else: a large Trash takes a while.
     fn empty_trash(&self) {
-        if !self.duties.upkeep.holds() {
+        let under = self.duties.upkeep.present();
+        if !under.may_begin() {
             return;
         }
         let shared = self.shared.clone();
         tokio::spawn(async move {
             let directory = shared.directory.borrow().clone();
-            match retention::sweep(&*shared.store, &directory).await {
-                Ok(0) => {}
+            match retention::sweep(&*shared.store, &directory, &under).await {
+                // the rest is another node's
+                Ok(0) | Err(StoreError::Outrun) => {}
                 Ok(messages) => tracing::info!(messages, "removed from Trash after retention"),
                 Err(error) => tracing::error!(%error, "Trash is not emptied"),
             }
