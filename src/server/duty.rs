@@ -8,7 +8,7 @@
 //! begins nothing shortly before that end, and it looks once more before the last step.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -42,8 +42,28 @@ pub enum Tenure {
         /// Nobody else's number.
         number: i64,
         /// From then on it may be another node's.
-        until: Instant,
+        until: End,
     },
+}
+
+/// When a tenure ends: by the timer, which nobody sets, or by the clock, whichever says so first. A
+/// machine that was asleep finds its timer where it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct End {
+    timer: Instant,
+    clock: SystemTime,
+}
+
+impl End {
+    /// So long after now.
+    fn after(time: Duration) -> End {
+        End { timer: Instant::now() + time, clock: SystemTime::now() + time }
+    }
+
+    /// Whether it has not come yet, and will not so soon.
+    fn is_beyond(self, time: Duration) -> bool {
+        Instant::now() + time < self.timer && SystemTime::now() + time < self.clock
+    }
 }
 
 impl Tenure {
@@ -57,7 +77,7 @@ impl Tenure {
         match self {
             Tenure::Always => true,
             Tenure::Elsewhere => false,
-            Tenure::Ours { until, .. } => Instant::now() + time < until,
+            Tenure::Ours { until, .. } => until.is_beyond(time),
         }
     }
 
@@ -211,7 +231,7 @@ const _: () =
 
 /// Asks for a duty. Without an answer it stands as before: a tenure ends by itself.
 async fn ask(store: &dyn Store, duty: Duty, before: Tenure) -> Tenure {
-    let asked = Instant::now();
+    let until = End::after(LEASE - MARGIN);
     match timeout(ASKING, store.lease(duty)).await {
         Ok(Ok(true)) => {}
         Ok(Ok(false)) => return Tenure::Elsewhere,
@@ -221,7 +241,6 @@ async fn ask(store: &dyn Store, duty: Duty, before: Tenure) -> Tenure {
         }
         Err(_) => return before,
     }
-    let until = asked + LEASE - MARGIN;
     match before {
         // a database that was set back may have lost it
         Tenure::Ours { number, .. } if before.holds() && store.tenure(duty) == Some(number) => {
@@ -325,6 +344,16 @@ mod tests {
         assert_eq!(two.commit(late).await, Err(StoreError::Outrun));
         sleep(RENEWAL).await;
         assert_eq!(first.queue.tenure(), Tenure::Elsewhere);
+    }
+
+    #[test]
+    fn a_machine_that_was_asleep_has_lost_its_duties() {
+        let long = Duration::from_secs(60);
+        let asleep = |clock| End { timer: Instant::now() + long, clock };
+        let of = |until| Tenure::Ours { number: 1, until };
+        assert!(of(asleep(SystemTime::now() + long)).holds());
+        assert!(!of(asleep(SystemTime::now() - long)).holds(), "by the clock");
+        assert!(!of(End { timer: Instant::now(), clock: SystemTime::now() + long }).holds());
     }
 
     #[tokio::test(start_paused = true)]

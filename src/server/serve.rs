@@ -412,6 +412,19 @@ fn lock(data_dir: &Path) -> Result<File, Failure> {
     }
 }
 
+/// Does something with the store of a config on which no daemon runs.
+pub async fn at_rest<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&dyn Store) -> Result<T, StoreError>,
+) -> Result<T, Failure> {
+    let _lock = lock(&config.data_dir)?;
+    let (store, writer) = open_store(config, clock(config)).await?;
+    let done = work(&*store).await;
+    drop(store);
+    writer.finish().await;
+    Ok(done?)
+}
+
 /// The time that counts: on a database of several nodes it is one for all.
 fn clock(config: &Config) -> Arc<dyn Clock> {
     match &config.store {

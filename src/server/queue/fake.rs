@@ -329,7 +329,7 @@ fn directory() -> Directory {
     directory
 }
 
-fn new_queued(recipients: &[&str], now: Timestamp) -> NewQueued {
+pub(crate) fn new_queued(recipients: &[&str], now: Timestamp) -> NewQueued {
     let message = NewMessage {
         bytes: Bytes::Memory(Arc::new(MESSAGE.to_vec())),
         hash: *blake3::hash(MESSAGE).as_bytes(),

@@ -26,7 +26,7 @@
 
 mod attempt;
 #[cfg(test)]
-pub(in crate::server) mod fake;
+pub(crate) mod fake;
 mod relayed;
 mod reports;
 mod settle;

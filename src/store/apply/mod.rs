@@ -190,6 +190,7 @@ impl<'a> Draft<'a> {
             Change::QueueAnswered { id, answer } => Ok(self.queue_answered(id, answer)),
             Change::Queued(new) => self.queued(*new),
             Change::QueueUpdated { id, recipients } => Ok(self.queue_updated(id, recipients)),
+            Change::EpochsRenewed => self.epochs_renewed(),
         }
     }
 
