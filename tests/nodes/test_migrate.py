@@ -223,8 +223,8 @@ def whole(source, target, code=0):
 
 
 def killed(source, target, lines):
-    """Starts it, and kills it a moment after it has said so many lines; says what it was at, None if
-    it was done."""
+    """Starts it, and kills it a moment after it has said so many lines; says what it was at, None
+    if it was done."""
     process = subprocess.Popen(arguments(source, target), stdout=subprocess.PIPE, text=True)
     said = [line for _, line in zip(range(lines), process.stdout)]
     time.sleep(random.uniform(0, 0.05))
