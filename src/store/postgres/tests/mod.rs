@@ -8,6 +8,7 @@ mod heavy;
 mod lease;
 mod migrate;
 mod outages;
+pub(in crate::store) mod poorer;
 mod restored;
 pub(in crate::store) mod server;
 mod sweep;
