@@ -213,7 +213,7 @@ async fn opened(
     let writer = Writer { jobs: waiting, shared: shared.clone(), client: None, next_sweep };
     let tasks = Tasks {
         writer,
-        follower: Follower { shared: shared.clone() },
+        follower: Follower { shared: shared.clone(), opened: Some(client) },
         sweeper: Sweeper { shared },
     };
     Ok((Postgres(Arc::new(handle)), tasks))
