@@ -51,6 +51,7 @@ const EVERYTHING: &[&str] = &[
 
 /// Where each dependency may be named: a folder (with `/`) or a file.
 const CRATES: &[(&str, &[&str])] = &[
+    ("crc32fast", &["src/store/embedded/text_index/"]),
     ("tokio", &["src/server/", "src/main.rs", "src/store/postgres/"]),
     ("tokio-rustls", &["src/server/", "src/store/postgres/connection.rs"]),
     ("rustls-native-certs", &["src/server/relay/trust.rs"]),

@@ -1,5 +1,6 @@
 //! The built daemon as an operator meets it: started, reloaded, killed, stopped.
 
+mod async_imap;
 mod rig;
 
 use std::time::{Duration, Instant};

@@ -7,6 +7,10 @@
 //! messages are gone, segments are many and small, or one is damaged (`indexer`, `work`). All of it
 //! can be thrown away at any time. What is not in the index (yet) is read, as without it.
 //!
+//! What it says holds. A segment is shown when its words were found to be those of the texts
+//! (`proof`), each read of it is checked, and each entry bears the check of the texts it was made
+//! of: one that is stale, of another store, or damaged is thrown away before it is asked.
+//!
 //! Trigrams were weighed: a word of n letters has n of them, so that a list of messages for each
 //! takes more room than the word; what they find must be read to be sure of, and a needle of two
 //! letters is not found at all. With words, text that has no break in it is found exactly.
@@ -14,6 +18,7 @@
 mod build;
 mod indexer;
 mod postings;
+mod proof;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -54,7 +59,7 @@ impl TextIndex {
             messages.iter().enumerate().map(|(at, blob)| (blob.0, at)).collect();
         order.sort_unstable();
         let queries: Vec<(&Needle, Option<Query>)> =
-            needles.iter().take(NEEDLES_MAX).map(|n| (n, Query::of(&n.text))).collect();
+            needles.iter().take(NEEDLES_MAX).map(|n| (n, Query::of(n))).collect();
         let mut verdicts = vec![Vec::new(); queries.len()];
         let mut buffers = Buffers::default();
         for segment in self.segments().iter() {

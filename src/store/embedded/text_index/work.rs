@@ -14,7 +14,7 @@ use super::build::{Builder, FINISHED, Message, UNFINISHED};
 use super::indexer::{BACKLOG_BYTES, BACKLOG_MESSAGES};
 use super::segment::Segment;
 use crate::store::embedded::{disk, failure};
-use crate::store::texts::TextReader;
+use crate::store::texts::{TextReader, check_of};
 use crate::store::{StoreError, sql};
 use crate::sys::Clock;
 
@@ -24,7 +24,7 @@ const BATCH: i64 = 64;
 const SMALL_MAX: usize = 8;
 /// Words of messages that are gone leave the index after this time.
 const STALE_SECS: i64 = 24 * 3600;
-/// Rows of messages whose hashes are compared before a rest.
+/// Rows of messages whose checks are compared before a rest.
 const CHECK_ROWS: usize = 4096;
 
 /// Whether to go on, as the thread says after each rest.
@@ -52,7 +52,7 @@ pub(in crate::store::embedded) struct Work {
 
 /// How a segment stands to the store.
 enum Standing {
-    /// Its messages are other messages now: the store was put back to an earlier time.
+    /// Its messages have other texts now: the store was put back to an earlier time.
     Foreign,
     /// So many of its messages are gone.
     Gone(usize),
@@ -172,8 +172,12 @@ impl Work {
             last = Some(*range.end());
         }
         let Some(last) = last else { return Ok(false) };
-        let path = builder.write(last, &self.index.folder).map_err(disk)?;
+        let (path, proofs) = builder.write(last, &self.index.folder).map_err(disk)?;
         let segment = Segment::open(&path).map_err(disk)?;
+        if !segment.is_proved_by(&proofs).map_err(disk)? {
+            fs::remove_file(&path).map_err(disk)?;
+            return Err(StoreError::Corrupt(format!("text index {}", path.display())));
+        }
         self.put(Arc::new(segment))?;
         Ok(true)
     }
@@ -190,12 +194,14 @@ impl Work {
         let mut rows = rows.map_err(|e| failure(&e))?;
         let (mut last, mut count) = (None, 0);
         while let Some(row) = rows.next().map_err(|e| failure(&e))? {
-            let (id, hash, header, body) = text_row(row).map_err(|e| failure(&e))?;
+            let (id, check, header, body) = text_row(row).map_err(|e| failure(&e))?;
+            let is_right =
+                check_of((header.unwrap_or_default(), body.unwrap_or_default())) == check;
             // What cannot be read is to be met by whoever searches, not here.
-            let header = header.and_then(|packed| self.texts.header(packed).ok());
-            let body = body.and_then(|packed| self.texts.body(packed).ok());
+            let header = header.filter(|_| is_right).and_then(|h| self.texts.header(h).ok());
+            let body = body.filter(|_| is_right).and_then(|b| self.texts.body(b).ok());
             let (header, body) = (header.as_deref(), body.as_deref());
-            if !builder.add(&Message { id, hash: short(hash), header, body }) {
+            if !builder.add(&Message { id, check, header, body }) {
                 return Ok((last, After::NoRoom));
             }
             last = Some(id);
@@ -239,8 +245,8 @@ impl Work {
         Ok(true)
     }
 
-    fn standing(&self, messages: &[(i64, u32)], rest: Rest<'_>) -> Result<Standing, StoreError> {
-        let query = self.connection.prepare_cached(sql::MESSAGE_HASHES);
+    fn standing(&self, messages: &[(i64, i64)], rest: Rest<'_>) -> Result<Standing, StoreError> {
+        let query = self.connection.prepare_cached(sql::TEXT_CHECKS);
         let mut statement = query.map_err(|e| failure(&e))?;
         let mut gone = 0;
         for some in messages.chunks(CHECK_ROWS) {
@@ -249,11 +255,11 @@ impl Work {
             let mut rows = rows.map_err(|e| failure(&e))?;
             let mut expected = some.iter().peekable();
             while let Some(row) = rows.next().map_err(|e| failure(&e))? {
-                let (id, hash) = hash_row(row).map_err(|e| failure(&e))?;
+                let (id, check) = check_row(row).map_err(|e| failure(&e))?;
                 while expected.next_if(|(other, _)| *other < id).is_some() {
                     gone += 1;
                 }
-                let is_same = |(other, check): &&(i64, u32)| *other == id && *check == hash;
+                let is_same = |(other, made_of): &&(i64, i64)| *other == id && *made_of == check;
                 if expected.next_if(is_same).is_none() {
                     return Ok(Standing::Foreign);
                 }
@@ -302,19 +308,13 @@ fn crowd(segments: &[Arc<Segment>]) -> Option<RangeInclusive<i64>> {
     Some(run.first()?.first..=run.last()?.last)
 }
 
-type TextRow<'r> = (i64, &'r [u8], Option<&'r [u8]>, Option<&'r [u8]>);
+type TextRow<'r> = (i64, i64, Option<&'r [u8]>, Option<&'r [u8]>);
 
 fn text_row<'r>(row: &'r Row<'_>) -> rusqlite::Result<TextRow<'r>> {
-    let hash = row.get_ref(1)?.as_blob()?;
     let header = row.get_ref(2)?.as_blob_or_null()?;
-    Ok((row.get(0)?, hash, header, row.get_ref(3)?.as_blob_or_null()?))
+    Ok((row.get(0)?, row.get(1)?, header, row.get_ref(3)?.as_blob_or_null()?))
 }
 
-fn hash_row(row: &Row<'_>) -> rusqlite::Result<(i64, u32)> {
-    Ok((row.get(0)?, short(row.get_ref(1)?.as_blob()?)))
-}
-
-/// The first bytes of a message's hash.
-fn short(hash: &[u8]) -> u32 {
-    hash.iter().take(4).fold(0, |short, byte| short << 8 | u32::from(*byte))
+fn check_row(row: &Row<'_>) -> rusqlite::Result<(i64, i64)> {
+    Ok((row.get(0)?, row.get(1)?))
 }
