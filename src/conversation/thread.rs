@@ -18,6 +18,8 @@ pub const MESSAGES_MAX: usize = 256;
 pub const LINKS_MAX: usize = 16;
 /// Most identifiers that are looked up for it. Whoever writes References chooses how many.
 pub const LOOKUPS_MAX: usize = 512;
+/// Headers of so many messages are read at a time.
+const HEADERS_AT_ONCE: usize = 256;
 
 /// Messages of one inbox that belong together.
 #[derive(Clone, Debug, Default)]
@@ -163,6 +165,7 @@ impl<'a> Search<'a> {
             }
         }
         let linked = self.scope.store.linked_to(&ids).await?;
+        let mut new = Vec::new();
         for (id, Linked { named, following }) in ids.into_iter().zip(linked) {
             let named = self.here(named);
             if let Some((first, _)) = named.first_key_value() {
@@ -171,10 +174,23 @@ impl<'a> Search<'a> {
             let mut found = self.here(following);
             found.extend(named);
             found.retain(|blob, _| self.known.insert(*blob));
-            let blobs: Vec<BlobId> = found.keys().copied().collect();
-            for (blob, header) in headers(self.scope, &blobs).await? {
-                let places = found.remove(&blob).unwrap_or_default();
-                self.pool.push(Message { blob, header, places });
+            new.extend(found);
+        }
+        self.read(new).await
+    }
+
+    /// Puts what was found into the pool.
+    async fn read(&mut self, found: Vec<(BlobId, Vec<Place>)>) -> Result<(), StoreError> {
+        let mut found = found.into_iter().peekable();
+        while found.peek().is_some() {
+            let some: Vec<_> = found.by_ref().take(HEADERS_AT_ONCE).collect();
+            let blobs: Vec<BlobId> = some.iter().map(|(blob, _)| *blob).collect();
+            let mut headers = headers(self.scope, &blobs).await?.into_iter().peekable();
+            for (blob, places) in some {
+                // one that is gone by now has none
+                if let Some((_, header)) = headers.next_if(|(of, _)| *of == blob) {
+                    self.pool.push(Message { blob, header, places });
+                }
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
-//! For tests: users, an inbox and a channel on the store in memory, and clients that run commands
-//! through the same table as a session, with imap-codec as the judge of every answer.
+//! For tests: users, an inbox and a channel on a store, and clients that run commands through the
+//! same table as a session, with imap-codec as the judge of every answer. The store is the one in
+//! memory, but where a test asks for another; of several nodes each client is on one.
 
 use std::sync::Arc;
 
@@ -23,9 +24,10 @@ use crate::mail::account::{Account, Folder, FolderNames};
 use crate::mail::flag::{FlagList, SeenMode};
 use crate::mail::id::{Login, MailboxId, Timestamp};
 use crate::mail::message::parse;
-use crate::store::Mailbox;
 use crate::store::change::{Actor, Bytes, Change, Delivered, NewMessage, Transaction};
+use crate::store::contract::stand::{Engine, Stand};
 use crate::store::memory::Memory;
+use crate::store::{Mailbox, Store};
 use crate::sys::ManualClock;
 
 /// When everything happens: 2024-05-06 07:08:09 UTC.
@@ -34,7 +36,9 @@ pub(crate) const NOW_SECS: i64 = 1_714_979_289;
 /// Support belongs to anna, ben and (to read) dora; carla is an admin, sam a super-admin.
 pub(crate) struct Rig {
     pub(crate) context: Context,
-    memory: Arc<Memory>,
+    /// Of the nodes behind the first.
+    others: Vec<Context>,
+    stand: Stand,
     directory: Arc<Directory>,
     runtime: tokio::runtime::Runtime,
 }
@@ -43,6 +47,13 @@ pub(crate) struct Rig {
 pub(crate) struct Client {
     session: Session,
     pub(crate) selected: Option<Selected>,
+    node: usize,
+}
+
+impl Client {
+    pub(crate) fn node(&self) -> usize {
+        self.node
+    }
 }
 
 impl Rig {
@@ -51,23 +62,22 @@ impl Rig {
     }
 
     pub(crate) fn with_seen(seen: SeenMode) -> Rig {
+        Rig::on(Engine::Memory, seen)
+    }
+
+    pub(crate) fn on(engine: Engine, seen: SeenMode) -> Rig {
         let clock = Arc::new(ManualClock::default());
         clock.set(Timestamp::from_seconds(NOW_SECS));
-        let directory = Arc::new(directory(seen));
-        let memory = Arc::new(Memory::new(clock));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let stand = runtime.block_on(Stand::new(engine, clock));
+        let mut contexts = stand.stores().into_iter().map(context);
         let rig = Rig {
-            context: Context {
-                store: memory.clone(),
-                folder_names: Arc::new(FolderNames::default()),
-                message_bytes_max: 1 << 20,
-                capabilities: Arc::new(Capabilities::without(&[])),
-                admin: None,
-                own_copies: Default::default(),
-                object_ids: crate::imap::object_id::ObjectIds::by([7; 32]),
-            },
-            memory,
-            directory,
-            runtime: tokio::runtime::Builder::new_current_thread().build().expect("a runtime"),
+            context: contexts.next().expect("a node"),
+            others: contexts.collect(),
+            stand,
+            directory: Arc::new(directory(seen)),
+            runtime,
         };
         for account in rig.accounts() {
             let folders = account.standard_folders().into_iter();
@@ -90,14 +100,37 @@ impl Rig {
     }
 
     pub(crate) fn commit(&self, changes: Vec<Change>) {
+        self.commit_on(0, changes);
+    }
+
+    pub(crate) fn commit_on(&self, node: usize, changes: Vec<Change>) {
         let transaction = Transaction { actor: Actor::System, changes };
-        self.runtime.block_on(self.context.store.commit(transaction)).expect("a commit");
+        let store = &self.context_of(node).store;
+        self.runtime.block_on(store.commit(transaction)).expect("a commit");
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn nodes(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    fn context_of(&self, node: usize) -> &Context {
+        node.checked_sub(1).map_or(&self.context, |other| &self.others[other])
+    }
+
+    /// Stops a node and starts it again on what is stored. Its clients are lost.
+    pub(crate) fn restart(&mut self, node: usize) {
+        let Rig { context, others, stand, runtime, .. } = self;
+        let mut contexts: Vec<&mut Context> = std::iter::once(context).chain(others).collect();
+        contexts[node].store = Arc::new(Memory::new(Arc::new(ManualClock::default())));
+        runtime.block_on(stand.restart(node));
+        contexts[node].store = stand.stores().remove(node);
     }
 
     /// What somebody else commits just before each of the next commits of a client.
     pub(crate) fn commit_sooner(&self, changes: Vec<Vec<Change>>) {
         let transaction = |changes| Transaction { actor: Actor::System, changes };
-        self.memory.commit_sooner(changes.into_iter().map(transaction).collect());
+        self.stand.memory().commit_sooner(changes.into_iter().map(transaction).collect());
     }
 
     pub(crate) fn support(&self) -> Arc<Mailbox> {
@@ -111,13 +144,16 @@ impl Rig {
         self.context.store.find(&account, folder).expect("a folder").id
     }
 
-    /// The counts of Support, as `login` sees them.
-    pub(crate) fn status(&self, login: &str) -> crate::store::Status {
+    /// The counts of Support, as `login` sees them on a node.
+    pub(crate) fn status_on(&self, node: usize, login: &str) -> crate::store::Status {
         let support = self.support();
         let seen = self.directory.seen_mode(&support.account);
         let user = Login::new(login);
-        let status = self.context.store.status(support.id, &user, seen);
-        self.runtime.block_on(status).expect("Support")
+        self.runtime.block_on(async {
+            self.stand.agreed().await;
+            let store = &self.context_of(node).store;
+            store.status(support.id, &user, seen).await.expect("Support")
+        })
     }
 
     /// Mail for support@ comes in.
@@ -167,8 +203,12 @@ impl Rig {
     }
 
     pub(crate) fn client(&self, login: &str) -> Client {
+        self.client_on(0, login)
+    }
+
+    pub(crate) fn client_on(&self, node: usize, login: &str) -> Client {
         let session = Session::new(Login::new(login), self.directory.clone());
-        Client { session, selected: None }
+        Client { session, selected: None, node }
     }
 
     /// Runs a command; answers everything that the client gets, the tagged line last.
@@ -176,6 +216,7 @@ impl Rig {
         let (mut buffer, mut sink) = (Vec::new(), Vec::new());
         let mut out = Output::new(&mut buffer, &mut sink);
         self.runtime.block_on(async {
+            self.stand.agreed().await;
             let tagged = match self.run(client, command, &mut out).await {
                 Ok(Completion { code: Some(code), text, .. }) => format!("OK [{code}] {text}"),
                 Ok(Completion { code: None, text, .. }) => format!("OK {text}"),
@@ -208,9 +249,10 @@ impl Rig {
             }
             _ => (arguments, ""),
         };
+        let context = self.context_of(client.node);
         let mut call = Call {
             tag: "a",
-            context: &self.context,
+            context,
             session: &mut client.session,
             numbering: row.numbering,
             arguments: Cursor::new(head.as_bytes()),
@@ -247,10 +289,10 @@ impl Rig {
             *selected = None;
         }
         if let Some(selected) = selected {
-            attach(&self.context, client.session.notify.as_deref_mut(), selected);
+            attach(context, client.session.notify.as_deref_mut(), selected);
             selected.follow_condstore(&client.session, out);
             let expunge = done.as_ref().map_or(row.expunge, |done| row.expunge.and(done.expunge));
-            updates(&self.context, selected, out, expunge).await?;
+            updates(context, selected, out, expunge).await?;
         }
         self.tell_of_others(client, out).await?;
         done
@@ -261,12 +303,14 @@ impl Rig {
         let (mut buffer, mut sink) = (Vec::new(), Vec::new());
         let mut out = Output::new(&mut buffer, &mut sink);
         self.runtime.block_on(async {
+            self.stand.agreed().await;
+            let context = self.context_of(client.node);
             let notify = client.session.notify.as_deref_mut();
             let wishes = notify.as_ref().and_then(|notify| notify.wishes());
             let expunge = wishes.map_or(Expunge::Held, |wishes| wishes.expunge);
             if let Some(selected) = &mut client.selected {
-                attach(&self.context, notify, selected);
-                updates_unasked(&self.context, selected, &mut out, expunge).await.expect("told");
+                attach(context, notify, selected);
+                updates_unasked(context, selected, &mut out, expunge).await.expect("told");
             }
             self.tell_of_others(client, &mut out).await.expect("told");
             out.flush().await.expect("memory");
@@ -281,13 +325,25 @@ impl Rig {
         out: &mut Output<'_>,
     ) -> Result<(), Refusal> {
         let Some(mut notify) = client.session.notify.take() else { return Ok(()) };
-        let who = (&self.context, &client.session, client.selected.as_ref());
+        let who = (self.context_of(client.node), &client.session, client.selected.as_ref());
         let told = notify.tell(who, out).await;
         client.session.notify = Some(notify);
         if let Some(selected) = client.selected.as_mut().filter(|_| told == Ok(Overflow::Yes)) {
             selected.heed(&client.session);
         }
         told.map(|_| ())
+    }
+}
+
+fn context(store: Arc<dyn Store>) -> Context {
+    Context {
+        store,
+        folder_names: Arc::new(FolderNames::default()),
+        message_bytes_max: 1 << 20,
+        capabilities: Arc::new(Capabilities::without(&[])),
+        admin: None,
+        own_copies: Default::default(),
+        object_ids: crate::imap::object_id::ObjectIds::by([7; 32]),
     }
 }
 

@@ -10,7 +10,7 @@ pub mod bell;
 mod board;
 pub mod change;
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 pub mod embedded;
 mod encode;
 pub mod memory;

@@ -14,7 +14,7 @@ use crate::store::Usage;
 use crate::store::change::NewMessage;
 
 /// Most messages in one APPEND.
-const MESSAGES_MAX: usize = 100;
+const MESSAGES_MAX: usize = 1000;
 /// Most bytes in one APPEND of several messages: what was computed of them is in memory until the
 /// last one is here.
 const SEVERAL_BYTES_MAX: u64 = 16 * 1024 * 1024;

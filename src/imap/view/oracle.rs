@@ -1,6 +1,7 @@
 //! Views beside a slow model that keeps a row for each user and message: what users do at random is
 //! done in both, and SELECT, STATUS, LIST-STATUS, SEARCH, FETCH, CHANGEDSINCE, QRESYNC and NOTIFY
-//! must say the same.
+//! must say the same. On each engine, which is closed and opened again now and then; where it is of
+//! several nodes, each session is on one of them, and is asked when the nodes agree.
 //! `POSTFACH_SEED` repeats a run; the seed stands in the output of one that fails.
 
 mod watchers;
@@ -10,9 +11,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::imap::rig::{Client, Rig};
 use crate::mail::flag::SeenMode;
+use crate::store::contract::stand::Engine;
 use watchers::Watcher;
 
 const STEPS: usize = 10_000;
+/// Where each step waits for a server, and a machine is shared with other tests.
+const STEPS_ON_A_SERVER: usize = 2_000;
+/// In so many steps a node is started again once.
+const STEPS_BETWEEN_RESTARTS: usize = 250;
 /// The last one may only read.
 const USERS: [&str; 4] = ["anna", "ben", "sam", "dora"];
 const FLAGS: [&str; 6] = ["\\Seen", "\\Flagged", "\\Answered", "\\Deleted", "Later", "$Label1"];
@@ -65,18 +71,44 @@ struct Oracle {
 }
 
 impl Oracle {
-    fn new(seen: SeenMode, seed: u64) -> Oracle {
-        let rig = Rig::with_seen(seen);
-        let clients = USERS.map(|user| rig.client(user)).into();
+    fn new((engine, seen): (Engine, SeenMode), seed: u64) -> Oracle {
+        let rig = Rig::on(engine, seen);
         let model = Model { uid_next: 1, modseqs: vec![1], ..Model::default() };
         let shared = seen == SeenMode::Shared;
-        let watchers = USERS.map(|user| Watcher::new(&rig, user)).into();
         let random = Random(seed | 1);
+        let (clients, watchers) = (Vec::new(), Vec::new());
         let mut oracle = Oracle { rig, random, model, shared, clients, watchers };
-        for client in &mut oracle.clients {
-            oracle.rig.send(client, "SELECT Shared/Support");
+        for user in 0..USERS.len() {
+            let (client, watcher) = (oracle.reader(user), oracle.watcher(user));
+            oracle.clients.push(client);
+            oracle.watchers.push(watcher);
         }
         oracle
+    }
+
+    fn node(&mut self) -> usize {
+        self.random.below(self.rig.nodes())
+    }
+
+    fn reader(&mut self, user: usize) -> Client {
+        let node = self.node();
+        let mut client = self.rig.client_on(node, USERS[user]);
+        self.rig.send(&mut client, "SELECT Shared/Support");
+        client
+    }
+
+    /// A node goes, and with it its sessions; they come again, on whichever node.
+    fn restart(&mut self) {
+        let node = self.node();
+        self.rig.restart(node);
+        for user in 0..USERS.len() {
+            if self.clients[user].node() == node {
+                self.clients[user] = self.reader(user);
+            }
+            if self.watchers[user].is_on(node) {
+                self.watchers[user] = self.watcher(user);
+            }
+        }
     }
 
     /// By a client that has just been told everything.
@@ -108,7 +140,9 @@ impl Oracle {
     }
 
     fn deliver(&mut self) {
-        self.rig.deliver("Subject: new\r\n\r\nbody\r\n");
+        let delivery = self.rig.delivery("Subject: new\r\n\r\nbody\r\n");
+        let node = self.node();
+        self.rig.commit_on(node, vec![delivery]);
         let (uid, changed) = (self.model.uid_next, self.model.step);
         let row = Row { flags: BTreeSet::new(), changed };
         self.model.rows.insert(uid, std::array::from_fn(|_| row.clone()));
@@ -175,8 +209,9 @@ impl Oracle {
         }
     }
 
-    fn opened(&self, user: usize) -> (Client, String) {
-        let mut client = self.rig.client(USERS[user]);
+    fn opened(&mut self, user: usize) -> (Client, String) {
+        let node = self.node();
+        let mut client = self.rig.client_on(node, USERS[user]);
         let answer = self.rig.send(&mut client, "EXAMINE Shared/Support");
         (client, answer)
     }
@@ -191,8 +226,9 @@ impl Oracle {
         assert!(answer.contains(&format!("[UIDNEXT {}]", self.model.uid_next)), "{answer}");
     }
 
-    fn send_status(&self, user: usize) -> crate::store::Status {
-        self.rig.status(USERS[user])
+    fn send_status(&mut self, user: usize) -> crate::store::Status {
+        let node = self.node();
+        self.rig.status_on(node, USERS[user])
     }
 
     fn check_status(&mut self, user: usize) {
@@ -270,7 +306,8 @@ impl Oracle {
         let step = self.random.below(self.model.step + 1);
         let since = self.model.modseqs[step];
         let epoch = self.rig.support().uid_validity.0;
-        let mut client = self.rig.client(USERS[user]);
+        let node = self.node();
+        let mut client = self.rig.client_on(node, USERS[user]);
         self.rig.send(&mut client, "ENABLE QRESYNC");
         let command = format!("EXAMINE Shared/Support (QRESYNC ({epoch} {since}))");
         let answer = self.rig.send(&mut client, &command);
@@ -324,24 +361,42 @@ fn number(text: &str) -> u64 {
     text[..end].parse().expect("a number")
 }
 
-fn run(seen: SeenMode) {
+fn run((engine, seen): (Engine, SeenMode), steps: usize) {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos());
     let given = std::env::var("POSTFACH_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or(clock as u64);
     println!("POSTFACH_SEED={seed}");
-    let mut oracle = Oracle::new(seen, seed);
-    for _ in 0..STEPS {
+    let mut oracle = Oracle::new((engine, seen), seed);
+    for _ in 0..steps {
         oracle.change();
         oracle.check();
+        if oracle.random.below(STEPS_BETWEEN_RESTARTS) == 0 {
+            oracle.restart();
+        }
     }
 }
 
-#[test]
-fn with_private_seen_everybody_is_told_what_the_model_says() {
-    run(SeenMode::PerUser);
+macro_rules! oracle {
+    ($($module:ident: $engine:expr, $steps:expr;)*) => {
+        $(mod $module {
+            use super::*;
+
+            #[test]
+            fn with_private_seen_everybody_is_told_what_the_model_says() {
+                run(($engine, SeenMode::PerUser), $steps);
+            }
+
+            #[test]
+            fn with_shared_seen_everybody_is_told_what_the_model_says() {
+                run(($engine, SeenMode::Shared), $steps);
+            }
+        })*
+    };
 }
 
-#[test]
-fn with_shared_seen_everybody_is_told_what_the_model_says() {
-    run(SeenMode::Shared);
+oracle! {
+    memory: Engine::Memory, STEPS;
+    embedded: Engine::Embedded, STEPS;
+    one_node: Engine::Nodes(1), STEPS_ON_A_SERVER;
+    two_nodes: Engine::Nodes(2), STEPS_ON_A_SERVER;
 }

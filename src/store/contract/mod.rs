@@ -18,6 +18,7 @@ pub(super) mod moving;
 pub(in crate::store) mod nodes;
 pub(super) mod queue;
 mod random;
+pub(crate) mod stand;
 
 use std::sync::Arc;
 

@@ -6,31 +6,52 @@ use super::failure;
 use super::readers::Reader;
 use crate::mail::id::{BlobId, MailboxId, ThreadId, Uid};
 use crate::mail::message::Envelope;
-use crate::store::{INSTANCES_OF_MAX, Instance, SAME_MESSAGE_ID_MAX, StoreError, encode, sql};
+use crate::store::{
+    INSTANCES_OF_MAX, Instance, Linked, SAME_MESSAGE_ID_MAX, StoreError, encode, sql,
+};
 
 impl Reader {
     /// All of it at one moment.
     pub(super) fn instances_of(&mut self, message_id: &str) -> Result<Vec<Instance>, StoreError> {
-        let is_it = |envelope: &Envelope| envelope.bare_message_id().as_deref() == Some(message_id);
-        self.instances(encode::message_id_digest(message_id), is_it)
+        self.at_one_moment(|transaction| named(transaction, message_id))
     }
 
     /// All of it at one moment.
     pub(super) fn referring_to(&mut self, message_id: &str) -> Result<Vec<Instance>, StoreError> {
-        let follows =
-            |envelope: &Envelope| envelope.referred_ids().iter().any(|id| id == message_id);
-        self.instances(encode::referred_digest(message_id), follows)
+        self.at_one_moment(|transaction| following(transaction, message_id))
     }
 
-    fn instances(
-        &mut self,
-        digest: i64,
-        is_it: impl Fn(&Envelope) -> bool,
-    ) -> Result<Vec<Instance>, StoreError> {
-        let transaction = self.connection.transaction();
-        let found = transaction.and_then(|transaction| instances(&transaction, (digest, &is_it)));
-        found.map_err(|e| failure(&e))
+    /// Both of several, at one moment: most mail has none that is known, and then handing the
+    /// question to a thread is most of the work.
+    pub(super) fn linked_to(&mut self, message_ids: &[String]) -> Result<Vec<Linked>, StoreError> {
+        self.at_one_moment(|transaction| {
+            let linked = |id: &String| {
+                Ok(Linked {
+                    named: named(transaction, id)?,
+                    following: following(transaction, id)?,
+                })
+            };
+            message_ids.iter().map(linked).collect()
+        })
     }
+
+    fn at_one_moment<T>(
+        &mut self,
+        read: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let transaction = self.connection.transaction();
+        transaction.and_then(|transaction| read(&transaction)).map_err(|e| failure(&e))
+    }
+}
+
+fn named(transaction: &Transaction<'_>, message_id: &str) -> rusqlite::Result<Vec<Instance>> {
+    let is_it = |envelope: &Envelope| envelope.bare_message_id().as_deref() == Some(message_id);
+    instances(transaction, (encode::message_id_digest(message_id), &is_it))
+}
+
+fn following(transaction: &Transaction<'_>, message_id: &str) -> rusqlite::Result<Vec<Instance>> {
+    let follows = |envelope: &Envelope| envelope.referred_ids().iter().any(|id| id == message_id);
+    instances(transaction, (encode::referred_digest(message_id), &follows))
 }
 
 fn instances(

@@ -49,7 +49,7 @@ use super::sql::layout;
 use super::state::{Contents, Loaded};
 use super::text::{Needle, Verdict};
 use super::{
-    Answer, Facts, FactsWanted, Instance, Mailbox, Metadata, Status, Store, StoreError,
+    Answer, Facts, FactsWanted, Instance, Linked, Mailbox, Metadata, Status, Store, StoreError,
     Subscriptions, Turns, Usage,
 };
 use crate::mail::account::{Account, Folder};
@@ -66,6 +66,8 @@ const COMMITS_WAITING_MAX: usize = 1024;
 const LOADING_LOCKS: usize = 64;
 /// How often a reader tries to load a mailbox that changes meanwhile, before the writer does it.
 const LOAD_ATTEMPTS: usize = 3;
+/// Message-IDs that one thread looks up before others have their turn.
+const LINKED_AT_ONCE: usize = 32;
 /// SQLite moves its log into the database after this many pages.
 const CHECKPOINT_PAGES: i64 = 4000;
 
@@ -360,6 +362,18 @@ impl Store for Embedded {
     fn referring_to(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
         let message_id = message_id.to_owned();
         Box::pin(self.0.readers.ask(move |reader| reader.referring_to(&message_id)))
+    }
+
+    fn linked_to<'a>(&'a self, message_ids: &'a [String]) -> Answer<'a, Vec<Linked>> {
+        Box::pin(async move {
+            let mut all = Vec::with_capacity(message_ids.len());
+            for some in message_ids.chunks(LINKED_AT_ONCE) {
+                let some = some.to_vec();
+                let linked = self.0.readers.ask(move |reader| reader.linked_to(&some));
+                all.append(&mut linked.await?);
+            }
+            Ok(all)
+        })
     }
 
     fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {

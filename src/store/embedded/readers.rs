@@ -72,6 +72,9 @@ impl Readers {
             let blobs = blobs.to_vec();
             self.hand_in(move |reader| reader.facts(&blobs, wanted))
         };
+        if blobs.is_empty() {
+            return Ok(Vec::new());
+        }
         if blobs.len() < HALVED_MIN {
             return of(blobs).await?.answer().await;
         }

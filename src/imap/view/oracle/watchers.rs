@@ -28,16 +28,26 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(rig: &Rig, user: &str) -> Watcher {
-        let (mut inside, mut outside) = (rig.client(user), rig.client(user));
-        rig.send(&mut inside, "EXAMINE Shared/Support");
-        rig.send(&mut inside, EVERYTHING);
-        rig.send(&mut outside, "ENABLE CONDSTORE");
+    fn new(rig: &Rig, user: &str, [inside, outside]: [usize; 2]) -> Watcher {
+        let (inside, outside) = (rig.client_on(inside, user), rig.client_on(outside, user));
         let mut watcher =
             Watcher { inside, outside, messages: Vec::new(), counts: BTreeMap::new(), step: 0 };
+        let told = rig.send(&mut watcher.inside, "EXAMINE Shared/Support");
+        let there = told.lines().find_map(|line| line.strip_suffix(" EXISTS")).expect("a count");
+        watcher.messages.resize(number(&there["* ".len()..]) as usize, (0, BTreeSet::new()));
+        let told = rig.send(&mut watcher.inside, EVERYTHING);
+        watcher.hear(&told);
+        let told = rig.send(&mut watcher.inside, "UID FETCH 1:* (FLAGS)");
+        watcher.hear(&told);
+        rig.send(&mut watcher.outside, "ENABLE CONDSTORE");
         let told = rig.send(&mut watcher.outside, OUTSIDE);
         watcher.hear_status(&told);
         watcher
+    }
+
+    /// Whether one of its sessions is on this node.
+    pub(super) fn is_on(&self, node: usize) -> bool {
+        self.inside.node() == node || self.outside.node() == node
     }
 
     /// EXISTS, EXPUNGE and FETCH, in their order.
@@ -78,6 +88,12 @@ impl Watcher {
 }
 
 impl Oracle {
+    pub(super) fn watcher(&mut self, user: usize) -> Watcher {
+        let nodes = [self.node(), self.node()];
+        let step = self.model.step;
+        Watcher { step, ..Watcher::new(&self.rig, USERS[user], nodes) }
+    }
+
     pub(super) fn check_watcher(&mut self, user: usize) {
         match self.random.below(3) {
             0 => self.check_inside(user),
@@ -128,7 +144,9 @@ impl Oracle {
 
     pub(super) fn check_list_status(&mut self, user: usize) {
         let command = "LIST \"\" Shared/Support RETURN (STATUS (MESSAGES UIDNEXT UNSEEN))";
-        let answer = self.rig.send(&mut self.rig.client(USERS[user]), command);
+        let node = self.node();
+        let mut client = self.rig.client_on(node, USERS[user]);
+        let answer = self.rig.send(&mut client, command);
         let rows = &self.model.rows;
         let unseen = rows.values().filter(|row| !row[user].flags.contains(FLAGS[0])).count();
         let (messages, next) = (rows.len(), self.model.uid_next);
