@@ -331,8 +331,7 @@ impl Store for Embedded {
         let Some(index) = self.0.shared.text_index.clone() else {
             return Box::pin(std::future::ready(Ok(Vec::new())));
         };
-        let (blobs, needles) = (blobs.to_vec(), needles.to_vec());
-        Box::pin(self.0.readers.ask(move |_| Ok(index.verdicts(&blobs, &needles))))
+        Box::pin(self.0.readers.text_verdicts(index, blobs, needles))
     }
 
     fn trace(&self, id: TraceId) -> Answer<'_, Vec<u8>> {

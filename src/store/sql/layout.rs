@@ -99,8 +99,8 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 /// of both. A message of layout 1 is a thread of its own, and has no preview until somebody asks
 /// for it. Metadata: no login is everybody's, mailbox 0 is the server. The audit log, by which of
 /// its entries instances came into a Trash, and each user's rights as they were told there last.
-/// Who is away, and which mailboxes are open to others. A turn is whom work in an account was handed
-/// to, the highest number last.
+/// Who is away, and which mailboxes are open to others. A turn is whom work in an account was
+/// handed to, the highest number last.
 /// The directory that several nodes have in force, and the last tenure of each of their duties.
 /// Messages of virtual mailboxes are not counted by what they show, and found by nothing.
 const LAYOUT_2: &str = "
