@@ -188,7 +188,9 @@ impl From<StoreError> for Refusal {
             StoreError::Unavailable(_) => {
                 Refusal::no("UNAVAILABLE", "The mail store is not available, try again later")
             }
-            StoreError::Corrupt(_) => {
+            StoreError::Corrupt(why) => {
+                // the client is told to tell the administrator, who finds here what it is
+                tracing::error!(%why, "stored data is damaged");
                 Refusal::no("CORRUPTION", "Stored data is damaged, tell the administrator")
             }
         }

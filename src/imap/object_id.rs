@@ -119,9 +119,9 @@ impl ObjectIds {
     }
 }
 
-/// No login is empty.
+/// No login has a colon. An empty one is everybody's, in the tables.
 fn nobody() -> Login {
-    Login::new("")
+    Login::new(":object-ids")
 }
 
 impl ObjectId {

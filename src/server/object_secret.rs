@@ -28,6 +28,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::store::contract::stand::{Engine, Stand};
     use crate::store::memory::Memory;
     use crate::sys::ManualClock;
 
@@ -40,5 +41,17 @@ mod tests {
         ensure(&store).await.expect("kept");
         assert!(first.is_some() && first == ObjectIds::of_store(&store));
         assert!(of(&store) != ObjectIds::by([0; SECRET_BYTES]));
+    }
+
+    #[tokio::test]
+    async fn every_engine_has_it_when_it_is_opened_again() {
+        for engine in [Engine::Embedded, Engine::Nodes(1)] {
+            let mut stand = Stand::new(engine, Arc::new(ManualClock::default())).await;
+            ensure(&*stand.stores()[0]).await.expect("kept");
+            let first = ObjectIds::of_store(&*stand.stores()[0]);
+            stand.restart(0).await;
+            assert!(first.is_some() && first == ObjectIds::of_store(&*stand.stores()[0]));
+            assert!(stand.stores()[0].metadata(None).is_empty(), "nobody else can ask for it");
+        }
     }
 }

@@ -52,7 +52,7 @@ const EVERYTHING: &[&str] = &[
 /// Where each dependency may be named: a folder (with `/`) or a file.
 const CRATES: &[(&str, &[&str])] = &[
     ("crc32fast", &["src/store/embedded/text_index/"]),
-    ("tokio", &["src/server/", "src/main.rs", "src/store/postgres/"]),
+    ("tokio", &["src/server/", "src/main.rs", "src/store/postgres/", "src/store/objects/"]),
     ("tokio-rustls", &["src/server/", "src/store/postgres/connection.rs"]),
     ("rustls-native-certs", &["src/server/relay/trust.rs"]),
     ("rustls-pki-types", &["src/outbound/dkim/key.rs"]),
@@ -118,8 +118,17 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde", ANYWHERE),
     ("toml", &["src/config/", "src/directory/"]),
     ("clap", &["src/main.rs"]),
-    // store/postgres: a database that was restored is for the operator to know
-    ("tracing", &["src/server/", "src/delivery/", "src/store/postgres/restored.rs", "src/main.rs"]),
+    // a database that was restored, and what is damaged, are for the operator to know
+    (
+        "tracing",
+        &[
+            "src/server/",
+            "src/delivery/",
+            "src/imap/mod.rs",
+            "src/store/postgres/restored.rs",
+            "src/main.rs",
+        ],
+    ),
     ("tracing-subscriber", &["src/main.rs", "src/server/"]),
     ("argon2", &["src/directory/password.rs"]),
     ("password-hash", &["src/directory/password.rs"]),
@@ -159,7 +168,16 @@ const WORLD: &[(&str, &[&str])] = &[
     ("thread::spawn", &["src/server/", "src/main.rs"]),
     ("thread::sleep", &[]),
     ("SystemTime::now", &["src/sys/", "src/server/"]),
-    ("Instant::now", &["src/sys/", "src/server/", "src/store/embedded/", "src/store/postgres/"]),
+    (
+        "Instant::now",
+        &[
+            "src/sys/",
+            "src/server/",
+            "src/store/embedded/",
+            "src/store/objects/",
+            "src/store/postgres/",
+        ],
+    ),
 ];
 
 /// What no code outside of tests may hold.

@@ -39,9 +39,10 @@ def free_port():
 
 
 class Database:
-    """A running server; everybody on this machine may log in."""
+    """A running server; everybody on this machine may log in. With a certificate, a path and that of
+    its key, the user `mail` comes with TLS and a password alone."""
 
-    def __init__(self, fsync="off"):
+    def __init__(self, fsync="off", certificate=None):
         self.folder = tempfile.mkdtemp(prefix="postfach-database-")
         self.bin = programs()
         self.data = os.path.join(self.folder, "data")
@@ -59,9 +60,25 @@ class Database:
                 f"unix_socket_directories = '{self.folder}'\nmax_connections = 200\n"
                 "log_min_messages = warning\n"
             )
+            if certificate:
+                self.use(certificate, config)
         self.log = open(os.path.join(self.folder, "log"), "ab")
         self.start()
         self.create("postfach")
+
+    def use(self, certificate, config):
+        for name, path in zip(("server.crt", "server.key"), certificate):
+            own = os.path.join(self.data, name)
+            shutil.copyfile(path, own)
+            os.chmod(own, 0o600)
+            if self.user:
+                os.chown(own, self.user["user"], self.user["group"])
+        config.write("ssl = on\npassword_encryption = 'scram-sha-256'\n")
+        with open(os.path.join(self.data, "pg_hba.conf"), "w") as rules:
+            rules.write(
+                "hostssl all mail 127.0.0.1/32 scram-sha-256\nhost all mail all reject\n"
+                "host all all 127.0.0.1/32 trust\n"
+            )
 
     def run(self, program, *arguments):
         subprocess.run(

@@ -96,17 +96,22 @@ class Node:
         self.config = self.folder / "postfach.toml"
         self.sink = sink
         self.log_path = self.folder / "log"
+        self.log_path.touch()
         self.process = None
+        # what stands in [store], and what else there, with tables behind it
+        self.store = None
+        self.store_lines = ""
         self.write_config()
 
     def write_config(self):
         listen = "".join(f'{name} = ["127.0.0.1:{port}"]\n' for name, port in self.ports.items())
+        store = self.store or f'engine = "postgres"\nurl = "{self.url}"\n'
         self.config.write_text(
             f'hostname = "{self.name}.example.org"\ndata_dir = "data"\n[listen]\n{listen}'
             "[tls]\nself_signed = true\n"
             '[auth]\nplaintext_without_tls = "loopback"\n'
             "[limits]\nwaiting_per_address_max = 500\nsmtp_per_address_max = 500\n"
-            f'[store]\nengine = "postgres"\nurl = "{self.url}"\n'
+            f"[store]\n{store}{self.store_lines}"
             f'[outbound]\nvia = "smtp://127.0.0.1:{self.sink}"\nretry_first_secs = 60\n'
             "mta_sts = false\n"
         )

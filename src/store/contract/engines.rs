@@ -10,6 +10,8 @@ use crate::mail::id::Timestamp;
 use crate::store::StoreError;
 use crate::store::embedded::{self, Embedded, Options};
 use crate::store::memory::Memory;
+use crate::store::objects::rig::TestBucket;
+use crate::store::postgres::Target;
 use crate::store::postgres::tests::server::{self, Node};
 use crate::sys::ManualClock;
 
@@ -104,6 +106,22 @@ macro_rules! contract {
                     let (schema, clock) = (server::SHARED.schema().await, clock());
                     let config = server::SHARED.config(&schema);
                     let node = Node::start(&config, &clock, server::patient()).await;
+                    let bench = Bench { store: Arc::new(node.store.clone()), clock };
+                    super::super::$module::$behaviour(&bench).await;
+                    node.stop().await;
+                }
+            )*)*
+        }
+        mod on_postgres_with_a_bucket {
+            use super::*;
+            $($(
+                #[tokio::test]
+                async fn $behaviour() {
+                    let (schema, clock) = (server::SHARED.schema().await, clock());
+                    let objects = Some(TestBucket::new().objects());
+                    let target = Target::of(server::SHARED.config(&schema), None);
+                    let target = target.with_objects(objects);
+                    let node = Node::at(target, &clock, server::patient()).await;
                     let bench = Bench { store: Arc::new(node.store.clone()), clock };
                     super::super::$module::$behaviour(&bench).await;
                     node.stop().await;

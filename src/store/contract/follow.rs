@@ -16,6 +16,7 @@ use crate::mail::id::QueueId;
 use crate::store::audit::EntryId;
 use crate::store::change::{About, Opening};
 use crate::store::postgres::Options;
+use crate::store::postgres::tests::poorer::poorer;
 use crate::store::postgres::tests::server::{Node, SHARED, patient};
 
 /// Two nodes, and what somebody on each is told.
@@ -29,7 +30,12 @@ struct Pair {
 
 impl Pair {
     async fn start(options: Options) -> Pair {
-        let (config, clock) = (SHARED.config(&SHARED.schema().await), engines::clock());
+        let config = match options.listen {
+            true => SHARED.config(&SHARED.schema().await),
+            // who is not told anything is on a server that has less in other ways, too
+            false => poorer().await,
+        };
+        let clock = engines::clock();
         let mut nodes = Vec::new();
         for _ in 0..2 {
             nodes.push(Node::start(&config, &clock, options).await);

@@ -6,6 +6,7 @@
 //! drop those by itself (AbortIncompleteMultipartUpload, as the sample config says).
 
 mod failure;
+mod patience;
 #[cfg(test)]
 pub(in crate::store) mod rig;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use tokio::sync::Semaphore;
 use super::StoreError;
 use super::change::Bytes;
 use failure::{corrupt, failed, told};
+use patience::Patience;
 
 /// Longest wait for a connection to the store.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -111,6 +113,7 @@ struct Bucket {
     name: String,
     uploads: Semaphore,
     reads: Semaphore,
+    patience: Patience,
 }
 
 impl Objects {
@@ -126,6 +129,7 @@ impl Objects {
             name,
             uploads: Semaphore::new(UPLOADS_KIB_MAX as usize),
             reads: Semaphore::new(READS_MAX),
+            patience: Patience::new(),
         })))
     }
 
@@ -148,13 +152,15 @@ impl Objects {
             }
         };
         let text = PutPayload::from_static(MARK_TEXT.as_bytes());
-        self.0.store.put(&mark, text).await.map_err(what("writing to"))?;
-        let range = 0..MARK_TEXT.len() as u64;
-        let read = self.0.store.get_range(&mark, range).await.map_err(what("reading from"))?;
+        let length = MARK_TEXT.len() as u64;
+        let (store, patience) = (&self.0.store, &self.0.patience);
+        patience.answer(length, store.put(&mark, text)).await.map_err(what("writing to"))?;
+        let read = patience.answer(length, store.get_range(&mark, 0..length)).await;
+        let read = read.map_err(what("reading from"))?;
         if read != MARK_TEXT.as_bytes() {
             return Err(corrupt(&self.0.name, "what was written is read otherwise"));
         }
-        match self.0.store.delete(&none).await {
+        match patience.answer(0, store.delete(&none)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(what("removing from")(error)),
         }
@@ -169,7 +175,7 @@ impl Objects {
         stored: &Stored,
     ) -> Result<(), StoreError> {
         let failed = |error| failed("storing in", &self.0.name, &error);
-        upload::put((&self.0.store, &self.0.uploads), &self.path(object), (bytes, stored))
+        upload::put(&self.0, &self.path(object), (bytes, stored))
             .await
             .map_err(|error| error.told(&self.0.name, failed))
     }
@@ -188,7 +194,9 @@ impl Objects {
             Vec::new()
         } else {
             let _permit = self.0.reads.acquire().await.map_err(|_| closed())?;
-            let read = self.0.store.get_range(&self.path(object), range.clone()).await;
+            let path = self.path(object);
+            let reading = self.0.store.get_range(&path, range.clone());
+            let read = self.0.patience.answer(range.end - range.start, reading).await;
             Vec::from(read.map_err(|error| failed("reading from", &self.0.name, &error))?)
         };
         let damaged = |what| Err(corrupt(&self.0.name, &format!("{what} {}", name(object))));
@@ -207,13 +215,14 @@ impl Objects {
         let paths: Vec<_> = objects.iter().map(|object| Ok(self.path(*object))).collect();
         let mut removals = self.0.store.delete_stream(stream::iter(paths).boxed());
         let mut removed = 0;
-        while let Some(done) = removals.next().await {
-            match done {
-                Ok(_) | Err(object_store::Error::NotFound { .. }) => removed += 1,
+        loop {
+            let next = async { removals.next().await.transpose() };
+            match self.0.patience.answer(0, next).await {
+                Ok(None) => return (removed, Ok(())),
+                Ok(Some(_)) | Err(object_store::Error::NotFound { .. }) => removed += 1,
                 Err(error) => return (removed, Err(failed("removing from", self.name(), &error))),
             }
         }
-        (removed, Ok(()))
     }
 
     /// The objects behind `after`, in the order of their names, at most a thousand; none: that was
@@ -228,7 +237,8 @@ impl Objects {
             max_keys: Some(LISTED_MAX),
             ..PaginatedListOptions::default()
         };
-        let listed = self.0.store.list_paginated(prefix.as_deref(), options).await;
+        let listing = self.0.store.list_paginated(prefix.as_deref(), options);
+        let listed = self.0.patience.answer(0, listing).await;
         let listed = listed.map_err(|error| failed("listing", &self.0.name, &error))?;
         let names = listed.result.objects.iter().filter_map(|object| object.location.filename());
         let mut objects: Vec<ObjectId> = names.filter_map(parsed).collect();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::patience::{ANSWER_MAX, REST};
 use super::rig::{Door, Manners, TestBucket};
 use super::upload::PART_BYTES;
 use super::*;
@@ -211,6 +212,40 @@ async fn a_slow_store_is_waited_for() {
     door.set(Manners::Slow(Duration::from_secs(1)));
     objects.put(ObjectId(1), &memory(b"x"), &stored(b"x")).await.expect("stored");
     assert_eq!(objects.read(ObjectId(1), 0..1, &stored(b"x")).await, Ok(b"x".to_vec()));
+}
+
+#[tokio::test]
+async fn a_store_that_says_nothing_is_waited_for_by_one_at_a_time() {
+    let bucket = TestBucket::new();
+    let door = Door::before(&bucket);
+    let objects = bucket.behind(&door);
+    let what = stored(b"x");
+    objects.put(ObjectId(1), &memory(b"x"), &what).await.expect("stored");
+    door.set(Manners::Slow(ANSWER_MAX * 2));
+    let begun = Instant::now();
+    let read = || objects.read(ObjectId(1), 0..1, &what);
+    let why = is_unavailable(read().await);
+    assert!(why.contains("no answer") && begun.elapsed() < ANSWER_MAX * 3 / 2, "{why}");
+    let at_once = Instant::now();
+    is_unavailable(read().await);
+    assert!(at_once.elapsed() < REST / 2, "{:?}", at_once.elapsed());
+    tokio::time::sleep(REST).await;
+    let (trial, others) = tokio::join!(read(), async {
+        tokio::time::sleep(ANSWER_MAX / 8).await;
+        let begun = Instant::now();
+        is_unavailable(read().await);
+        is_unavailable(objects.put(ObjectId(2), &memory(b"x"), &what).await);
+        is_unavailable(objects.list(None).await);
+        is_unavailable(objects.remove(&[ObjectId(1)]).await.1);
+        door.set(Manners::Open);
+        begun.elapsed()
+    });
+    is_unavailable(trial);
+    tokio::time::sleep(REST).await;
+    assert!(others < ANSWER_MAX / 8, "{others:?}");
+    for _ in 0..2 {
+        assert_eq!(read().await, Ok(b"x".to_vec()));
+    }
 }
 
 #[test]

@@ -4,13 +4,12 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt};
-use tokio::sync::Semaphore;
 
 use super::failure::corrupt;
-use super::{Stored, closed};
+use super::patience::Patience;
+use super::{Bucket, Stored, closed};
 use crate::store::StoreError;
 use crate::store::change::Bytes;
 
@@ -59,56 +58,63 @@ impl From<object_store::Error> for UploadError {
 
 /// Stores bytes if their hash is what was told.
 pub(super) async fn put(
-    (store, uploads): (&AmazonS3, &Semaphore),
+    bucket: &Bucket,
     at: &Path,
     (bytes, stored): (&Bytes, &Stored),
 ) -> Result<(), UploadError> {
     let kib = u32::try_from(bytes.len().min(PART_BYTES).div_ceil(1024)).unwrap_or(u32::MAX);
-    let _permit = uploads.acquire_many(kib).await.map_err(|_| UploadError::Closed)?;
+    let _permit = bucket.uploads.acquire_many(kib).await.map_err(|_| UploadError::Closed)?;
     match bytes {
         Bytes::Memory(bytes) => {
-            store.put(at, bytes.to_vec().into()).await?;
+            one(bucket, at, bytes.to_vec()).await?;
         }
         Bytes::File { path, len } => {
             let mut source = Source::open(path, *len)?;
             if *len <= PART_BYTES {
                 let whole = source.part()?;
                 source.check(stored)?;
-                store.put(at, whole.into()).await?;
+                one(bucket, at, whole).await?;
             } else {
-                in_parts((store, at), source, stored).await?;
+                in_parts((bucket, at), source, stored).await?;
             }
         }
     }
     Ok(())
 }
 
+async fn one(bucket: &Bucket, at: &Path, bytes: Vec<u8>) -> Result<(), UploadError> {
+    let length = bytes.len() as u64;
+    bucket.patience.answer(length, bucket.store.put(at, bytes.into())).await?;
+    Ok(())
+}
+
 /// The object is there with the last request or not at all.
 async fn in_parts(
-    (store, at): (&AmazonS3, &Path),
+    (bucket, at): (&Bucket, &Path),
     source: Source,
     stored: &Stored,
 ) -> Result<(), UploadError> {
-    let mut upload = store.put_multipart(at).await?;
-    let done = all_parts(upload.as_mut(), source, stored).await;
+    let patience = &bucket.patience;
+    let mut upload = patience.answer(0, bucket.store.put_multipart(at)).await?;
+    let done = all_parts((upload.as_mut(), patience), source, stored).await;
     if done.is_err() {
         // What cannot be taken back now, the bucket drops after its time.
-        let _ = upload.abort().await;
+        let _ = patience.answer(0, upload.abort()).await;
     }
     done
 }
 
 async fn all_parts(
-    upload: &mut dyn MultipartUpload,
+    (upload, patience): (&mut dyn MultipartUpload, &Patience),
     mut source: Source,
     stored: &Stored,
 ) -> Result<(), UploadError> {
     while source.at < source.end {
         let part = source.part()?;
-        upload.put_part(part.into()).await?;
+        patience.answer(part.len() as u64, upload.put_part(part.into())).await?;
     }
     source.check(stored)?;
-    upload.complete().await?;
+    patience.answer(0, upload.complete()).await?;
     Ok(())
 }
 

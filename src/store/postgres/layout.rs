@@ -4,7 +4,7 @@
 
 use deadpool_postgres::ClientWrapper;
 
-use super::connection::failure;
+use super::connection::{failure, is_unknown};
 use crate::store::StoreError;
 use crate::store::sql::layout;
 
@@ -52,10 +52,17 @@ pub(super) async fn upgrade(client: &mut ClientWrapper) -> Result<(), StoreError
         return Ok(());
     }
     // who upgrades a large database takes longer than a group may
-    let waits = format!(
-        "SET statement_timeout = 0; SET lock_timeout = 0; SELECT pg_advisory_lock({ADVISORY_LOCK})"
-    );
-    client.batch_execute(&waits).await.map_err(|e| failure(&e))?;
+    let patient = "SET statement_timeout = 0; SET lock_timeout = 0";
+    client.batch_execute(patient).await.map_err(|e| failure(&e))?;
+    let lock = format!("SELECT pg_advisory_lock({ADVISORY_LOCK})");
+    match client.batch_execute(&lock).await {
+        // without such locks the one who makes the tables first is the only one who can
+        Err(error) if is_unknown(&error) => {
+            let done = step_by_step(client).await;
+            return if check(client).await.is_ok() { Ok(()) } else { done };
+        }
+        locked => locked.map_err(|e| failure(&e))?,
+    }
     let done = step_by_step(client).await;
     // the lock ends with the connection at the latest
     let ends = format!("SELECT pg_advisory_unlock({ADVISORY_LOCK})");

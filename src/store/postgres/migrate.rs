@@ -10,7 +10,7 @@ use tokio_postgres::types::ToSql;
 use super::batch;
 use super::blobs::{self, Chunks, IN_BUCKET, IN_DATABASE, NOW, Placed};
 use super::columns::{get, int, text};
-use super::connection::{Target, failure};
+use super::connection::{Target, failure, is_unknown};
 use super::readers::{ask, from_bucket};
 use super::{layout, reached};
 use crate::store::change::Bytes;
@@ -83,7 +83,8 @@ pub(super) async fn hold(client: &ClientWrapper) -> Result<(), StoreError> {
     }
 }
 
-/// The lock is the schema's: others may be in the same database.
+/// The lock is the schema's: others may be in the same database. A server without such locks keeps
+/// nobody out: there the leases alone say that a node is at work.
 async fn try_lock(client: &ClientWrapper, hold: Hold) -> Result<bool, StoreError> {
     let schema = ask(client, "SELECT CAST(current_schema() AS TEXT)", &[]).await?;
     let schema = schema.first().map_or(Ok(""), |row| text(row, 0))?;
@@ -93,7 +94,11 @@ async fn try_lock(client: &ClientWrapper, hold: Hold) -> Result<bool, StoreError
         Hold::Shared => "SELECT pg_try_advisory_lock_shared($1)",
         Hold::Alone => "SELECT pg_try_advisory_lock($1)",
     };
-    ask(client, lock, &[&key]).await?.first().map_or(Ok(true), |row| get(row, 0))
+    match client.query_one(lock, &[&key]).await {
+        Ok(row) => get(&row, 0),
+        Err(error) if is_unknown(&error) => Ok(true),
+        Err(error) => Err(failure(&error)),
+    }
 }
 
 async fn is_marked(client: &ClientWrapper) -> Result<bool, StoreError> {

@@ -5,6 +5,7 @@
 mod lease;
 mod migrate;
 mod outages;
+pub(in crate::store) mod poorer;
 mod restored;
 pub(in crate::store) mod server;
 mod sweep;
