@@ -6,6 +6,8 @@
 //! neighbours exchanged. The shorter a word, the less of that is allowed, because more words are
 //! near it; what has digits has neither slips nor stem.
 
+use memchr::memmem;
+
 /// Longest word, in letters, in which slips are looked for.
 const SLIPS_LETTERS_MAX: usize = 64;
 /// From so many letters on a word may have one slip.
@@ -86,10 +88,13 @@ impl Pattern {
                 (false, _) => Some(Likeness::Beginning),
             };
         }
-        if self.has_stem_of(other) {
+        let (here, there) = (self.word.as_bytes(), other.as_bytes());
+        // most words are told apart by their first letter and their length
+        if here.first() == there.first() && self.has_stem_of(other) {
             return Some(Likeness::Stem);
         }
-        if self.letters.len() >= WITHIN_LETTERS_MIN && other.contains(self.word.as_str()) {
+        let may_be_within = self.letters.len() >= WITHIN_LETTERS_MIN && there.len() > here.len();
+        if may_be_within && memmem::find(there, here).is_some() {
             return Some(Likeness::Within);
         }
         match self.slips(other)? {
@@ -112,14 +117,13 @@ impl Pattern {
 
     /// How many slips apart, if they are few enough.
     fn slips(&self, other: &str) -> Option<usize> {
-        if self.slips_max == 0
-            || (self.seen ^ seen(other)).count_ones() as usize > 2 * self.slips_max
-        {
+        // a letter has four bytes at most
+        let longest = (self.letters.len() + self.slips_max) * if other.is_ascii() { 1 } else { 4 };
+        let shortest = self.letters.len() - self.slips_max;
+        if self.slips_max == 0 || !(shortest..=longest).contains(&other.len()) {
             return None;
         }
-        let longest = self.letters.len() + self.slips_max;
-        // no more bytes than the longest word could have
-        if other.len() > longest * 4 {
+        if (self.seen ^ seen(other)).count_ones() as usize > 2 * self.slips_max {
             return None;
         }
         let other: Vec<char> = other.chars().collect();

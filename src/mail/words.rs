@@ -18,7 +18,16 @@ pub fn is_word(byte: u8) -> bool {
 
 /// The words of a text, in order, with repetitions.
 pub fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty())
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        // what is between words is ASCII, so each begins and ends where a character does
+        let start = rest.bytes().position(is_word)?;
+        let behind = &rest[start..];
+        let end = behind.bytes().position(|byte| !is_word(byte)).unwrap_or(behind.len());
+        let (word, after) = behind.split_at(end);
+        rest = after;
+        Some(word)
+    })
 }
 
 #[cfg(test)]
