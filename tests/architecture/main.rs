@@ -118,13 +118,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde", ANYWHERE),
     ("toml", &["src/config/", "src/directory/"]),
     ("clap", &["src/main.rs"]),
-    // a database that was restored, and what is damaged, are for the operator to know
+    // a database that was restored, a clock that is wrong, and what is damaged, are for the operator
+    // to know
     (
         "tracing",
         &[
             "src/server/",
             "src/delivery/",
             "src/imap/mod.rs",
+            "src/store/postgres/clock.rs",
             "src/store/postgres/restored.rs",
             "src/main.rs",
         ],

@@ -7,14 +7,17 @@
 //! changes in the same order, and a watermark means the same on each. Knows no protocol.
 
 mod address;
+mod aside;
 mod batch;
 mod blobs;
+mod clock;
 mod columns;
 mod connection;
 mod delta;
 mod delta_mailbox;
 mod follow;
 mod group;
+mod head;
 mod layout;
 mod lease;
 mod link;
@@ -40,8 +43,10 @@ use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Object};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::aside::aside;
 use self::columns::text;
 use self::follow::Follower;
 use self::link::Link;
@@ -69,6 +74,7 @@ use crate::mail::uid_set::UidSet;
 use crate::sys::Clock;
 
 pub use self::address::{Address, Transport};
+pub use self::clock::DatabaseClock;
 pub use self::connection::Target;
 
 /// Most transactions that wait for the writer; who comes later waits before handing in.
@@ -126,15 +132,24 @@ impl Tasks {
     /// Writes and follows until the last handle of the store is dropped or `Postgres::stop` is
     /// called. A database that cannot be reached does not end it.
     pub async fn run(self) -> Result<(), StoreError> {
-        tokio::select! {
-            ended = self.writer.run() => ended,
-            error = self.follower.run() => Err(error),
-            error = self.sweeper.run() => Err(error),
+        // a task each, so that a long piece of work of one keeps no other waiting; dropped, all end
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.writer.run());
+        tasks.spawn(async { Err(self.follower.run().await) });
+        tasks.spawn(async { Err(self.sweeper.run().await) });
+        let broke_off = |error| StoreError::Unavailable(format!("a task broke off: {error}"));
+        let ended = tasks.join_next().await;
+        tasks.shutdown().await;
+        match ended {
+            Some(Ok(ended)) => ended,
+            Some(Err(error)) => Err(broke_off(error.to_string())),
+            None => Ok(()),
         }
     }
 }
 
-/// Opens the store in a database, making its tables if there are none.
+/// Opens the store in a database, making its tables if there are none. A clock that can agree with
+/// others agrees with the database's.
 pub async fn open(
     target: Target,
     options: Options,
@@ -174,6 +189,8 @@ async fn opened(
     options: Options,
     clock: Arc<dyn Clock>,
 ) -> Result<(Postgres, Tasks), StoreError> {
+    // from the beginning on the time is the database's
+    head::tell_time(&client, &*clock).await?;
     let (state, at) = load::state(&client).await?;
     let shared = Arc::new(Shared {
         published: RwLock::new(Published::new(state, at)),
@@ -215,7 +232,9 @@ impl Postgres {
     }
 
     async fn commit_grouped(&self, transaction: Transaction) -> Result<Receipt, StoreError> {
-        let (encoded, bytes) = encode::messages(&transaction)?;
+        let text = aside::TEXT_BYTES_MIN;
+        let (encoded, bytes) =
+            aside(text_bytes(&transaction) / text, || encode::messages(&transaction))?;
         let shared = &self.0.shared;
         let early = blobs::to_stage(&transaction, shared.target.objects());
         let (staged, bytes) = match early.is_empty() {
@@ -532,6 +551,14 @@ impl Store for Postgres {
     fn now(&self) -> Timestamp {
         self.0.shared.clock.now()
     }
+}
+
+/// How much of a transaction's messages is compressed.
+fn text_bytes(transaction: &Transaction) -> usize {
+    let brought = transaction.changes.iter().filter_map(|change| change.brings());
+    brought
+        .map(|(message, _)| message.parsed.text.header.len() + message.parsed.text.body.len())
+        .sum()
 }
 
 fn stopped() -> StoreError {
