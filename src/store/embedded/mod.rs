@@ -8,16 +8,16 @@
 
 mod audit;
 mod columns;
+pub(super) mod indexed;
 mod load;
 mod lookup;
 pub mod migrate;
 mod pack;
 mod persist;
 mod readers;
-mod sweep;
+pub(super) mod sweep;
 #[cfg(test)]
 mod tests;
-mod text_index;
 mod upgrade;
 mod writer;
 
@@ -32,9 +32,9 @@ use std::time::Instant;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 
+use self::indexed::Tables;
 use self::pack::{PackReader, PackWriter};
 use self::readers::{Reader, Readers};
-use self::text_index::{Indexer, TextIndex, Work};
 use self::writer::{Commit, Job};
 use super::audit::{EntryId, Record, Tip};
 use super::bell::Bell;
@@ -48,6 +48,7 @@ use super::snapshot::Snapshot;
 use super::sql::layout;
 use super::state::{Contents, Loaded};
 use super::text::{Needle, Verdict};
+use super::text_index::{Indexer, TextIndex, Work};
 use super::{
     Answer, Facts, FactsWanted, Instance, Linked, Mailbox, Metadata, Status, Store, StoreError,
     Subscriptions, Turns, Usage,
@@ -142,13 +143,13 @@ pub fn open(
     let readers = (0..options.readers.max(1)).map(|_| reader()).collect::<Result<_, _>>()?;
     let last_message = state.counters().blob;
     let text_index = match options.text_index {
-        TextIndexing::On => Some(Arc::new(TextIndex::new(data_dir))),
+        TextIndexing::On => Some(Arc::new(TextIndex::new(data_dir, last_message))),
         TextIndexing::Off => None,
     };
     let indexer = match &text_index {
         Some(index) => {
-            let indexed = (clock.clone(), last_message);
-            Some(Indexer::start(Work::new(index.clone(), open_read_only(&database)?, indexed)?)?)
+            let tables = Box::new(Tables(open_read_only(&database)?));
+            Some(Indexer::start(Work::new(index.clone(), tables, clock.clone())?)?)
         }
         None => {
             TextIndex::remove(data_dir).map_err(disk)?;
@@ -487,7 +488,7 @@ fn prepare_database(connection: &Connection) -> rusqlite::Result<()> {
 /// Deliberately without `mmap_size`: a fault reads far more than the page around it (100,000 rows
 /// from a cold file in 235 ms, against 43 ms), a scan is no faster, and a bad sector would be a
 /// signal that ends the daemon rather than an error.
-fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(path, flags).map_err(|e| failure(&e))
 }
