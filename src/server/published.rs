@@ -18,6 +18,7 @@ use crate::mail::id::Timestamp;
 use crate::store::change::{Actor, Change, Transaction};
 use crate::store::nodes::Published;
 use crate::store::{Store, StoreError};
+use crate::sys::{Clock, SystemClock};
 
 /// Who publishes.
 #[derive(Clone, Copy)]
@@ -78,9 +79,11 @@ impl Publisher<'_> {
         file::parse(&published.text, self.file)
     }
 
-    /// Whether the own file was written after that was published.
+    /// Whether the own file was written after that was published: when it was written stands there
+    /// by this machine's clock, which may not be the store's.
     fn is_changed_since(self, published: &Published) -> bool {
-        modified(self.file).is_some_and(|modified| modified > published.at)
+        let ahead = SystemClock.now().0 - self.store.now().0;
+        modified(self.file).is_some_and(|modified| modified.0 - ahead > published.at.0)
     }
 
     fn tell_of_an_old_file(self, published: &Published) {
@@ -125,7 +128,7 @@ mod tests {
 
     use super::*;
     use crate::store::memory::Memory;
-    use crate::sys::{Clock, ManualClock, SystemClock};
+    use crate::sys::ManualClock;
 
     const SALTS: Key = Key([1; 32]);
 
@@ -200,6 +203,7 @@ mod tests {
         one.wrote_secs_ago(60);
         clock.set(Timestamp(SystemClock.now().0 - 30_000_000));
         one.publisher(&store).begin().await.expect("valid");
+        clock.set(SystemClock.now());
         two.writes(&["anna", "ben"]);
         let begun = two.publisher(&store).begin().await.expect("valid");
         assert_eq!(users(&begun), ["anna", "ben"]);
@@ -213,6 +217,7 @@ mod tests {
         node.writes(&["anna"]);
         clock.set(Timestamp(SystemClock.now().0 - 30_000_000));
         node.publisher(&store).begin().await.expect("valid");
+        clock.set(SystemClock.now());
         node.writes(&[]);
         let refused = node.publisher(&store).begin().await.expect_err("refused");
         assert!(refused.to_string().contains("no users"), "{refused}");

@@ -52,7 +52,11 @@ const EVERYTHING: &[&str] = &[
 /// Where each dependency may be named: a folder (with `/`) or a file.
 const CRATES: &[(&str, &[&str])] = &[
     ("crc32fast", &["src/store/text_index/"]),
-    ("tokio", &["src/server/", "src/main.rs", "src/store/postgres/"]),
+    // store/objects/upload.rs: spool files are read on threads of their own
+    (
+        "tokio",
+        &["src/server/", "src/main.rs", "src/store/postgres/", "src/store/objects/upload.rs"],
+    ),
     ("tokio-rustls", &["src/server/", "src/store/postgres/connection.rs"]),
     ("rustls-native-certs", &["src/server/relay/trust.rs"]),
     ("rustls-pki-types", &["src/outbound/dkim/key.rs"]),
@@ -118,8 +122,18 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde", ANYWHERE),
     ("toml", &["src/config/", "src/directory/"]),
     ("clap", &["src/main.rs"]),
-    // store/postgres: a database that was restored is for the operator to know
-    ("tracing", &["src/server/", "src/delivery/", "src/store/postgres/restored.rs", "src/main.rs"]),
+    // store/postgres: a database that was restored, or a clock that is wrong, is for the operator
+    // to know
+    (
+        "tracing",
+        &[
+            "src/server/",
+            "src/delivery/",
+            "src/store/postgres/clock.rs",
+            "src/store/postgres/restored.rs",
+            "src/main.rs",
+        ],
+    ),
     ("tracing-subscriber", &["src/main.rs", "src/server/"]),
     ("argon2", &["src/directory/password.rs"]),
     ("password-hash", &["src/directory/password.rs"]),

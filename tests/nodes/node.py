@@ -97,6 +97,7 @@ class Node:
         self.sink = sink
         self.log_path = self.folder / "log"
         self.process = None
+        self.environment = {}
         self.write_config()
 
     def write_config(self):
@@ -120,7 +121,10 @@ class Node:
             self.process = subprocess.Popen(
                 [BINARY, "serve", "--config", str(self.config)],
                 stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, "RUST_LOG": os.environ.get("RUST_LOG", "info")},
+                env={
+                    **os.environ, "RUST_LOG": os.environ.get("RUST_LOG", "info"),
+                    **self.environment,
+                },
             )  # fmt: skip
 
     def await_start(self):

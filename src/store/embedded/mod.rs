@@ -47,7 +47,7 @@ use super::queue::Queued;
 use super::snapshot::Snapshot;
 use super::sql::layout;
 use super::state::{Contents, Loaded};
-use super::text::{Needle, Verdict};
+use super::text::{Needle, TextIndexing, Verdict};
 use super::text_index::{Indexer, TextIndex, Work};
 use super::{
     Answer, Facts, FactsWanted, Instance, Linked, Mailbox, Metadata, Status, Store, StoreError,
@@ -81,15 +81,6 @@ pub struct Options {
     pub cached_messages_max: usize,
     /// Whether a search may ask an index before it reads.
     pub text_index: TextIndexing,
-}
-
-/// Whether there is an index of the folded text. What is found is the same.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TextIndexing {
-    /// It is made in the background.
-    On,
-    /// There is none; one that was made before is removed.
-    Off,
 }
 
 impl Default for Options {

@@ -22,9 +22,9 @@ use crate::store::contract::engines::{Folder as Place, Running, clock};
 use crate::store::contract::{Bench, delivery};
 use crate::store::embedded::indexed::Tables;
 use crate::store::embedded::sweep::GRACE_SECS;
-use crate::store::embedded::{self, Options, TextIndexing, open_read_only};
-use crate::store::text::How;
+use crate::store::embedded::{self, Options, open_read_only};
 use crate::store::text::TextPlace::{self, Body, Header};
+use crate::store::text::{How, TextIndexing};
 use crate::store::texts::Packed;
 use crate::sys::{Clock, ManualClock};
 

@@ -2,12 +2,16 @@
 
 #![allow(clippy::expect_used)]
 
+mod clock;
+mod delta;
+mod heavy;
 mod lease;
 mod migrate;
 mod outages;
 mod restored;
 pub(in crate::store) mod server;
 mod sweep;
+mod upgrade;
 
 use super::{Options, Target, open, open_to_read};
 use crate::store::contract::engines::clock;
