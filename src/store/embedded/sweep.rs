@@ -36,7 +36,7 @@ struct Record {
 
 impl Writer {
     /// One step; whether there is more to do.
-    pub(super) fn sweep(&mut self) -> Result<bool, StoreError> {
+    pub(in crate::store) fn sweep(&mut self) -> Result<bool, StoreError> {
         self.last_sweep = Instant::now();
         let more = self.remove_freed()?;
         Ok(self.rewrite_pack()? || more)

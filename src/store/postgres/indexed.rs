@@ -19,7 +19,7 @@ use crate::store::{StoreError, sql};
 
 /// How often it is looked whether there is enough to index. What is new is in memory; this asks
 /// nobody.
-const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the thread wants to know.
 enum Question {

@@ -10,7 +10,7 @@ use super::work::{Go, Work};
 use crate::store::StoreError;
 
 /// So many new messages are indexed at once; fewer are read by each search.
-pub(super) const BACKLOG_MESSAGES: u64 = 1024;
+pub(in crate::store) const BACKLOG_MESSAGES: u64 = 1024;
 /// The same in bytes of compressed text.
 pub(super) const BACKLOG_BYTES: u64 = 2 << 20;
 /// How often it is looked for messages that are gone.

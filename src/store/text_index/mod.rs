@@ -35,6 +35,8 @@ use self::words::Query;
 use crate::mail::id::BlobId;
 use crate::store::text::{NEEDLES_MAX, Needle, Verdict};
 
+#[cfg(test)]
+pub(super) use self::indexer::BACKLOG_MESSAGES;
 pub(super) use self::indexer::Indexer;
 pub(super) use self::source::{Source, Texts};
 pub(super) use self::work::Work;
