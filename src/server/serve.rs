@@ -440,7 +440,7 @@ async fn open_store(
     let text_index = match &config.store {
         StoreEngine::Embedded { text_index } => *text_index,
         StoreEngine::Postgres(database) => {
-            let opened = database::open(database, clock).await;
+            let opened = database::open(database, &config.data_dir, clock).await;
             let (store, tasks) = opened.map_err(Failure::Declared)?;
             let writer = StoreThread::start_tasks(store.clone(), tasks);
             return Ok((Arc::new(store), writer));

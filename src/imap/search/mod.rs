@@ -5,9 +5,11 @@
 pub mod answer;
 pub mod contexts;
 pub mod evaluate;
+pub mod fuzzy;
 pub mod key;
 mod narrow;
 pub mod parse;
+pub mod relevancy;
 pub mod returns;
 pub mod sort;
 pub mod threads;

@@ -176,6 +176,7 @@ impl<'a> Draft<'a> {
             }
             Change::Granted(grant) => self.granted(grant),
             Change::TurnTaken { account, user, number } => self.turn_taken(account, (user, number)),
+            Change::PreviewsMade(previews) => Ok(self.previews_made(previews)),
             Change::KeyKept { key, secs } => Ok(self.key_kept(key, secs)),
             Change::Once { key, secs } => Ok(self.once(key, secs)),
             Change::AccessKnown(known) => self.access_known(known),

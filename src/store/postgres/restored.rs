@@ -50,6 +50,9 @@ pub(super) async fn reload(shared: &Shared, client: &ClientWrapper) -> Result<()
 fn replace(shared: &Shared, (known, at): (Point, Point), state: State) {
     let mut published = shared.published_mut();
     if published.at == known {
+        if let Some(texts) = &shared.texts {
+            texts.doubt(state.counters().blob);
+        }
         published.start_again(state, at);
     }
 }

@@ -22,6 +22,7 @@ use super::restored;
 use crate::mail::id::{MailboxId, Timestamp};
 use crate::store::board::Board;
 use crate::store::state::{Changed, Loaded, State};
+use crate::store::text_index::TextIndex;
 use crate::store::{StoreError, encode};
 use crate::sys::{Clock, Heard};
 
@@ -35,6 +36,8 @@ pub(super) struct Shared {
     pub(super) published: RwLock<Published>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: Options,
+    /// This node's index of texts.
+    pub(super) texts: Option<Arc<TextIndex>>,
     pub(super) target: Target,
     /// For readers.
     pub(super) pool: Pool,
@@ -111,6 +114,11 @@ impl Shared {
 
     pub(super) fn published_mut(&self) -> RwLockWriteGuard<'_, Published> {
         self.published.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last message that is published here.
+    pub(super) fn last_message(&self) -> i64 {
+        self.published().board.state.counters().blob
     }
 
     /// A connection for a reader.

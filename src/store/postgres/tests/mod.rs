@@ -5,6 +5,7 @@
 mod clock;
 mod delta;
 mod heavy;
+mod indexed;
 mod lease;
 mod migrate;
 mod outages;

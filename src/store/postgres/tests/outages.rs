@@ -249,6 +249,7 @@ async fn a_reload_that_takes_longer_than_an_answer_may_is_waited_for() {
     let server = &*super::server::SHARED;
     let (config, clock, options) =
         (server.config(&server.schema().await), clock(), Options::default());
+    let patience = options.patience;
     let node = Node::start(&config, &clock, options).await;
     let bench = Bench { store: Arc::new(node.store.clone()), clock };
     let mailbox = bench.inbox().await;
@@ -257,7 +258,7 @@ async fn a_reload_that_takes_longer_than_an_answer_may_is_waited_for() {
     let slow = super::super::Target::of(config.clone(), None).open(None).await.expect("there");
     slow.batch_execute("BEGIN; LOCK TABLE turn IN ACCESS EXCLUSIVE MODE").await.expect("locked");
     server.execute(&config, "DELETE FROM log; UPDATE head SET version = version + 100").await;
-    tokio::time::sleep(options.patience * 3).await;
+    tokio::time::sleep(patience * 3).await;
     assert_eq!(node.store.version(), before, "it is loading");
     slow.batch_execute("COMMIT").await.expect("released");
     let from = Instant::now();
