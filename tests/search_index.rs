@@ -21,8 +21,9 @@ use postfach::mail::message::parse;
 use postfach::store::change::{
     Actor, Bytes, Change, Delivered, NewMessage, Outcome, Transaction, Transfer,
 };
-use postfach::store::embedded::{self, Embedded, Options, TextIndexing};
+use postfach::store::embedded::{self, Embedded, Options};
 use postfach::store::memory::Memory;
+use postfach::store::text::TextIndexing;
 use postfach::store::text::{How, Needle, TextPlace, Verdict};
 use postfach::store::{Store, StoreError};
 use postfach::sys::ManualClock;

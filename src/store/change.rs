@@ -360,6 +360,9 @@ pub enum Change {
         /// Which of its recipients, and how; in this order.
         recipients: Vec<(u32, RecipientUpdate)>,
     },
+    /// All mailboxes begin a new epoch: the store is not what it was any more, so that UIDs which
+    /// clients know are given once more. Nothing else about them changes. → `Done`
+    EpochsRenewed,
 }
 
 impl Change {

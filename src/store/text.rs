@@ -43,3 +43,12 @@ pub enum Verdict {
 
 /// Most needles of one question; an engine says nothing about those beyond.
 pub const NEEDLES_MAX: usize = 16;
+
+/// Whether an engine has an index of the folded text. What is found is the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TextIndexing {
+    /// It is made in the background.
+    On,
+    /// There is none; one that was made before is removed.
+    Off,
+}

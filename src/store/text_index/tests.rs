@@ -20,10 +20,11 @@ use crate::mail::words::words;
 use crate::store::Store;
 use crate::store::contract::engines::{Folder as Place, Running, clock};
 use crate::store::contract::{Bench, delivery};
+use crate::store::embedded::indexed::Tables;
 use crate::store::embedded::sweep::GRACE_SECS;
-use crate::store::embedded::{self, Options, TextIndexing, open_read_only};
-use crate::store::text::How;
+use crate::store::embedded::{self, Options, open_read_only};
 use crate::store::text::TextPlace::{self, Body, Header};
+use crate::store::text::{How, TextIndexing};
 use crate::store::texts::Packed;
 use crate::sys::{Clock, ManualClock};
 
@@ -219,9 +220,9 @@ fn without_index() -> Options {
 
 /// In a folder of its own, where the store does not clear away.
 fn work(place: &Place, clock: &Arc<ManualClock>, last: i64) -> (Arc<TextIndex>, Work) {
-    let index = Arc::new(TextIndex::new(&place.path().join("apart")));
-    let connection = open_read_only(&place.path().join("store.db")).expect("opens");
-    let work = Work::new(index.clone(), connection, (clock.clone(), last)).expect("is ready");
+    let index = Arc::new(TextIndex::new(&place.path().join("apart"), last));
+    let tables = Tables(open_read_only(&place.path().join("store.db")).expect("opens"));
+    let work = Work::new(index.clone(), Box::new(tables), clock.clone()).expect("is ready");
     (index, work)
 }
 
