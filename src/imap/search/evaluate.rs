@@ -21,8 +21,10 @@ const CHUNK: usize = 32_768;
 const BODIES_BATCH: usize = 64;
 /// The same where no body is read; the text of one header can be a quarter of that.
 const HEADERS_BATCH: usize = 256;
-/// The same where words are compared one by one: others want to run between two batches.
-const FUZZY_BATCH: usize = 8;
+/// The same where words of bodies are compared one by one: others want to run between two batches.
+const FUZZY_BODIES_BATCH: usize = 8;
+/// The same for words of headers.
+const FUZZY_HEADERS_BATCH: usize = 64;
 
 /// The fields that our trace consists of.
 const TRACE_FIELDS: [&str; 3] = ["RETURN-PATH", "DELIVERED-TO", "RECEIVED"];
@@ -83,10 +85,12 @@ async fn decide(
 ) -> Result<(), StoreError> {
     let narrowed = Narrowed::ask(store, key, &open).await?;
     let wanted = wanted(key);
-    let size = match wanted.body_text {
-        _ if key.any(&|key| matches!(key, Key::Like(_))) => FUZZY_BATCH,
-        true => BODIES_BATCH,
-        false => HEADERS_BATCH,
+    let is_fuzzy = key.any(&|key| matches!(key, Key::Like(_)));
+    let size = match (is_fuzzy, wanted.body_text) {
+        (true, true) => FUZZY_BODIES_BATCH,
+        (true, false) => FUZZY_HEADERS_BATCH,
+        (false, true) => BODIES_BATCH,
+        (false, false) => HEADERS_BATCH,
     };
     let mut batch = Vec::with_capacity(size);
     for (at, message) in open.into_iter().enumerate() {
