@@ -62,7 +62,8 @@
 //! - Who submits waits for a plan and then a commit, because the header is signed in between.
 //! - conversation stands below imap, not beside delivery: MOVE assigns and closes.
 //! - delivery sees outbound: a report of success is made in the transaction that delivers.
-//! - The text index is of words, not trigrams: a word is found without reading texts.
+//! - The text index is of words, not trigrams: a word is found without reading texts. On PostgreSQL
+//!   each node has one of its own, in its data_dir.
 //! - Both engines share `store/apply`, which decides on the state in memory; an engine loads and
 //!   persists rows. So the logic is written once, not only the SQL. On PostgreSQL each node has
 //!   that state, and follows a log that puts all nodes' groups in one order: nodes are more than

@@ -175,7 +175,8 @@ const WORLD: &[(&str, &[&str])] = &[
         &[
             "src/sys/",
             "src/server/",
-            "src/store/embedded/",
+            "src/store/embedded/", // and the index of texts, which has a thread
+            "src/store/text_index/",
             "src/store/objects/",
             "src/store/postgres/",
         ],
