@@ -11,6 +11,8 @@ use super::{Content, Part};
 pub const PREVIEW_CHARS_MAX: usize = 200;
 /// So much of a part is looked at, as it stands in the message.
 pub const PREVIEW_SOURCE_BYTES_MAX: u64 = 64 * 1024;
+/// Where so much of a plain text fills the preview, no more of it is decoded.
+const PLAIN_SOURCE_BYTES: usize = 1024;
 /// Most parts that are looked at.
 const PARTS_MAX: usize = 4;
 
@@ -57,6 +59,17 @@ fn is_shown_text(part: &Part) -> bool {
 
 /// The preview that a part gives, by the first `PREVIEW_SOURCE_BYTES_MAX` bytes of its body.
 pub fn preview_of(part: &Part, body: &[u8]) -> String {
+    if part.subtype != "HTML" && body.len() > PLAIN_SOURCE_BYTES {
+        // Only a full preview is sure to be the same: a line that is cut may look like another.
+        let preview = words_of(part, &body[..PLAIN_SOURCE_BYTES]);
+        if preview.chars().count() == PREVIEW_CHARS_MAX {
+            return preview;
+        }
+    }
+    words_of(part, body)
+}
+
+fn words_of(part: &Part, body: &[u8]) -> String {
     let Some(encoding) = Encoding::of(part) else { return String::new() };
     let (mut decoder, mut decoded) = (encoding.decoder(), Vec::with_capacity(body.len()));
     decoder.push(body, &mut decoded);
@@ -113,6 +126,19 @@ mod tests {
         let message =
             "Subject: x\r\n\r\n> you wrote\r\n\r\nHello  Anna,\r\n\tthanks.\r\n\r\n-- \r\nBen";
         assert_eq!(preview(message), "Hello Anna, thanks.");
+    }
+
+    #[test]
+    fn a_long_text_is_previewed_as_if_all_of_it_were_decoded() {
+        let starts = ["", "> quoted\n\n", "--x\n", "-- \n", "ü", "wort "];
+        for (start, at) in starts.iter().flat_map(|s| (900..1100).map(move |at| (s, at))) {
+            let text = format!("{start}{}{}", " ".repeat(at), "Zwölf Boxkämpfer ".repeat(99));
+            for encoding in ["8bit", "quoted-printable"] {
+                let head = "Content-Type: text/plain; charset=utf-8\r\n";
+                let message = format!("{head}Content-Transfer-Encoding: {encoding}\r\n\r\n{text}");
+                assert_eq!(preview(&message), first_words(&text), "{start} {at} {encoding}");
+            }
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
 use std::time::Instant;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 
@@ -68,6 +69,8 @@ const LOADING_LOCKS: usize = 64;
 const LOAD_ATTEMPTS: usize = 3;
 /// Message-IDs that one thread looks up before others have their turn.
 const LINKED_AT_ONCE: usize = 32;
+/// Compiled statements that a connection keeps: more than there are.
+const STATEMENTS_MAX: usize = 128;
 /// SQLite moves its log into the database after this many pages.
 const CHECKPOINT_PAGES: i64 = 4000;
 
@@ -475,7 +478,7 @@ fn open_database(path: &Path) -> Result<Connection, StoreError> {
 }
 
 fn prepare_database(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_prepared_statement_cache_capacity(64);
+    prepare_connection(connection)?;
     connection.pragma_update(None, "page_size", 8192)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -484,12 +487,21 @@ fn prepare_database(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
 }
 
+/// Statements are compiled once. Without the stability guarantee SQLite compiles one with a bound
+/// LIMIT anew at each use: half the time of finding what a new message is linked to.
+fn prepare_connection(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
+}
+
 /// Deliberately without `mmap_size`: a fault reads far more than the page around it (100,000 rows
 /// from a cold file in 235 ms, against 43 ms), a scan is no faster, and a bad sector would be a
 /// signal that ends the daemon rather than an error.
 fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(path, flags).map_err(|e| failure(&e))
+    let connection = Connection::open_with_flags(path, flags).map_err(|e| failure(&e))?;
+    prepare_connection(&connection).map_err(|e| failure(&e))?;
+    Ok(connection)
 }
 
 fn open_packs(connection: &Connection, directory: &Path) -> Result<PackWriter, StoreError> {
