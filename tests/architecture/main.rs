@@ -2,6 +2,7 @@
 //! each dependency, no debug output of secrets. Each test lists every breach with its place.
 
 mod source;
+mod sql;
 
 use std::fmt::Write;
 use std::fs;
