@@ -8,7 +8,7 @@ use clap::builder::RangedI64ValueParser;
 use clap::{Parser, Subcommand, value_parser};
 use postfach::admin::demo::{self, Options, PORT_BASE_MAX};
 use postfach::admin::{audit, check, dkim_key, explain, hash_password, migrate_store};
-use postfach::admin::{operate, queue, route_test};
+use postfach::admin::{operate, queue, restored, route_test};
 use postfach::config::DEFAULT_PATH;
 use postfach::directory::{password, scram};
 use postfach::mail::account::Account;
@@ -126,6 +126,10 @@ enum Verb {
         #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
         secs: i64,
     },
+    /// After the store was brought back from a backup, before the daemon runs on it: all mailboxes
+    /// get a new UIDVALIDITY, so that mail programs fetch them anew, and what is queued is held,
+    /// for it may have left before. On PostgreSQL once for all nodes
+    Restored,
     /// Move everything from one store to another, by their two config files: from files to
     /// PostgreSQL, back, or to another database. No daemon may run on either; the target must be
     /// empty. Interrupted, it goes on when it is run again. Ends with 1 if nothing was done, 3
@@ -337,6 +341,7 @@ fn main() -> ExitCode {
         Verb::RouteTest { file, to, from } => {
             route_test::run(&arguments.config, &route_test::Options { file, to, from })
         }
+        Verb::Restored => restored::run(&arguments.config),
         Verb::MigrateStore { from, to } => migrate_store::run(&from, &to),
         Verb::Queue { verb } => verb.run(&arguments.config),
         Verb::Audit { verb: Some(AuditVerb::Verify { noted }), .. } => {

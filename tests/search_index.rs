@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use postfach::imap::Context;
 use postfach::imap::capability::Capabilities;
 use postfach::imap::search::evaluate::find;
+use postfach::imap::search::fuzzy::fuzzily;
 use postfach::imap::search::key::Key;
 use postfach::imap::view::{Claims, View};
 use postfach::mail::account::{Account, Folder, FolderNames};
@@ -20,9 +21,10 @@ use postfach::mail::message::parse;
 use postfach::store::change::{
     Actor, Bytes, Change, Delivered, NewMessage, Outcome, Transaction, Transfer,
 };
-use postfach::store::embedded::{self, Embedded, Options, TextIndexing};
+use postfach::store::embedded::{self, Embedded, Options};
 use postfach::store::memory::Memory;
-use postfach::store::text::{Needle, TextPlace, Verdict};
+use postfach::store::text::TextIndexing;
+use postfach::store::text::{How, Needle, TextPlace, Verdict};
 use postfach::store::{Store, StoreError};
 use postfach::sys::ManualClock;
 use proptest::prelude::*;
@@ -102,7 +104,7 @@ async fn blobs(store: &dyn Store, mailbox: MailboxId) -> Vec<BlobId> {
 /// Waits until the store knows something of each message.
 async fn wait_for_index(store: &dyn Store, mailbox: MailboxId) {
     let blobs = blobs(store, mailbox).await;
-    let needle = Needle { place: TextPlace::Header, text: "SUBJECT".into() };
+    let needle = Needle { place: TextPlace::Header, text: "SUBJECT".into(), how: How::Exactly };
     let since = Instant::now();
     loop {
         let verdicts = store.text_verdicts(&blobs, std::slice::from_ref(&needle)).await;
@@ -185,6 +187,7 @@ fn key() -> impl Strategy<Value = Key> {
         prop_oneof![
             inner.clone().prop_map(Key::negated),
             (inner.clone(), inner.clone()).prop_map(|keys| Key::Or(Box::new(keys))),
+            inner.clone().prop_map(|key| Key::Fuzzy(Box::new(fuzzily(key)))),
             proptest::collection::vec(inner, 1..4).prop_map(Key::And),
         ]
     })

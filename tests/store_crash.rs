@@ -25,7 +25,7 @@ use postfach::store::queue::{
     NewQueued, Progress, Queued, QueuedEnvelope, QueuedRecipient, RecipientUpdate,
 };
 use postfach::store::snapshot::Snapshot;
-use postfach::store::text::{Needle, TextPlace, Verdict};
+use postfach::store::text::{How, Needle, TextPlace, Verdict};
 use postfach::store::{FactsWanted, Store, StoreError};
 use postfach::sys::SystemClock;
 
@@ -345,8 +345,11 @@ async fn check(path: &Path, acknowledged: &Acknowledged) {
 /// What the index says of messages is so, whenever it was interrupted; of how many it knows.
 async fn check_index(store: &Embedded, snapshot: &Snapshot) -> usize {
     let blobs: Vec<BlobId> = snapshot.iter().map(|entry| entry.blob).collect();
-    let needles =
-        ["-", "1", "-3-", "17"].map(|text| Needle { place: TextPlace::Body, text: text.into() });
+    let needles = ["-", "1", "-3-", "17"].map(|text| Needle {
+        place: TextPlace::Body,
+        text: text.into(),
+        how: How::Exactly,
+    });
     let verdicts = store.text_verdicts(&blobs, &needles).await.expect("answers");
     let mut facts = Vec::new();
     for some in blobs.chunks(256) {

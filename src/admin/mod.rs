@@ -11,6 +11,7 @@ pub mod hash_password;
 pub mod migrate_store;
 pub mod operate;
 pub mod queue;
+pub mod restored;
 pub mod route_test;
 
 use std::io::{self, Write};

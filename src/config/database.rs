@@ -9,6 +9,7 @@ use super::written::Store as Written;
 use crate::directory::findings::Findings;
 use crate::directory::source::Place;
 use crate::store::postgres::Address;
+use crate::store::text::TextIndexing;
 
 /// A database, and how it is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +24,8 @@ pub struct Database {
     pub news: News,
     /// Where message bytes are.
     pub blobs: Blobs,
+    /// Whether this node has an index of texts, in its `data_dir`.
+    pub text_index: TextIndexing,
     /// Where the URL stands.
     pub place: Place,
 }
@@ -42,13 +45,9 @@ const URL: &str = "write one like url = \"postgres://postfach@db.example.org/pos
 pub(super) fn check(
     found: &mut Findings,
     written: Written,
-    engine: std::ops::Range<usize>,
+    (engine, text_index): (std::ops::Range<usize>, TextIndexing),
 ) -> Option<Database> {
     let blobs = blobs::check(found, written.blobs.as_ref(), written.s3);
-    if let Some(at) = written.text_index {
-        let remedy = "leave it out: there is no index of texts in a database";
-        found.warn(at.span(), "this has no meaning for engine = \"postgres\"", remedy);
-    }
     let Some(url) = written.url else {
         found.missing(engine, "url", URL);
         return None;
@@ -75,6 +74,7 @@ pub(super) fn check(
         ca,
         news,
         blobs,
+        text_index,
         place: place(found, &url),
     })
 }

@@ -58,8 +58,11 @@ fn what_is_wrong_is_told_with_its_remedy() {
 }
 
 #[test]
-fn what_only_files_have_is_warned_of() {
-    let config = parsed("url = \"postgres://mail@db/mail\"\ntext_index = true\n").expect("valid");
-    let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
-    assert!(warnings.iter().any(|warning| warning.contains("no meaning")), "{warnings:?}");
+fn a_node_has_an_index_of_texts_unless_it_is_switched_off() {
+    let url = "url = \"postgres://mail@db/mail\"\n";
+    for (more, expected) in [("", TextIndexing::On), ("text_index = false\n", TextIndexing::Off)] {
+        let config = parsed(&format!("{url}{more}")).expect("valid");
+        let StoreEngine::Postgres(database) = config.store else { panic!("no database") };
+        assert_eq!(database.text_index, expected);
+    }
 }

@@ -17,7 +17,7 @@ use crate::imap::capability::Capabilities;
 use crate::imap::names::{INBOX, OTHER_USERS, PRIVATE, SHARED};
 use crate::mail::account::FolderNames;
 use crate::server::connections::{CONNECTIONS_MAX, SMTP_PER_ADDRESS_MAX, WAITING_PER_ADDRESS_MAX};
-use crate::store::embedded::TextIndexing;
+use crate::store::text::TextIndexing;
 
 /// Smallest `limits.message_bytes_max`. RFC 5321 §4.5.3.1.7
 const MESSAGE_BYTES_LEAST: i64 = 64 * 1024;
@@ -207,12 +207,11 @@ fn own_copies(found: &mut Findings, written: Submission) -> OwnCopies {
 }
 
 fn store(found: &mut Findings, written: Store) -> StoreEngine {
-    let embedded = |text_index: Option<bool>| StoreEngine::Embedded {
-        text_index: match text_index {
-            Some(false) => TextIndexing::Off,
-            Some(true) | None => TextIndexing::On,
-        },
+    let text_index = match written.text_index {
+        Some(false) => TextIndexing::Off,
+        Some(true) | None => TextIndexing::On,
     };
+    let embedded = StoreEngine::Embedded { text_index };
     let engine = written.engine.as_ref().map_or("embedded", |text| text.get_ref());
     let at = written.engine.as_ref().map_or(0..0, Spanned::span);
     match engine {
@@ -224,17 +223,17 @@ fn store(found: &mut Findings, written: Store) -> StoreEngine {
                 let remedy = "leave it out: the embedded store keeps everything in data_dir";
                 found.warn(key, "this has no meaning for engine = \"embedded\"", remedy);
             }
-            embedded(written.text_index.map(Spanned::into_inner))
+            embedded
         }
-        "postgres" => match database::check(found, written, at) {
+        "postgres" => match database::check(found, written, (at, text_index)) {
             Some(database) => StoreEngine::Postgres(Box::new(database)),
             // its faults are told
-            None => embedded(None),
+            None => embedded,
         },
         other => {
             let remedy = "write \"embedded\" or \"postgres\"";
             found.fault(at, format!("there is no store engine {other:?}"), remedy);
-            embedded(None)
+            embedded
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::mail::account::FolderNames;
 use crate::outbound::agenda;
 use crate::outbound::routes::Routes;
 use crate::outbound::schedule::Policy;
-use crate::store::embedded::TextIndexing;
+use crate::store::text::TextIndexing;
 
 /// The file that commands read without `--config`.
 pub const DEFAULT_PATH: &str = "/etc/postfach/postfach.toml";

@@ -97,7 +97,7 @@ pub(super) struct Store {
     pub(super) password: Option<Text>,
     pub(super) ca: Option<Text>,
     pub(super) listen: Option<bool>,
-    pub(super) text_index: Option<Spanned<bool>>,
+    pub(super) text_index: Option<bool>,
     pub(super) s3: Option<Spanned<S3>>,
 }
 

@@ -97,6 +97,9 @@ const PARTS_OF_REV2: [&str; 14] = [
     "STATUS=SIZE",
 ];
 
+/// Options of LIST that belong to something else, too. RFC 8440 §3, RFC 9590 §3
+const IN_LIST: [&str; 2] = ["LIST-MYRIGHTS", "LIST-METADATA"];
+
 /// Shown until it is in use. RFC 4978
 const COMPRESS: &str = "COMPRESS=DEFLATE";
 
@@ -104,7 +107,7 @@ const COMPRESS: &str = "COMPRESS=DEFLATE";
 const APPEND_LIMIT: &str = "APPENDLIMIT";
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 59] = [
+const TABLE: [(&str, When, Option<&str>); 61] = [
     ("IMAP4rev1", When::Always, None),
     (REV2, When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
@@ -139,6 +142,7 @@ const TABLE: [(&str, When, Option<&str>); 59] = [
     ("CONTEXT=SEARCH", When::Always, Some("ESEARCH")),
     ("CONTEXT=SORT", When::Always, Some("ESORT")),
     ("MULTISEARCH", When::Always, Some("ESEARCH")),
+    ("SEARCH=FUZZY", When::Always, None),
     ("SORT", When::Always, None),
     ("SORT=DISPLAY", When::Always, Some("SORT")),
     ("ESORT", When::Always, Some("SORT")),
@@ -159,6 +163,7 @@ const TABLE: [(&str, When, Option<&str>); 59] = [
     ("BINARY", When::Always, None),
     ("PREVIEW", When::Always, None),
     ("METADATA", When::Always, None),
+    ("LIST-METADATA", When::Always, Some("METADATA")),
     ("QUOTA", When::Always, None),
     ("QUOTA=RES-STORAGE", When::Always, Some("QUOTA")),
     ("QUOTA=RES-MESSAGE", When::Always, Some("QUOTA")),
@@ -224,6 +229,10 @@ impl Capabilities {
         }
         // RFC 7162 §3.2.3
         if name == "QRESYNC" && !self.has("ENABLE") {
+            return false;
+        }
+        // what LIST returns with them is said by RETURN
+        if IN_LIST.contains(&name) && !self.has("LIST-EXTENDED") {
             return false;
         }
         let whole = TABLE.iter().find(|row| row.0 == name).and_then(|row| row.2);
@@ -336,11 +345,11 @@ mod tests {
             line,
             "IMAP4rev1 IMAP4rev2 LITERAL+ ID NAMESPACE ENABLE IDLE NOTIFY UIDPLUS MOVE UNSELECT \
              CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CONDSTORE QRESYNC \
-             ESEARCH SEARCHRES PARTIAL CONTEXT=SEARCH CONTEXT=SORT MULTISEARCH SORT SORT=DISPLAY \
-             ESORT I18NLEVEL=1 THREAD=ORDEREDSUBJECT THREAD=REFERENCES WITHIN SAVEDATE OBJECTID \
-             ACL RIGHTS=texk STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 UTF8=ACCEPT MULTIAPPEND \
-             REPLACE BINARY PREVIEW METADATA QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE \
-             UNAUTHENTICATE COMPRESS=DEFLATE"
+             ESEARCH SEARCHRES PARTIAL CONTEXT=SEARCH CONTEXT=SORT MULTISEARCH SEARCH=FUZZY SORT \
+             SORT=DISPLAY ESORT I18NLEVEL=1 THREAD=ORDEREDSUBJECT THREAD=REFERENCES WITHIN \
+             SAVEDATE OBJECTID ACL RIGHTS=texk STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 UTF8=ACCEPT \
+             MULTIAPPEND REPLACE BINARY PREVIEW METADATA LIST-METADATA QUOTA QUOTA=RES-STORAGE \
+             QUOTA=RES-MESSAGE UNAUTHENTICATE COMPRESS=DEFLATE"
         );
         let compressed = Capabilities::default().line(Stage::Compressed);
         assert_eq!(compressed, line.replace(" UNAUTHENTICATE COMPRESS=DEFLATE", ""));
@@ -354,6 +363,9 @@ mod tests {
             assert!(!line.contains(gone), "{line}");
         }
         assert!(!capabilities.has("LIST-STATUS") && capabilities.has("MOVE"));
+        let without_list = Capabilities::without(&["list-extended".into()]);
+        assert!(!without_list.line(Stage::AfterLogin).contains("LIST-"));
+        assert!(!Capabilities::without(&["metadata".into()]).has("LIST-METADATA"));
         for needed in ["condstore", "enable"] {
             assert!(!Capabilities::without(&[needed.into()]).has("QRESYNC"), "{needed}");
         }

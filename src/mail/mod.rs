@@ -9,6 +9,8 @@ pub mod day;
 pub mod flag;
 pub mod fold;
 pub mod id;
+pub mod likeness;
 pub mod message;
 pub mod transport;
 pub mod uid_set;
+pub mod words;

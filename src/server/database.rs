@@ -1,5 +1,6 @@
 //! The database of the config, opened: what stands in its way is found at start. Knows no table.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::bucket;
@@ -8,15 +9,28 @@ use super::relay;
 use crate::config::{Database, Fault, News};
 use crate::store::StoreError;
 use crate::store::postgres::{self, Options, Postgres, Target, Tasks, Transport};
+use crate::store::text::TextIndexing;
 use crate::sys::Clock;
 
 /// Opens it, and makes its tables if there are none.
 pub async fn open(
     database: &Database,
+    data_dir: &Path,
     clock: Arc<dyn Clock>,
 ) -> Result<(Postgres, Tasks), Vec<Fault>> {
     let target = target(database).await?;
-    let options = Options { listen: database.news == News::Told, ..Options::default() };
+    let text_index = match database.text_index {
+        TextIndexing::On => Some(data_dir.to_owned()),
+        TextIndexing::Off => {
+            postgres::remove_text_index(data_dir).map_err(|error| {
+                let remedy = "remove it, and see who may write there";
+                vec![database.place.fault(format!("the index of texts: {error}"), remedy)]
+            })?;
+            None
+        }
+    };
+    let listen = database.news == News::Told;
+    let options = Options { listen, text_index, ..Options::default() };
     let opened = postgres::open(target, options, clock).await;
     opened.map_err(|error| vec![fault(database, &error)])
 }

@@ -47,13 +47,15 @@ impl Declared {
         let (grants, openings) = (store.grants(), open(&*store));
         let present = with_grants(&declared, &grants).with_openings(openings.clone());
         folders::ensure(&*store, &present).await?;
-        let tenure = upkeep.tenure();
-        let told = match upkeep.still(tenure) {
-            true => access::tell(&*store, &present, (&Granted::new(), None)).await,
-            // who has the duty tells it, or this node once it has
-            false => Ok(0),
+        let under = upkeep.present();
+        let fence = under.fence();
+        let told = match under.may_begin() {
+            true => access::tell(&*store, &present, (&Granted::new(), fence.as_ref())).await,
+            false => Err(StoreError::Outrun),
         };
         match told {
+            // who has the duty tells it, or this node once it has
+            Err(StoreError::Outrun) => {}
             // a full disk must not keep the daemon down; the next start tells it
             Err(error @ StoreError::NoSpace(_)) => {
                 tracing::error!(%error, "who was given access is not in the audit log yet");
@@ -166,11 +168,11 @@ impl Declared {
     }
 
     async fn tell(&self, granted: &Granted) {
-        let (present, tenure) = (self.present.borrow().clone(), self.upkeep.tenure());
-        if !self.upkeep.still(tenure) {
+        let (present, under) = (self.present.borrow().clone(), self.upkeep.present());
+        if !under.may_begin() {
             return;
         }
-        let fence = self.upkeep.fence(tenure);
+        let fence = under.fence();
         let told = access::tell(&*self.store, &present, (granted, fence.as_ref())).await;
         if let Err(error) = told {
             tracing::error!(%error, "who was given access is not in the audit log yet");

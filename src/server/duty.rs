@@ -3,10 +3,12 @@
 //! cannot. On a store of its own a node has all duties for good.
 //!
 //! A tenure has a number. What a node does under it is fenced: the store refuses it once another
-//! tenure has begun, however late it comes.
+//! tenure has begun, however late it comes. What cannot be fenced, for it happens elsewhere, has
+//! stopped by then: a node's own timer ends its tenure some seconds before another's may begin, it
+//! begins nothing shortly before that end, and it looks once more before the last step.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -20,8 +22,11 @@ use crate::store::{Store, StoreError};
 const RENEWAL: Duration = Duration::from_secs(3);
 /// How long the store may take to answer.
 const ASKING: Duration = Duration::from_secs(3);
-/// A lease counts for so much less here than in the store.
-const MARGIN: Duration = Duration::from_secs(1);
+/// A lease counts for so much less here than in the store: what was done at the last moment has
+/// arrived before anybody else begins.
+const MARGIN: Duration = Duration::from_secs(3);
+/// With less time left nothing is begun. A lease that is renewed in time has more.
+const BEGINNING: Duration = Duration::from_secs(2);
 /// How long the store may take to hear that a duty is free.
 const RELEASING: Duration = Duration::from_secs(1);
 
@@ -37,17 +42,42 @@ pub enum Tenure {
         /// Nobody else's number.
         number: i64,
         /// From then on it may be another node's.
-        until: Instant,
+        until: End,
     },
+}
+
+/// When a tenure ends: by the timer, which nobody sets, or by the clock, whichever says so first. A
+/// machine that was asleep finds its timer where it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct End {
+    timer: Instant,
+    clock: SystemTime,
+}
+
+impl End {
+    /// So long after now.
+    fn after(time: Duration) -> End {
+        End { timer: Instant::now() + time, clock: SystemTime::now() + time }
+    }
+
+    /// Whether it has not come yet, and will not so soon.
+    fn is_beyond(self, time: Duration) -> bool {
+        Instant::now() + time < self.timer && SystemTime::now() + time < self.clock
+    }
 }
 
 impl Tenure {
     /// Whether it has begun and its time is not over.
     fn holds(self) -> bool {
+        self.holds_for(Duration::ZERO)
+    }
+
+    /// Whether it has begun and its time will not be over so soon.
+    fn holds_for(self, time: Duration) -> bool {
         match self {
             Tenure::Always => true,
             Tenure::Elsewhere => false,
-            Tenure::Ours { until, .. } => Instant::now() < until,
+            Tenure::Ours { until, .. } => until.is_beyond(time),
         }
     }
 
@@ -83,25 +113,53 @@ impl Post {
         self.tenure().holds()
     }
 
-    /// Whether this tenure is the present one, and its time is not over.
-    pub fn still(&self, tenure: Tenure) -> bool {
-        let now = self.tenure();
-        now.is(tenure) && now.holds()
-    }
-
-    /// What a transaction begins with that is done under `tenure`; nothing, where no fence is
-    /// needed.
-    pub fn fence(&self, tenure: Tenure) -> Option<Change> {
-        match tenure {
-            Tenure::Always | Tenure::Elsewhere => None,
-            Tenure::Ours { number, .. } => Some(Change::Fenced { duty: self.duty, tenure: number }),
-        }
+    /// What is begun now is under the present tenure.
+    pub fn present(&self) -> Under {
+        Under { post: self.clone(), tenure: self.tenure() }
     }
 
     /// Comes back when another tenure has begun, or one is known to be over.
     pub async fn changed(&mut self) {
         if self.tenure.changed().await.is_err() {
             std::future::pending().await
+        }
+    }
+}
+
+/// A tenure under which something is done.
+#[derive(Clone)]
+pub struct Under {
+    post: Post,
+    tenure: Tenure,
+}
+
+impl Under {
+    /// Whether it was none when it was looked at: the duty was another node's, or nobody's.
+    pub fn is_none(&self) -> bool {
+        self.tenure == Tenure::Elsewhere
+    }
+
+    /// Whether the post stands as it did then, however long it still will.
+    pub fn is_present(&self) -> bool {
+        self.post.tenure().is(self.tenure)
+    }
+
+    /// Whether what was begun may go on: this is the present tenure, and its time is not over.
+    pub fn lasts(&self) -> bool {
+        self.is_present() && self.post.tenure().holds()
+    }
+
+    /// Whether something may be begun: there is time left for it.
+    pub fn may_begin(&self) -> bool {
+        self.is_present() && self.post.tenure().holds_for(BEGINNING)
+    }
+
+    /// What a transaction begins with that is done under it; nothing, where no fence is needed.
+    pub fn fence(&self) -> Option<Change> {
+        let duty = self.post.duty;
+        match self.tenure {
+            Tenure::Always | Tenure::Elsewhere => None,
+            Tenure::Ours { number, .. } => Some(Change::Fenced { duty, tenure: number }),
         }
     }
 }
@@ -167,9 +225,13 @@ async fn keep(store: Arc<dyn Store>, duty: Duty, sender: watch::Sender<Tenure>) 
     }
 }
 
+/// A lease that is renewed in time lasts until the next answer, and beginnings are not held up.
+const _: () =
+    assert!(RENEWAL.as_secs() + BEGINNING.as_secs() + MARGIN.as_secs() < LEASE.as_secs(),);
+
 /// Asks for a duty. Without an answer it stands as before: a tenure ends by itself.
 async fn ask(store: &dyn Store, duty: Duty, before: Tenure) -> Tenure {
-    let asked = Instant::now();
+    let until = End::after(LEASE - MARGIN);
     match timeout(ASKING, store.lease(duty)).await {
         Ok(Ok(true)) => {}
         Ok(Ok(false)) => return Tenure::Elsewhere,
@@ -179,7 +241,6 @@ async fn ask(store: &dyn Store, duty: Duty, before: Tenure) -> Tenure {
         }
         Err(_) => return before,
     }
-    let until = asked + LEASE - MARGIN;
     match before {
         // a database that was set back may have lost it
         Tenure::Ours { number, .. } if before.holds() && store.tenure(duty) == Some(number) => {
@@ -258,22 +319,53 @@ mod tests {
         let shared: Arc<dyn Store> = two.clone();
         let first = Duties::start(&shared);
         settled().await;
-        let tenure = first.queue.tenure();
-        let fence = first.queue.fence(tenure).expect("a fence");
+        let under = first.queue.present();
+        let fence = under.fence().expect("a fence");
         let second = Duties::start(&one);
         two.cut_off(true);
         let lost = Instant::now();
+        while under.may_begin() {
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert!(under.lasts(), "what was begun may still end");
         while first.queue.holds() {
             sleep(Duration::from_millis(50)).await;
         }
-        assert!(lost.elapsed() < LEASE);
+        assert!(!under.lasts() && lost.elapsed() < LEASE);
+        let stopped = Instant::now();
+        while !second.queue.holds() {
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert!(stopped.elapsed() >= MARGIN, "{:?}", stopped.elapsed());
         sleep(LEASE).await;
-        assert!(second.queue.holds() && !first.queue.still(tenure));
+        assert!(second.queue.holds() && !under.lasts());
         two.cut_off(false);
         let late = Transaction { actor: Actor::System, changes: vec![fence] };
         assert_eq!(two.commit(late).await, Err(StoreError::Outrun));
         sleep(RENEWAL).await;
         assert_eq!(first.queue.tenure(), Tenure::Elsewhere);
+    }
+
+    #[test]
+    fn a_machine_that_was_asleep_has_lost_its_duties() {
+        let long = Duration::from_secs(60);
+        let asleep = |clock| End { timer: Instant::now() + long, clock };
+        let of = |until| Tenure::Ours { number: 1, until };
+        assert!(of(asleep(SystemTime::now() + long)).holds());
+        assert!(!of(asleep(SystemTime::now() - long)).holds(), "by the clock");
+        assert!(!of(End { timer: Instant::now(), clock: SystemTime::now() + long }).holds());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_a_duty_for_long_may_always_begin() {
+        let (one, _, _) = nodes();
+        let first = Duties::start(&one);
+        settled().await;
+        let under = first.queue.present();
+        for _ in 0..400 {
+            assert!(under.may_begin());
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -289,7 +381,7 @@ mod tests {
         sleep(2 * RENEWAL).await;
         let now = first.queue.tenure();
         assert!(first.queue.holds() && !now.is(before));
-        let fence = first.queue.fence(now).expect("a fence");
+        let fence = first.queue.present().fence().expect("a fence");
         let fenced = Transaction { actor: Actor::System, changes: vec![fence] };
         assert!(one.commit(fenced).await.is_ok());
         let late = vec![Change::DutyTaken { duty, after, tenure: 8 }];
@@ -302,7 +394,7 @@ mod tests {
         let own: Arc<dyn Store> = FullableStore::new(Arc::new(ManualClock::default()));
         let duties = Duties::start(&own);
         assert!(duties.queue.holds() && duties.keepers.is_empty());
-        assert!(duties.queue.fence(duties.queue.tenure()).is_none());
+        assert!(duties.queue.present().fence().is_none());
         duties.finish().await;
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::duty::Under;
 use crate::mail::id::Timestamp;
 use crate::store::change::{Actor, Change, Opening, Transaction};
 use crate::store::{Store, StoreError};
@@ -24,8 +25,11 @@ pub(super) async fn ended(store: &dyn Store, not_before: Instant) {
     sleep_until(not_before.max(Instant::now() + Duration::from_micros(micros))).await;
 }
 
-/// Records the end of all that has ended.
-pub(super) async fn close(store: &dyn Store) -> Result<(), StoreError> {
+/// Records the end of all that has ended; `Outrun` where another node does.
+pub(super) async fn close(store: &dyn Store, under: &Under) -> Result<(), StoreError> {
+    if !under.may_begin() {
+        return Err(StoreError::Outrun);
+    }
     let now = store.now();
     let ended = |opening: &&Opening| !is_open(opening, now);
     let mended = |opening: &Opening| Change::GlassMended {
@@ -36,6 +40,7 @@ pub(super) async fn close(store: &dyn Store) -> Result<(), StoreError> {
     if changes.is_empty() {
         return Ok(());
     }
+    let changes = under.fence().into_iter().chain(changes).collect();
     store.commit(Transaction { actor: Actor::System, changes }).await.map(drop)
 }
 

@@ -81,7 +81,7 @@ impl Sending {
             transport: outside.clone(),
             clock: shared.clock.clone(),
             shutdown: shared.shutdown.clone(),
-            tenure: post.tenure(),
+            under: post.present(),
             post,
             settings: settings(&shared.config.load()),
         });

@@ -18,6 +18,10 @@ use crate::mail::id::Timestamp;
 use crate::store::change::{Actor, Change, Transaction};
 use crate::store::nodes::Published;
 use crate::store::{Store, StoreError};
+use crate::sys::{Clock, SystemClock};
+
+/// By how much a file may seem to have been written later than now.
+const NOISE_MICROS: i64 = 5_000_000;
 
 /// Who publishes.
 #[derive(Clone, Copy)]
@@ -78,9 +82,16 @@ impl Publisher<'_> {
         file::parse(&published.text, self.file)
     }
 
-    /// Whether the own file was written after that was published.
+    /// Whether the own file was written after that was published. When it was written stands there
+    /// by this machine's clock, which may not be the store's, and may have been another one then:
+    /// in doubt it was not, for it must not bring back what was taken away since.
     fn is_changed_since(self, published: &Published) -> bool {
-        modified(self.file).is_some_and(|modified| modified > published.at)
+        let now = self.store.now().0;
+        let ahead = SystemClock.now().0 - now;
+        modified(self.file).is_some_and(|modified| {
+            let agreed = modified.0 - ahead;
+            modified.0.min(agreed) > published.at.0 && agreed <= now + NOISE_MICROS
+        })
     }
 
     fn tell_of_an_old_file(self, published: &Published) {
@@ -125,7 +136,7 @@ mod tests {
 
     use super::*;
     use crate::store::memory::Memory;
-    use crate::sys::{Clock, ManualClock, SystemClock};
+    use crate::sys::ManualClock;
 
     const SALTS: Key = Key([1; 32]);
 
@@ -152,6 +163,12 @@ mod tests {
             let file = std::fs::File::options().write(true).open(&self.file).expect("there");
             let then = std::time::SystemTime::now() - Duration::from_secs(secs);
             file.set_modified(then).expect("its own");
+        }
+
+        fn wrote_at(&self, at: Timestamp) {
+            let file = std::fs::File::options().write(true).open(&self.file).expect("there");
+            let at = UNIX_EPOCH + Duration::from_micros(at.0.unsigned_abs());
+            file.set_modified(at).expect("its own");
         }
 
         fn publisher<'a>(&'a self, store: &'a Memory) -> Publisher<'a> {
@@ -200,10 +217,45 @@ mod tests {
         one.wrote_secs_ago(60);
         clock.set(Timestamp(SystemClock.now().0 - 30_000_000));
         one.publisher(&store).begin().await.expect("valid");
+        clock.set(SystemClock.now());
         two.writes(&["anna", "ben"]);
         let begun = two.publisher(&store).begin().await.expect("valid");
         assert_eq!(users(&begun), ["anna", "ben"]);
         assert_eq!(store.directory().expect("one").host, "second.example.org");
+    }
+
+    #[tokio::test]
+    async fn a_node_whose_clock_is_wrong_brings_nothing_back() {
+        const HOURS_MICROS: i64 = 7_200_000_000;
+        for ahead in [HOURS_MICROS, -HOURS_MICROS] {
+            let (clock, store) = store();
+            let (one, two) = (Node::new("right"), Node::new("wrong"));
+            one.writes(&["anna"]);
+            clock.set(Timestamp(SystemClock.now().0 - ahead - 30_000_000));
+            one.publisher(&store).begin().await.expect("valid");
+            clock.set(Timestamp(SystemClock.now().0 - ahead));
+            two.writes(&["anna", "ben"]);
+            // before that, by the clock that the node has now, and by the right one of then
+            for then in [60_000_000, 60_000_000 + ahead] {
+                let at = SystemClock.now().0 - then;
+                two.wrote_at(Timestamp(at));
+                let begun = two.publisher(&store).begin().await.expect("the published one");
+                assert_eq!(users(&begun), ["anna"], "{ahead} {then}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_written_by_a_fast_clock_is_published() {
+        let (clock, store) = store();
+        let (one, two) = (Node::new("slow"), Node::new("fast"));
+        one.writes(&["anna"]);
+        clock.set(Timestamp(SystemClock.now().0 - 7_200_000_000 - 30_000_000));
+        one.publisher(&store).begin().await.expect("valid");
+        clock.set(Timestamp(SystemClock.now().0 - 7_200_000_000));
+        two.writes(&["anna", "ben"]);
+        let begun = two.publisher(&store).begin().await.expect("valid");
+        assert_eq!(users(&begun), ["anna", "ben"]);
     }
 
     #[tokio::test]
@@ -213,6 +265,7 @@ mod tests {
         node.writes(&["anna"]);
         clock.set(Timestamp(SystemClock.now().0 - 30_000_000));
         node.publisher(&store).begin().await.expect("valid");
+        clock.set(SystemClock.now());
         node.writes(&[]);
         let refused = node.publisher(&store).begin().await.expect_err("refused");
         assert!(refused.to_string().contains("no users"), "{refused}");

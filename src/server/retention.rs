@@ -1,6 +1,7 @@
 //! Empties the Trash of inboxes and channels of what has been in it for longer than is declared.
 //! Decides by when an instance entered the Trash, not by its date.
 
+use super::duty::Under;
 use crate::directory::Directory;
 use crate::mail::account::{Account, Folder, FolderRole};
 use crate::mail::id::Timestamp;
@@ -15,8 +16,12 @@ pub const INTERVAL_SECS: u64 = 60 * 60;
 const MESSAGES_PER_TRANSACTION_MAX: usize = 1_000;
 const SECS_PER_DAY: i64 = 24 * 60 * 60;
 
-/// Expunges what is due now. Answers how many messages.
-pub async fn sweep(store: &dyn Store, directory: &Directory) -> Result<usize, StoreError> {
+/// Expunges what is due now, as long as the duty is this node's. Answers how many messages.
+pub async fn sweep(
+    store: &dyn Store,
+    directory: &Directory,
+    under: &Under,
+) -> Result<usize, StoreError> {
     let inboxes = directory.inboxes.values().map(|i| (Account::Inbox(i.name.clone()), &i.policy));
     let channels =
         directory.channels.values().map(|c| (Account::Channel(c.name.clone()), &c.policy));
@@ -27,8 +32,12 @@ pub async fn sweep(store: &dyn Store, directory: &Directory) -> Result<usize, St
         let limit = Timestamp::from_seconds(store.now().seconds() - kept_secs);
         let due = due(&*store.snapshot(trash.id).await?, limit);
         for some in due.chunks(MESSAGES_PER_TRANSACTION_MAX) {
+            if !under.may_begin() {
+                return Err(StoreError::Outrun);
+            }
             let uids: UidSet = some.iter().copied().collect();
-            let changes = vec![Change::Expunged { mailbox: trash.id, uids }];
+            let expunged = Change::Expunged { mailbox: trash.id, uids };
+            let changes = under.fence().into_iter().chain([expunged]).collect();
             store.commit(Transaction { actor: Actor::System, changes }).await?;
         }
         count += due.len();
@@ -48,9 +57,12 @@ mod tests {
     use super::*;
     use crate::directory::{Access, Inbox, Policy};
     use crate::mail::flag::{FlagList, SeenMode};
-    use crate::mail::id::Login;
+    use crate::mail::id::{Login, MailboxId};
+    use crate::server::duty::{Duties, Post};
+    use crate::server::queue::fake::{FullableStore, Shelf};
     use crate::store::change::{Bytes, Delivered, NewMessage, Transfer};
     use crate::store::memory::Memory;
+    use crate::store::nodes::Duty;
     use crate::sys::ManualClock;
 
     const START: i64 = 1_790_000_000;
@@ -77,17 +89,14 @@ mod tests {
         directory
     }
 
-    async fn commit(store: &Memory, changes: Vec<Change>) -> Result<(), StoreError> {
+    async fn commit(store: &dyn Store, changes: Vec<Change>) -> Result<(), StoreError> {
         store.commit(Transaction { actor: Actor::System, changes }).await.map(drop)
     }
 
-    #[tokio::test]
-    async fn a_deleted_message_stays_in_the_trash_until_its_retention_ends()
-    -> Result<(), StoreError> {
-        let clock = Arc::new(ManualClock::default());
-        clock.set(Timestamp::from_seconds(START));
-        let store = Memory::new(clock.clone());
-        super::super::folders::ensure(&store, &directory()).await?;
+    /// A message goes into the Trash of Support, which is given back; its retention is over
+    /// thirty days later.
+    async fn trashed(store: &dyn Store, clock: &ManualClock) -> Result<MailboxId, StoreError> {
+        super::super::folders::ensure(store, &directory()).await?;
         let account = Account::Inbox("Support".into());
         let find = |folder: Folder| store.find(&account, &folder).ok_or(StoreError::Gone);
         let (root, trash) = (find(Folder::root())?, find(Folder::role(FolderRole::Trash))?);
@@ -103,7 +112,7 @@ mod tests {
             thread: None,
             duplicate_key: None,
         };
-        commit(&store, vec![Change::Delivered(Box::new(delivered))]).await?;
+        commit(store, vec![Change::Delivered(Box::new(delivered))]).await?;
         clock.set(Timestamp::from_seconds(START + 90 * SECS_PER_DAY));
         let moved = Transfer {
             from: root.id,
@@ -113,13 +122,51 @@ mod tests {
             to_seen: SeenMode::PerUser,
             user: Login::new("anna"),
         };
-        commit(&store, vec![Change::Moved(moved)]).await?;
+        commit(store, vec![Change::Moved(moved)]).await?;
+        Ok(trash.id)
+    }
 
+    fn clock() -> Arc<ManualClock> {
+        let clock = Arc::new(ManualClock::default());
+        clock.set(Timestamp::from_seconds(START));
+        clock
+    }
+
+    #[tokio::test]
+    async fn a_deleted_message_stays_in_the_trash_until_its_retention_ends()
+    -> Result<(), StoreError> {
+        let clock = clock();
+        let store = Memory::new(clock.clone());
+        let trash = trashed(&store, &clock).await?;
+        let under = Post::always(Duty::Upkeep).present();
         clock.set(Timestamp::from_seconds(START + 120 * SECS_PER_DAY));
-        assert_eq!(sweep(&store, &directory()).await?, 0);
+        assert_eq!(sweep(&store, &directory(), &under).await?, 0);
         clock.set(Timestamp::from_seconds(START + 120 * SECS_PER_DAY + 1));
-        assert_eq!(sweep(&store, &directory()).await?, 1);
-        assert!(store.snapshot(trash.id).await?.is_empty());
+        assert_eq!(sweep(&store, &directory(), &under).await?, 1);
+        assert!(store.snapshot(trash).await?.is_empty());
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_has_lost_the_duty_expunges_nothing() -> Result<(), StoreError> {
+        let (clock, shelf) = (clock(), Arc::new(Shelf::default()));
+        let store = FullableStore::new(clock.clone()).node(&shelf, 1);
+        let trash = trashed(&*store, &clock).await?;
+        clock.set(Timestamp::from_seconds(START + 121 * SECS_PER_DAY));
+        let shared: Arc<dyn Store> = store.clone();
+        let duties = Duties::start(&shared);
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        let under = duties.upkeep.present();
+        // another one's has begun, and this node has not heard of it yet
+        let after = store.tenure(Duty::Upkeep);
+        let taken = Change::DutyTaken { duty: Duty::Upkeep, after, tenure: 7 };
+        commit(&*store, vec![taken]).await?;
+        assert!(under.may_begin());
+        assert_eq!(sweep(&*store, &directory(), &under).await, Err(StoreError::Outrun));
+        duties.kill();
+        tokio::time::sleep(crate::store::nodes::LEASE).await;
+        assert_eq!(sweep(&*store, &directory(), &under).await, Err(StoreError::Outrun));
+        assert_eq!(store.snapshot(trash).await?.len(), 1);
         Ok(())
     }
 }

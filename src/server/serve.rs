@@ -44,6 +44,7 @@ use super::tls::{Certificates, Source, TlsFault};
 use super::upstream::Upstreams;
 use crate::config::{self, Config, Fault, StoreEngine, Tls};
 use crate::directory::file;
+use crate::store::postgres::DatabaseClock;
 use crate::store::{Store, StoreError, embedded};
 use crate::sys::{Clock, SystemClock};
 
@@ -181,7 +182,7 @@ impl Daemon {
         if let (StoreEngine::Embedded { .. }, Err(faults)) = (&config.store, &own) {
             return Err(Failure::Declared(faults.clone()));
         }
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock = clock(&config);
         let tokens = config.oauth.as_ref().map(|oauth| Tokens::load(oauth, clock.clone()));
         let tokens = tokens.transpose().map_err(Failure::Declared)?;
         let source = tls_source(&config);
@@ -332,10 +333,8 @@ impl Daemon {
     /// Ends what has come to its end; answers how long to wait before the next look. The access is
     /// over in any case.
     async fn close_openings(&mut self) -> Duration {
-        let closed = match self.duties.upkeep.holds() {
-            true => openings::close(&*self.shared.store).await,
-            false => Err(StoreError::Outrun),
-        };
+        let under = self.duties.upkeep.present();
+        let closed = openings::close(&*self.shared.store, &under).await;
         if let Err(error) = self.declared.take_grants().await {
             tracing::error!(%error, "access is not as it should be");
         }
@@ -366,14 +365,16 @@ impl Daemon {
 
     /// Beside everything else: a large Trash takes a while.
     fn empty_trash(&self) {
-        if !self.duties.upkeep.holds() {
+        let under = self.duties.upkeep.present();
+        if !under.may_begin() {
             return;
         }
         let shared = self.shared.clone();
         tokio::spawn(async move {
             let directory = shared.directory.borrow().clone();
-            match retention::sweep(&*shared.store, &directory).await {
-                Ok(0) => {}
+            match retention::sweep(&*shared.store, &directory, &under).await {
+                // the rest is another node's
+                Ok(0) | Err(StoreError::Outrun) => {}
                 Ok(messages) => tracing::info!(messages, "removed from Trash after retention"),
                 Err(error) => tracing::error!(%error, "Trash is not emptied"),
             }
@@ -411,6 +412,27 @@ fn lock(data_dir: &Path) -> Result<File, Failure> {
     }
 }
 
+/// Does something with the store of a config on which no daemon runs.
+pub async fn at_rest<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&dyn Store) -> Result<T, StoreError>,
+) -> Result<T, Failure> {
+    let _lock = lock(&config.data_dir)?;
+    let (store, writer) = open_store(config, clock(config)).await?;
+    let done = work(&*store).await;
+    drop(store);
+    writer.finish().await;
+    Ok(done?)
+}
+
+/// The time that counts: on a database of several nodes it is one for all.
+fn clock(config: &Config) -> Arc<dyn Clock> {
+    match &config.store {
+        StoreEngine::Embedded { .. } => Arc::new(SystemClock),
+        StoreEngine::Postgres(_) => Arc::new(DatabaseClock::new(Arc::new(SystemClock))),
+    }
+}
+
 async fn open_store(
     config: &Config,
     clock: Arc<dyn Clock>,
@@ -418,7 +440,7 @@ async fn open_store(
     let text_index = match &config.store {
         StoreEngine::Embedded { text_index } => *text_index,
         StoreEngine::Postgres(database) => {
-            let opened = database::open(database, clock).await;
+            let opened = database::open(database, &config.data_dir, clock).await;
             let (store, tasks) = opened.map_err(Failure::Declared)?;
             let writer = StoreThread::start_tasks(store.clone(), tasks);
             return Ok((Arc::new(store), writer));

@@ -311,6 +311,7 @@ impl Driver {
             Ok(_) => Reply::new(250, "2.0.0", format!("OK {}", envelope.id)),
             Err(Failed::Refused(refused)) => Reply::from(&refused),
             Err(Failed::Spool(error)) => refused_by_spool(&error),
+            Err(Failed::Nul) => Refusal::ContentNul.into(),
         }
     }
 
@@ -327,6 +328,9 @@ enum Failed {
     Refused(Refused),
     /// It could not be kept while it was read or changed.
     Spool(SpoolError),
+    /// A NUL stands where no transfer encoding could keep it: it is refused rather than lost.
+    /// RFC 3030 §3
+    Nul,
 }
 
 impl From<Refused> for Failed {
@@ -365,7 +369,7 @@ fn log(envelope: &Envelope, bytes: u64, result: &Result<Accepted, Failed>) {
             tracing::error!(bytes, recipients, %error, "message cannot be kept");
         }
         // The answer names addresses.
-        Err(Failed::Refused(Refused::Policy(_))) => {
+        Err(Failed::Refused(Refused::Policy(_)) | Failed::Nul) => {
             tracing::info!(bytes, recipients, "refused by a rule for senders");
         }
         Err(Failed::Refused(refused)) => tracing::warn!(bytes, recipients, ?refused, "refused"),

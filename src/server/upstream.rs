@@ -142,10 +142,9 @@ mod tests {
     use crate::mail::id::Timestamp;
     use crate::outbound::verified::{ACCEPTED_SECS, REFUSED_SECS};
     use crate::outbound::{Hop, Login, Security};
-    use crate::server::queue::Later;
+    use crate::server::queue::{Errand, Later};
     use crate::server::relay::Attempt;
     use crate::smtp::client::{Fate, Mail, Told};
-    use crate::store::queue::Queued;
     use crate::sys::ManualClock;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -161,7 +160,7 @@ mod tests {
             Box::pin(std::future::ready(Ok(vec![hop])))
         }
 
-        fn attempt<'a>(&'a self, _: &'a Hop, _: &'a Mail, _: &'a Queued) -> Later<'a, Attempt> {
+        fn attempt<'a>(&'a self, _: &'a Hop, _: &'a Mail, _: Errand<'a>) -> Later<'a, Attempt> {
             unreachable!("nothing is sent here")
         }
 

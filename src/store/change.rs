@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use crate::mail::account::{Account, Folder};
 use crate::mail::flag::{FlagList, SeenMode};
-use crate::mail::id::{Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, Uid, UidValidity};
+use crate::mail::id::{
+    BlobId, Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, Uid, UidValidity,
+};
 use crate::mail::message::Parsed;
 use crate::mail::uid_set::UidSet;
 use crate::store::audit::{By, Note, Person, Presence};
@@ -264,6 +266,8 @@ pub enum Change {
         /// One more than the highest of `Store::turns`.
         number: u64,
     },
+    /// Previews of messages that are older than previews; one that is there stays. → `Done`
+    PreviewsMade(Vec<(BlobId, String)>),
     /// A duplicate key that earlier changes of this transaction used suppresses repetitions for
     /// longer than a day; nothing happens if it did already. → `Done`
     KeyKept {
@@ -356,6 +360,9 @@ pub enum Change {
         /// Which of its recipients, and how; in this order.
         recipients: Vec<(u32, RecipientUpdate)>,
     },
+    /// All mailboxes begin a new epoch: the store is not what it was any more, so that UIDs which
+    /// clients know are given once more. Nothing else about them changes. → `Done`
+    EpochsRenewed,
 }
 
 impl Change {

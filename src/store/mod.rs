@@ -26,6 +26,7 @@ pub mod snapshot;
 mod sql;
 pub mod state;
 pub mod text;
+mod text_index;
 mod texts;
 pub mod twin;
 

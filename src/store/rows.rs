@@ -30,6 +30,8 @@ pub struct Rows {
     pub blobs: Vec<(BlobId, NewMessage)>,
     /// By how much the number of a message's instances and queue entries changes.
     pub blob_references: BTreeMap<BlobId, i64>,
+    /// Previews of messages that had none.
+    pub previews: BTreeMap<BlobId, String>,
     /// New trace fields.
     pub traces: Vec<(TraceId, Vec<u8>)>,
     /// By how much the number of instances and queue entries with these trace fields changes.
@@ -100,6 +102,7 @@ impl Rows {
         self.grants.extend(later.grants);
         self.turns.extend(later.turns);
         self.duplicate_keys.extend(later.duplicate_keys);
+        self.previews.extend(later.previews);
         self.queued.extend(later.queued);
         self.queued_recipients.extend(later.queued_recipients);
         self.audit.extend(later.audit);
@@ -126,6 +129,7 @@ impl Rows {
             && self.grants.is_empty()
             && self.turns.is_empty()
             && self.duplicate_keys.is_empty()
+            && self.previews.is_empty()
             && self.queued.is_empty()
             && self.queued_recipients.is_empty();
         let people = self.audit.is_empty()

@@ -177,7 +177,7 @@ impl Changed {
             && self.counters.is_none()
             && self.audit.is_none()
             && self.rows.access_known.is_empty()
-            && self.rows.duplicate_keys.is_empty()
+            && (self.rows.duplicate_keys.len(), self.rows.previews.len()) == (0, 0)
             && self.directory.is_none()
             && self.tenures.is_empty()
             && self.asks.is_none()

@@ -15,8 +15,19 @@ pub enum TextPlace {
 pub struct Needle {
     /// Where.
     pub place: TextPlace,
-    /// What, folded as the stored text is.
+    /// What, folded as the stored text is; of `How::Like`, one word.
     pub text: String,
+    /// How.
+    pub how: How,
+}
+
+/// How a needle is looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// As it is, wherever it begins and ends.
+    Exactly,
+    /// A word that is like it; see `mail::likeness`.
+    Like,
 }
 
 /// What is known of a needle in a message without reading its text.
@@ -32,3 +43,12 @@ pub enum Verdict {
 
 /// Most needles of one question; an engine says nothing about those beyond.
 pub const NEEDLES_MAX: usize = 16;
+
+/// Whether an engine has an index of the folded text. What is found is the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TextIndexing {
+    /// It is made in the background.
+    On,
+    /// There is none; one that was made before is removed.
+    Off,
+}

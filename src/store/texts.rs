@@ -47,6 +47,20 @@ impl Packed {
         });
         packed.map_err(|e| StoreError::Unavailable(format!("compressing: {e}")))
     }
+
+    /// What tells these texts from others that the message might have.
+    pub(super) fn check(&self) -> i64 {
+        check_of((&self.header, &self.body))
+    }
+}
+
+/// The check of a message's texts, as they are stored.
+pub(super) fn check_of((header, body): (&[u8], &[u8])) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(header.len() as u64).to_le_bytes()).update(header).update(body);
+    let mut check = [0; 8];
+    hasher.finalize_xof().fill(&mut check);
+    i64::from_le_bytes(check)
 }
 
 thread_local! {

@@ -1,7 +1,7 @@
 //! Layer 0: the world as a parameter, so that tests can stop the clock and repeat what was random.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::mail::id::Timestamp;
 
@@ -9,6 +9,23 @@ use crate::mail::id::Timestamp;
 pub trait Clock: Send + Sync {
     /// The present wall-clock time.
     fn now(&self) -> Timestamp;
+
+    /// Somebody has said what time it is for several machines. A clock that agrees with others
+    /// takes it over; the others go on. Answers what time it was then.
+    fn hear(&self, _heard: Heard) -> Timestamp {
+        self.now()
+    }
+}
+
+/// What somebody else has said of the time.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    /// Their time, at some moment between the next two.
+    pub said: Timestamp,
+    /// When they were asked.
+    pub asked: Instant,
+    /// When they had answered.
+    pub answered: Instant,
 }
 
 /// The machine's clock.

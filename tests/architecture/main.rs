@@ -52,6 +52,7 @@ const EVERYTHING: &[&str] = &[
 
 /// Where each dependency may be named: a folder (with `/`) or a file.
 const CRATES: &[(&str, &[&str])] = &[
+    ("crc32fast", &["src/store/text_index/"]),
     ("tokio", &["src/server/", "src/main.rs", "src/store/postgres/", "src/store/objects/"]),
     ("tokio-rustls", &["src/server/", "src/store/postgres/connection.rs"]),
     ("rustls-native-certs", &["src/server/relay/trust.rs"]),
@@ -87,7 +88,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("zstd", &["src/store/texts.rs"]),
     (
         "memchr",
-        &["src/mail/", "src/imap/", "src/smtp/", "src/outbound/report/", "src/store/embedded/"],
+        &["src/mail/", "src/imap/", "src/smtp/", "src/outbound/report/", "src/store/text_index/"],
     ),
     ("unicode-normalization", &["src/mail/fold.rs", "src/mail/collation.rs"]),
     ("encoding_rs", &["src/mail/fold.rs"]),
@@ -118,13 +119,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde", ANYWHERE),
     ("toml", &["src/config/", "src/directory/"]),
     ("clap", &["src/main.rs"]),
-    // a database that was restored, and what is damaged, are for the operator to know
+    // a database that was restored, a clock that is wrong, and what is damaged, are for the operator
+    // to know
     (
         "tracing",
         &[
             "src/server/",
             "src/delivery/",
             "src/imap/mod.rs",
+            "src/store/postgres/clock.rs",
             "src/store/postgres/restored.rs",
             "src/main.rs",
         ],
@@ -153,7 +156,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sd-notify", &["src/server/"]),
     ("sd-listen-fds", &["src/server/inherited.rs"]),
     ("arc-swap", &["src/server/"]),
-    ("postcard", &["src/store/encode.rs", "src/store/embedded/text_index/"]),
+    ("postcard", &["src/store/encode.rs", "src/store/text_index/"]),
 ];
 
 const ANYWHERE: &[&str] = &["src/"];

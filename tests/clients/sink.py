@@ -14,7 +14,8 @@ import threading
 
 class Sink:
     """Listens from its construction to `stop`; `messages` are (sender, recipients, bytes), and
-    `mail_lines` how each was begun. `offers` are the extensions of EHLO."""
+    `mail_lines` how each was begun. `offers` are the extensions of EHLO. `before_content` is called
+    with the recipients before a mail's content is asked for."""
 
     def __init__(self, port=0, offers=("8BITMIME", "SIZE 100000000")):
         self.listener = socket.create_server(("127.0.0.1", port))
@@ -23,6 +24,7 @@ class Sink:
         self.mail_lines = []
         self.offers = offers
         self.is_late = True
+        self.before_content = lambda recipients: None
         self.lock = threading.Lock()
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -70,6 +72,7 @@ class Sink:
                         recipients.append(to)
                         say("250 2.1.5 OK")
                 elif upper == "DATA":
+                    self.before_content(recipients)
                     say("354 Go on")
                     content = []
                     for piece in stream:

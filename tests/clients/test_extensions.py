@@ -1,5 +1,5 @@
 """Python's imaplib and IMAPClient with what the server offers beside the base protocol: compression,
-several messages at once, decoded parts, previews, UTF-8, annotations, quota.
+several messages at once, decoded parts, previews, UTF-8, annotations, quota, fuzzy searches.
 """
 
 import imaplib
@@ -123,6 +123,29 @@ def test_several_messages_are_appended_at_once(demo):
         data = client.fetch(range(1, 21), ["BODY.PEEK[]", "PREVIEW"])
         equal([data[n + 1][b"BODY[]"] for n in range(20)], messages, "in their order")
         equal(data[8][b"PREVIEW"], b"7", "preview")
+
+
+def test_a_mistyped_word_is_found_and_the_best_comes_first(demo):
+    with demo.imap("anna") as client:
+        client.create_folder("Fuzzy")
+        for subject, body in [("other", "the inovice"), ("Invoice 7", "hello"), ("other", "nothing")]:
+            client.append("Fuzzy", f"Subject: {subject}\r\n\r\n{body}\r\n".encode())
+        client.select_folder("Fuzzy")
+        equal(client.search(["TEXT", "invoise"]), [], "exactly")
+        equal(client.search(["FUZZY", "TEXT", "invoise"]), [2], "one slip, of seven letters")
+        equal(client.search(["FUZZY", "TEXT", "invoice"]), [1, 2], "letters exchanged")
+        equal(client.sort("RELEVANCY", ["FUZZY", "TEXT", "invoice"]), [2, 1], "by relevancy")
+        equal(client.sort("REVERSE RELEVANCY", ["FUZZY", "TEXT", "invoice"]), [1, 2], "reverse")
+
+
+def test_annotations_come_with_the_list(demo):
+    client = demo.imaplib("anna")
+    client.create("Coloured")
+    equal(client.xatom("SETMETADATA", 'Coloured (/private/vendor/x/color "#b71c1c")')[0], "OK", "SETMETADATA")
+    client.xatom("LIST", '"" Coloured RETURN (METADATA (/private/vendor/x/color))')
+    told = client.response("METADATA")[1]
+    equal(told, [b'Coloured (/private/vendor/x/color "#b71c1c")'], "METADATA")
+    client.logout()
 
 
 def test_a_part_is_decoded_by_the_server(demo):

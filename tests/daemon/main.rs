@@ -1,5 +1,6 @@
 //! The built daemon as an operator meets it: started, reloaded, killed, stopped.
 
+mod async_imap;
 mod rig;
 
 use std::time::{Duration, Instant};
@@ -131,13 +132,13 @@ fn dkim_keys_are_read_on_reload_and_at_start() -> Outcome {
     daemon.damage_dkim_key()?;
     daemon.signal("HUP")?;
     let line = daemon.logged("new DKIM keys refused, the old ones stay")?;
-    assert!(line.contains("postfach.toml:14:7: ") && line.contains("BEGIN PRIVATE"), "{line}");
+    assert!(line.contains("postfach.toml:15:7: ") && line.contains("BEGIN PRIVATE"), "{line}");
     daemon.signal("TERM")?;
     assert!(daemon.wait_for_end()?.success());
     let refused = daemon.second()?;
     assert_eq!(refused.status.code(), Some(78));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("postfach.toml:14:7: the DKIM key "), "{said}");
+    assert!(said.contains("postfach.toml:15:7: the DKIM key "), "{said}");
     Ok(())
 }
 

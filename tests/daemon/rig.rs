@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 pub(crate) type Outcome = Result<(), Box<dyn Error>>;
 
 /// How long the daemon may take to start, to stop, or to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Everybody's password.
-const PASSWORD: &str = "geheim";
+pub(crate) const PASSWORD: &str = "geheim";
 /// Its hash, with few rounds.
 const HASH: &str = "$6$postfach$TtMZCEcEYtMxys3f.6yZlwlrEsHJVliLVnrHaTTv8low\
                     9GIcg22PVsCx3ZAnBBspxeNxMADgQB.B1gCu6nvxq/";
@@ -189,6 +189,11 @@ impl Daemon {
         address.map(str::to_owned).ok_or_else(|| format!("no {listener} in {ports}").into())
     }
 
+    /// The authority that has signed its certificate.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.folder.join("data/tls/ca.pem")
+    }
+
     fn ports_file(&self) -> PathBuf {
         self.folder.join("data/run/ports.json")
     }
@@ -233,7 +238,7 @@ fn prepare(name: &str, directory: &Directory) -> Result<PathBuf, Box<dyn Error>>
 fn write_config(folder: &Path, file: &str, data: &str, imap: &str) -> Outcome {
     let text = format!(
         "hostname = \"mail.example.org\"\ndata_dir = \"{}\"\ndirectory = \"directory.toml\"\n\
-         [listen]\nsmtp = [\"127.0.0.1:0\"]\nimap = [\"{imap}\"]\n\
+         [listen]\nsmtp = [\"127.0.0.1:0\"]\nimap = [\"{imap}\"]\nimaps = [\"127.0.0.1:0\"]\n\
          [tls]\nself_signed = true\n[auth]\nplaintext_without_tls = \"loopback\"\n",
         folder.join(data).display()
     );

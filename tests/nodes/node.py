@@ -98,6 +98,7 @@ class Node:
         self.log_path = self.folder / "log"
         self.log_path.touch()
         self.process = None
+        self.environment = {}
         # what stands in [store], and what else there, with tables behind it
         self.store = None
         self.store_lines = ""
@@ -125,7 +126,10 @@ class Node:
             self.process = subprocess.Popen(
                 [BINARY, "serve", "--config", str(self.config)],
                 stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, "RUST_LOG": os.environ.get("RUST_LOG", "info")},
+                env={
+                    **os.environ, "RUST_LOG": os.environ.get("RUST_LOG", "info"),
+                    **self.environment,
+                },
             )  # fmt: skip
 
     def await_start(self):

@@ -4,6 +4,7 @@ import contextlib
 import email
 import os
 import random
+import signal
 import socket
 import statistics
 import threading
@@ -132,6 +133,34 @@ def test_mail_out_goes_once_whichever_node_has_the_duty_and_verbs_work_on_all(wo
     assert counts == {"out-1": 1, "out-2": 1, "out-3": 1}, counts
     assert taken_over <= 15, f"taken over after {taken_over:.1f} s"
     return f"from another node at once ({at_once * 1000:.0f} ms), taken over after {taken_over:.1f} s"
+
+
+def test_a_mail_under_way_goes_out_once_though_its_node_stood_still(world):
+    holder = world.set.holder("queue")
+    other = next(node for node in world.set.nodes if node is not holder)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def before_content(recipients):
+        if recipients == ["stalled@example.com"] and not begun.is_set():
+            begun.set()
+            go_on.wait(60)
+
+    world.sink.before_content = before_content
+    try:
+        other.submit("anna", "stalled", "stalled@example.com")
+        assert begun.wait(10), "the holder brings it"
+        holder.process.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        until(lambda: sent(world).count("stalled"), "another node brings it", 20)
+        took = time.monotonic() - stopped
+    finally:
+        holder.process.send_signal(signal.SIGCONT)
+        go_on.set()
+    time.sleep(3)
+    assert sent(world).count("stalled") == 1
+    assert took <= 15, f"taken over after {took:.1f} s"
+    until(lambda: not other.run("queue", "list").count("stalled@"), "the queue is empty", 5)
+    return f"by another after {took:.1f} s"
 
 
 def test_a_directory_that_one_node_takes_is_in_force_on_all(world):

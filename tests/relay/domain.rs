@@ -17,7 +17,7 @@ use postfach::outbound::routes::{Destination, Routes};
 use postfach::outbound::schedule::Policy as Retry;
 use postfach::server::dns::Dns;
 use postfach::server::dns::proven::Validating;
-use postfach::server::duty::{Post, Tenure};
+use postfach::server::duty::Post;
 use postfach::server::mta_sts::{self, Policies};
 use postfach::server::queue::transport::{Outside, Us};
 use postfach::server::queue::{Office, Queue, Settings};
@@ -213,7 +213,7 @@ impl Sender {
             clock,
             shutdown: stopped,
             post: Post::always(Duty::Queue),
-            tenure: Tenure::Always,
+            under: Post::always(Duty::Queue).present(),
             settings: Settings { hostname, routes, retry, limits },
         });
         let runner = tokio::spawn(queue.run());

@@ -13,6 +13,7 @@ use postfach::mail::id::Timestamp;
 use postfach::mail::message;
 use postfach::mail::transport::Body;
 use postfach::outbound::{Hop, Login, Security};
+use postfach::server::duty::Post;
 use postfach::server::relay::{Attempt, Content, Reach, Relay, Settings};
 use postfach::server::self_signed::AUTHORITY;
 use postfach::server::tls::{Certificates, Source};
@@ -20,6 +21,7 @@ use postfach::smtp::client::{Fate, Mail, MailRecipient, Timeouts};
 use postfach::store::Store;
 use postfach::store::change::{Actor, Bytes, Change, Delivered, NewMessage, Transaction};
 use postfach::store::memory::Memory;
+use postfach::store::nodes::Duty;
 use postfach::sys::SystemClock;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -61,7 +63,8 @@ impl Message {
         let snapshot = store.snapshot(mailbox).await.expect("a snapshot");
         let entry = snapshot.iter().next().expect("the message");
         let (blob, trace) = (entry.blob, entry.trace);
-        Message { content: Content { store, blob, trace }, bytes: [TRACE, body].concat() }
+        let under = Post::always(Duty::Queue).present();
+        Message { content: Content { store, blob, trace, under }, bytes: [TRACE, body].concat() }
     }
 
     pub(crate) async fn small() -> Message {

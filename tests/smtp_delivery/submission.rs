@@ -3,7 +3,8 @@
 use postfach::mail::id::Login;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::world::{Client, HELLO, PASSWORD, World};
+use crate::inbox;
+use crate::world::{Client, HELLO, PASSWORD, World, instance};
 
 const MAIL: &str = "MAIL FROM:<anna@example.org>\n";
 const RCPT: &str = "RCPT TO:<kunde@elsewhere.example>\n";
@@ -94,4 +95,36 @@ async fn the_end_of_the_daemon_is_told_in_the_middle_of_a_login() {
     assert_eq!(last(&mut client, "AUTH PLAIN\n").await, "334");
     world.shutdown.send_replace(true);
     assert_eq!(client.rest().await, "421 4.3.2 Shutting down, try again later\r\n");
+}
+
+/// The answer to a message in BINARYMIME from anna to support@, by BDAT in two chunks.
+async fn binary(world: &World, message: &str) -> String {
+    let mut client = world.connect_to_submit().await;
+    client.tell(HELLO).await;
+    client.tell(&login("anna", PASSWORD)).await;
+    let mail = "MAIL FROM:<anna@example.org> BODY=BINARYMIME\nRCPT TO:<support@example.org>\n";
+    client.tell(mail).await;
+    let octets = |lines: &str| lines.replace('\n', "\r\n").len();
+    let (one, two) = message.split_at(message.len() / 2);
+    client.tell(&format!("BDAT {}\n{one}", octets(one))).await;
+    last(&mut client, &format!("BDAT {} LAST\n{two}", octets(two))).await
+}
+
+#[tokio::test]
+async fn octets_of_a_binary_part_are_kept_and_a_nul_that_cannot_be_is_refused() {
+    let world = World::new();
+    let head = "From: anna@example.org\nTo: support@example.org\nMIME-Version: 1.0\n";
+    let part = "Content-Type: image/png\nContent-Transfer-Encoding: binary\n\na\0\0b";
+    let answer = binary(&world, &format!("{head}{part}")).await;
+    assert!(answer.starts_with("250 2.0.0 OK"), "{answer}");
+    let instances = world.instances(&inbox("Support")).await;
+    let content = &instance(&instances).1;
+    assert!(content.contains("Content-Transfer-Encoding: base64\r\n\r\nYQAAYg==\r\n"), "{content}");
+    for lost in [
+        format!("{head}Subject: a\0b\n\ntext\n"),
+        format!("{head}Content-Transfer-Encoding: quoted-printable\n\na\0b\n"),
+    ] {
+        assert_eq!(binary(&world, &lost).await, "550 5.6.11 NUL in the message");
+    }
+    assert_eq!(world.instances(&inbox("Support")).await.len(), 1);
 }

@@ -8,7 +8,7 @@ use super::{Call, search};
 use crate::imap::names::{self, Named};
 use crate::imap::search::answer::{WithModSeq, write_results};
 use crate::imap::search::contexts::tag_correlator;
-use crate::imap::search::evaluate::find;
+use crate::imap::search::evaluate::Hit;
 use crate::imap::search::key::Key;
 use crate::imap::search::parse::Program;
 use crate::imap::search::returns::{Returns, Searching};
@@ -61,6 +61,7 @@ async fn all(
     // what is wrong is wrong though there is no mailbox to search
     let nothing = View::of_nothing();
     let program = Program::parse(&mut call.arguments.clone(), &nothing, call.context)?;
+    search::rated(call, &nothing, (&program, returns.relevancy)).await?;
     if program.key.any(&|key| matches!(key, Key::ModSeq(_))) {
         call.session.condstore = true;
     }
@@ -95,7 +96,7 @@ async fn in_selected(
 ) -> Result<(), Refusal> {
     let (mut arguments, context) = (call.arguments.clone(), call.context);
     let program = Program::parse(&mut arguments, &selected.view, context)?;
-    let hits = find(&*call.context.store, &selected.view, &program.key).await?;
+    let hits = search::rated(call, &selected.view, (&program, returns.relevancy)).await?;
     let correlator = correlator(call, named);
     tell(call, (&correlator, &hits), (returns, &program));
     if returns.save {
@@ -123,7 +124,7 @@ async fn in_another(
     // it may be deleted at this moment
     let Ok(view) = view else { return Ok(()) };
     let program = Program::parse(&mut call.arguments.clone(), &view, call.context)?;
-    let hits = find(&*call.context.store, &view, &program.key).await?;
+    let hits = search::rated(call, &view, (&program, returns.relevancy)).await?;
     if !hits.is_empty() {
         call.tell_reading(&named.mailbox).await?;
     }
@@ -141,7 +142,7 @@ fn correlator(call: &Call<'_, '_>, named: &Named) -> String {
 /// Nothing is said of a mailbox in which nothing is found. RFC 7377 §2.1
 fn tell(
     call: &mut Call<'_, '_>,
-    (correlator, hits): (&str, &[crate::imap::search::evaluate::Hit]),
+    (correlator, hits): (&str, &[Hit]),
     (returns, program): (Returns, &Program),
 ) {
     if hits.is_empty() || !returns.answers() {

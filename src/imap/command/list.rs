@@ -1,10 +1,10 @@
 //! LIST: the names that a user sees, with what is below them. RFC 3501 §6.3.8, RFC 5258, RFC 5819,
-//! RFC 6154, RFC 8440
+//! RFC 6154, RFC 8440, RFC 9590
 
 use std::collections::HashSet;
 
 use super::list_options::{self, Options};
-use super::{Call, acl, status};
+use super::{Call, acl, metadata, status};
 use crate::imap::hierarchy::{self, Kind, Node, parents};
 use crate::imap::names::{DELIMITER, OTHER_USERS, PRIVATE, SHARED};
 use crate::imap::output::Output;
@@ -33,9 +33,10 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
             let name = call.session.spelled(&node.name);
             let (attributes, child_info) = (attributes.of_node(node), told(&options, child_info));
             call.out.line(format_args!("* LIST ({attributes}) \"{DELIMITER}\" {name}{child_info}"));
-            // RFC 5819 §2, RFC 8440 §4: not of one that is shown for its children only
+            // RFC 5819 §2, RFC 8440 §4, RFC 9590 §4: not of one that is shown for its children only
             if is_selected(&options, node) {
                 write_my_rights(call, &options, (&name, node));
+                write_metadata(call, &options, node);
                 write_status(call, &options, (&name, node)).await?;
             }
             call.out.flush_if_full().await?;
@@ -186,6 +187,13 @@ impl Attributes {
 fn write_my_rights(call: &mut Call<'_, '_>, options: &Options, (name, node): (&str, &Node)) {
     if let (Kind::Mailbox(named), true) = (&node.kind, options.return_my_rights) {
         acl::write_my_rights(call, name, named.rights);
+    }
+}
+
+/// RFC 9590 §3: nothing is said about what cannot be looked up.
+fn write_metadata(call: &mut Call<'_, '_>, options: &Options, node: &Node) {
+    if let (Kind::Mailbox(named), false) = (&node.kind, options.return_metadata.is_empty()) {
+        metadata::write_listed(call, named, &options.return_metadata);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The arguments of LIST: selection options, patterns, return options. RFC 5258 §6
 
-use super::status;
+use super::{metadata, status};
 use crate::imap::wire::lex::{Cursor, is_astring_char};
 use crate::imap::wire::utf7;
 use crate::imap::{Context, Refusal};
@@ -31,6 +31,8 @@ pub(super) struct Options {
     pub(super) return_my_rights: bool,
     /// `RETURN (STATUS …)`. RFC 5819 §2
     pub(super) return_status: Vec<status::Item>,
+    /// `RETURN (METADATA …)`. RFC 9590 §3
+    pub(super) return_metadata: Vec<String>,
 }
 
 /// All arguments.
@@ -117,6 +119,10 @@ fn return_option(
         check_on(context, &start, "LIST-STATUS")?;
         arguments.space()?;
         options.return_status = status::items(context, arguments)?;
+    } else if word.eq_ignore_ascii_case("METADATA") {
+        check_on(context, &start, "LIST-METADATA")?;
+        arguments.space()?;
+        options.return_metadata = metadata::entries(arguments)?;
     } else if word.eq_ignore_ascii_case("SPECIAL-USE") {
         check_on(context, &start, "SPECIAL-USE")?;
     } else if word.eq_ignore_ascii_case("MYRIGHTS") {
@@ -124,7 +130,9 @@ fn return_option(
         options.return_my_rights = true;
     } else if !word.eq_ignore_ascii_case("CHILDREN") {
         // what CHILDREN and SPECIAL-USE ask for is returned anyway
-        return Err(start.expected("SUBSCRIBED, CHILDREN, SPECIAL-USE, MYRIGHTS or STATUS"));
+        return Err(
+            start.expected("SUBSCRIBED, CHILDREN, SPECIAL-USE, MYRIGHTS, METADATA or STATUS")
+        );
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Call;
 use crate::imap::annotation::{self, PRIVATE, Place, SHARED};
 use crate::imap::fetch::write::nstring8;
-use crate::imap::names::Resolved;
+use crate::imap::names::{Named, Resolved};
 use crate::imap::wire::lex::Cursor;
 use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal};
@@ -43,6 +43,15 @@ pub async fn get_metadata(call: &mut Call<'_, '_>) -> Result<Completion, Refusal
             "Annotations listed, but for long ones",
         ),
     })
+}
+
+/// What LIST tells of a mailbox's annotations: as GETMETADATA would. RFC 9590 §3
+pub(super) fn write_listed(call: &mut Call<'_, '_>, named: &Named, entries: &[String]) {
+    let place = Place::Mailbox(&named.mailbox, named.rights);
+    let Ok(all) = annotation::all(call.context, call.session, place) else { return };
+    let chosen: BTreeMap<_, _> =
+        entries.iter().map(|entry| (entry.clone(), all.get(entry).cloned())).collect();
+    write(call, &named.name, &chosen.into_iter().collect::<Vec<_>>());
 }
 
 fn write(call: &mut Call<'_, '_>, name: &str, entries: &[(String, Option<Arc<[u8]>>)]) {
@@ -135,19 +144,16 @@ impl Request {
             request.options(cursor)?;
             cursor.space()?;
         }
-        let is_list = cursor.take(b'(');
-        loop {
-            request.entries.push(entry(cursor, Side::Read)?);
-            if request.entries.len() > ENTRIES_MAX {
-                return Err(cursor.expected("at most 100 entries"));
-            }
-            if is_list && cursor.take(b')') || !is_list && cursor.peek() != Some(b' ') {
-                break;
-            }
+        let is_list = cursor.peek() == Some(b'(');
+        request.entries = entries(cursor)?;
+        // programs name several without parentheses
+        while !is_list
+            && cursor.peek() == Some(b' ')
+            && !cursor.rest().iter().all(|byte| *byte == b' ')
+        {
             cursor.space()?;
-            if !is_list && cursor.rest().iter().all(|byte| *byte == b' ') {
-                break;
-            }
+            request.entries.push(entry(cursor, Side::Read)?);
+            check_count(&request.entries, cursor)?;
         }
         cursor.end()?;
         Ok(request)
@@ -199,6 +205,29 @@ impl Request {
                 Depth::Infinity => true,
             },
         }
+    }
+}
+
+/// One entry, or several in parentheses. RFC 5464 §5 `entries`
+pub(super) fn entries(cursor: &mut Cursor<'_>) -> Result<Vec<String>, Refusal> {
+    if !cursor.take(b'(') {
+        return Ok(vec![entry(cursor, Side::Read)?]);
+    }
+    let mut entries = Vec::new();
+    loop {
+        entries.push(entry(cursor, Side::Read)?);
+        check_count(&entries, cursor)?;
+        if cursor.take(b')') {
+            return Ok(entries);
+        }
+        cursor.space()?;
+    }
+}
+
+fn check_count(entries: &[String], cursor: &Cursor<'_>) -> Result<(), Refusal> {
+    match entries.len() > ENTRIES_MAX {
+        true => Err(cursor.expected("at most 100 entries")),
+        false => Ok(()),
     }
 }
 

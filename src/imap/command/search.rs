@@ -13,8 +13,9 @@ use crate::imap::search::evaluate::{Hit, find};
 use crate::imap::search::key::Key;
 use crate::imap::search::parse::Program;
 use crate::imap::search::returns::{Returns, Searching};
-use crate::imap::search::{sort, threads};
-use crate::imap::view::Expunge;
+use crate::imap::search::sort::Criterion;
+use crate::imap::search::{relevancy, sort, threads};
+use crate::imap::view::{Expunge, View};
 use crate::imap::wire::utf7;
 use crate::imap::{Completion, Numbering, Refusal, Selected};
 use crate::mail::id::Uid;
@@ -37,8 +38,9 @@ async fn search(
 ) -> Result<Program, Refusal> {
     check_charset(call)?;
     let program = Program::parse(&mut call.arguments, &selected.view, call.context)?;
+    let is_rated = returns.is_some_and(|returns| returns.relevancy);
     let modseq = with_modseq(call, selected, &program);
-    let hits = find(&*call.context.store, &selected.view, &program.key).await?;
+    let hits = rated(call, &selected.view, (&program, is_rated)).await?;
     let form = (call.numbering, modseq);
     // RFC 9051 §6.4.4: as if RETURN (ALL) stood there
     let all = || Returns { all: true, ..Returns::default() };
@@ -78,9 +80,11 @@ async fn sort_program(
     call.arguments.space()?;
     let (arguments, context) = (&mut call.arguments, call.context);
     let program = Program::parse_behind_charset(arguments, &selected.view, context)?;
+    let is_rated = returns.is_some_and(|returns| returns.relevancy)
+        || criteria.iter().any(Criterion::is_relevancy);
     let modseq = with_modseq(call, selected, &program);
+    let hits = rated(call, &selected.view, (&program, is_rated)).await?;
     let store = &*call.context.store;
-    let hits = find(store, &selected.view, &program.key).await?;
     let hits = sort::sorted(store, &selected.view, &hits, &criteria).await?;
     let form = (call.numbering, modseq);
     match returns {
@@ -97,6 +101,24 @@ async fn sort_program(
         None => write_numbers("SORT", &hits, form, call.out).await?,
     }
     Ok(program)
+}
+
+/// What is found in a mailbox, with scores where they are asked for: those are of fuzzy matches
+/// only. RFC 6203 §4
+pub(super) async fn rated(
+    call: &Call<'_, '_>,
+    view: &View,
+    (program, is_rated): (&Program, bool),
+) -> Result<Vec<Hit>, Refusal> {
+    if is_rated && !program.key.is_fuzzy() {
+        return Err(Refusal::Bad("expected FUZZY among the keys, for there to be scores".into()));
+    }
+    let store = &*call.context.store;
+    let mut hits = find(store, view, &program.key).await?;
+    if is_rated {
+        relevancy::rate(store, view, &program.key, &mut hits).await?;
+    }
+    Ok(hits)
 }
 
 /// THREAD and UID THREAD. RFC 5256 §3
@@ -245,7 +267,10 @@ pub(super) fn watch(
     let Kept { correlator, by, order, shows } = kept;
     let mut contexts = selected.view.take_contexts();
     let is_long = order.as_ref().is_some_and(|order| order.uids.len() > ORDERED_MAX);
+    let is_rated =
+        order.as_ref().is_some_and(|order| order.criteria.iter().any(Criterion::is_relevancy));
     let why = match is_long {
+        _ if is_rated => Some("An order by relevancy is not kept up to date"),
         true => Some("There are too many results to be kept in order"),
         false if contexts.len() >= CONTEXTS_MAX => Some("Too many searches are kept up to date"),
         false => None,

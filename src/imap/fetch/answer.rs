@@ -84,9 +84,8 @@ impl Answer<'_> {
             _ => None,
         });
         let Some(patience) = patience else { return };
-        for (facts, blob) in facts.iter_mut().zip(blobs) {
-            let _ = preview::complete(store, (*blob, facts), patience).await;
-        }
+        let messages = blobs.iter().copied().zip(facts);
+        preview::complete(store, messages, patience).await;
     }
 
     fn has_sections(&self) -> bool {

@@ -1,10 +1,11 @@
 //! PREVIEW of messages that were stored before previews were: from the message, when it is asked
-//! for. RFC 8970
+//! for the first time; the store keeps it. RFC 8970
 
 use super::item::Patience;
 use super::write::string;
 use crate::mail::id::BlobId;
 use crate::mail::message::{PREVIEW_SOURCE_BYTES_MAX, preview_of, preview_parts};
+use crate::store::change::{Actor, Change, Transaction};
 use crate::store::{Facts, FactsWanted, Store, StoreError};
 
 /// Writes `PREVIEW value`. One that is not there at once is NIL, which only the lazy are told.
@@ -16,15 +17,31 @@ pub fn write(out: &mut Vec<u8>, preview: Option<&str>) {
     }
 }
 
-/// Adds the preview to a message's facts where it is missing and waited for.
+/// Adds previews to messages' facts where they are missing and waited for. A message of which none
+/// can be read has none.
 pub async fn complete(
     store: &dyn Store,
-    (blob, facts): (BlobId, &mut Facts),
+    messages: impl Iterator<Item = (BlobId, &mut Facts)>,
     patience: Patience,
-) -> Result<(), StoreError> {
-    if facts.preview.is_some() || patience == Patience::Lazy {
-        return Ok(());
+) {
+    let mut made = Vec::new();
+    for (blob, facts) in messages {
+        if facts.preview.is_some() || patience == Patience::Lazy {
+            continue;
+        }
+        if let Ok(preview) = make(store, blob).await {
+            made.push((blob, preview.clone()));
+            facts.preview = Some(preview);
+        }
     }
+    if !made.is_empty() {
+        let changes = vec![Change::PreviewsMade(made)];
+        // what cannot be kept now is made again
+        let _ = store.commit(Transaction { actor: Actor::System, changes }).await;
+    }
+}
+
+async fn make(store: &dyn Store, blob: BlobId) -> Result<String, StoreError> {
     let wanted = FactsWanted { structure: true, ..FactsWanted::default() };
     let found = store.facts(&[blob], wanted).await?;
     let structure = found.into_iter().next().and_then(|facts| facts.structure);
@@ -38,6 +55,5 @@ pub async fn complete(
             break;
         }
     }
-    facts.preview = Some(preview);
-    Ok(())
+    Ok(preview)
 }

@@ -86,6 +86,10 @@ pub fn write_results(
         }
         out.push(b')');
     }
+    if returns.relevancy {
+        let rated = returns.partial.map_or(hits, |partial| &hits[partial.range(hits.len())]);
+        write_scores(rated, out);
+    }
     if returns.count {
         labelled(out, b" COUNT ", hits.len() as u64);
     }
@@ -93,6 +97,15 @@ pub fn write_results(
     if let Some(highest) = highest {
         labelled(out, b" MODSEQ ", highest.0);
     }
+}
+
+/// ` RELEVANCY (4 99 42)`: the scores of all results, or of the part, in their order. RFC 6203 §7
+fn write_scores(hits: &[Hit], out: &mut Vec<u8>) {
+    out.extend_from_slice(b" RELEVANCY (");
+    for (n, hit) in hits.iter().enumerate() {
+        labelled(out, if n > 0 { b" " } else { b"" }, u64::from(hit.relevancy));
+    }
+    out.push(b')');
 }
 
 /// A set whose order means something: only what ascends one by one becomes a range. RFC 5267 §3.2
@@ -139,10 +152,17 @@ fn highest(hits: &[Hit]) -> Option<ModSeq> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::imap::search::returns::Partial;
+    use crate::imap::wire::lex::Cursor;
 
     fn hits() -> Vec<Hit> {
         [(1, 5, 9), (2, 6, 3), (4, 9, 4)]
-            .map(|(number, uid, modseq)| Hit { number, uid, modseq: ModSeq(modseq) })
+            .map(|(number, uid, modseq)| Hit {
+                number,
+                uid,
+                modseq: ModSeq(modseq),
+                relevancy: 10 * number as u8,
+            })
             .to_vec()
     }
 
@@ -172,6 +192,18 @@ mod tests {
         assert!(esearch(&hits(), max, WithModSeq::Yes).ends_with("MAX 9 MODSEQ 4\r\n"));
         let count = Returns { count: true, ..Returns::default() };
         assert!(esearch(&hits(), count, WithModSeq::Yes).ends_with("COUNT 3 MODSEQ 9\r\n"));
+    }
+
+    #[test]
+    fn scores_stand_in_the_order_of_the_results() {
+        let scores = Returns { all: true, relevancy: true, ..Returns::default() };
+        let shown = esearch(&hits(), scores, WithModSeq::No);
+        assert!(shown.ends_with(" UID ALL 5:6,9 RELEVANCY (10 20 40)\r\n"), "{shown}");
+        assert!(esearch(&[], scores, WithModSeq::No).ends_with(" UID RELEVANCY ()\r\n"));
+        let partial = Partial::parse(&mut Cursor::new(b"2:3")).ok();
+        let part = Returns { partial, relevancy: true, ..Returns::default() };
+        let shown = esearch(&hits(), part, WithModSeq::No);
+        assert!(shown.ends_with("PARTIAL (2:3 6,9) RELEVANCY (20 40)\r\n"), "{shown}");
     }
 
     #[test]

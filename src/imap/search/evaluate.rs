@@ -4,8 +4,10 @@
 
 use memchr::memmem;
 
+use super::fuzzy::{Near, Place};
 use super::key::Key;
 use super::narrow::Narrowed;
+use super::relevancy::texts;
 use crate::imap::date::Day;
 use crate::imap::flags::Recent;
 use crate::imap::view::{Message, Selection, View};
@@ -19,6 +21,10 @@ const CHUNK: usize = 32_768;
 const BODIES_BATCH: usize = 64;
 /// The same where no body is read; the text of one header can be a quarter of that.
 const HEADERS_BATCH: usize = 256;
+/// The same where words of bodies are compared one by one: others want to run between two batches.
+const FUZZY_BODIES_BATCH: usize = 8;
+/// The same for words of headers.
+const FUZZY_HEADERS_BATCH: usize = 64;
 
 /// The fields that our trace consists of.
 const TRACE_FIELDS: [&str; 3] = ["RETURN-PATH", "DELIVERED-TO", "RECEIVED"];
@@ -37,6 +43,8 @@ pub struct Hit {
     pub uid: u32,
     /// Its mod-sequence, for this user.
     pub modseq: ModSeq,
+    /// From 1 to 100; 0: nobody has asked. RFC 6203 §4
+    pub relevancy: u8,
 }
 
 /// The messages that meet `key`, in the order of their numbers.
@@ -77,7 +85,13 @@ async fn decide(
 ) -> Result<(), StoreError> {
     let narrowed = Narrowed::ask(store, key, &open).await?;
     let wanted = wanted(key);
-    let size = if wanted.body_text { BODIES_BATCH } else { HEADERS_BATCH };
+    let is_fuzzy = key.any(&|key| matches!(key, Key::Like(_)));
+    let size = match (is_fuzzy, wanted.body_text) {
+        (true, true) => FUZZY_BODIES_BATCH,
+        (true, false) => FUZZY_HEADERS_BATCH,
+        (false, true) => BODIES_BATCH,
+        (false, false) => HEADERS_BATCH,
+    };
     let mut batch = Vec::with_capacity(size);
     for (at, message) in open.into_iter().enumerate() {
         match quick(key, &message, &|key| narrowed.says(key, at)) {
@@ -96,8 +110,10 @@ async fn decide(
 }
 
 impl Hit {
-    fn of(message: &Message<'_>) -> Hit {
-        Hit { number: message.number, uid: message.entry.uid.0, modseq: message.modseq }
+    /// Whose relevancy is not known.
+    pub(super) fn of(message: &Message<'_>) -> Hit {
+        let (number, modseq) = (message.number, message.modseq);
+        Hit { number, uid: message.entry.uid.0, modseq, relevancy: 0 }
     }
 }
 
@@ -116,13 +132,32 @@ fn base(key: &Key, view: &View) -> Selection {
 }
 
 /// The facts that decide on `key`.
-fn wanted(key: &Key) -> FactsWanted {
+pub(super) fn wanted(key: &Key) -> FactsWanted {
+    let reads_header = |key: &Key| match key {
+        Key::Header { .. } | Key::Text(_) => true,
+        Key::Like(like) => like.place != Place::Body,
+        _ => false,
+    };
+    let reads_body = |key: &Key| match key {
+        Key::Body(_) | Key::Text(_) => true,
+        Key::Like(like) => matches!(like.place, Place::Body | Place::Text),
+        _ => false,
+    };
     FactsWanted {
-        envelope: key.any(&|k| matches!(k, Key::Sent(..))),
-        header_text: key.any(&|k| matches!(k, Key::Header { .. } | Key::Text(_))),
-        body_text: key.any(&|k| matches!(k, Key::Body(_) | Key::Text(_))),
+        envelope: key.any(&|key| matches!(key, Key::Sent(..) | Key::Near(Near::Sent(..)))),
+        header_text: key.any(&reads_header),
+        body_text: key.any(&reads_body),
         ..FactsWanted::default()
     }
+}
+
+/// Whether `key` is about fields that may stand in the trace.
+pub(super) fn reads_trace(key: &Key) -> bool {
+    key.any(&|key| match key {
+        Key::Header { name, .. } => is_trace_field(name),
+        Key::Like(like) => matches!(&like.place, Place::Field(name) if is_trace_field(name)),
+        _ => false,
+    })
 }
 
 /// Tests the messages that the snapshot could not decide, and empties the list.
@@ -131,8 +166,7 @@ async fn test_open(
     open: &mut Vec<Message<'_>>,
     (key, wanted, hits): (&Key, FactsWanted, &mut Vec<Hit>),
 ) -> Result<(), StoreError> {
-    let reads_trace =
-        key.any(&|key| matches!(key, Key::Header { name, .. } if is_trace_field(name)));
+    let reads_trace = reads_trace(key);
     let blobs: Vec<BlobId> = open.iter().map(|message| message.entry.blob).collect();
     let facts = store.facts(&blobs, wanted).await?;
     for (message, facts) in open.drain(..).zip(&facts) {
@@ -148,7 +182,7 @@ async fn test_open(
 }
 
 /// The trace as folded lines, like the stored ones.
-fn trace_text(trace: &[u8]) -> String {
+pub(super) fn trace_text(trace: &[u8]) -> String {
     message::parse(trace).text.header
 }
 
@@ -171,7 +205,9 @@ fn quick(key: &Key, m: &Message<'_>, known: &impl Fn(&Key) -> Option<bool>) -> O
         Key::Smaller(bytes) => Some(u64::from(m.entry.size_bytes) < *bytes),
         Key::ModSeq(since) => Some(m.modseq >= *since),
         Key::Sent(..) => None,
-        Key::Header { .. } | Key::Body(_) | Key::Text(_) => known(key),
+        Key::Near(near) => is_near(*near, m),
+        Key::Header { .. } | Key::Body(_) | Key::Text(_) | Key::Like(_) => known(key),
+        Key::Fuzzy(key) => quick(key, m, known),
         Key::Not(key) => quick(key, m, known).map(|is| !is),
         Key::Or(keys) => match (quick(&keys.0, m, known), quick(&keys.1, m, known)) {
             (Some(true), _) | (_, Some(true)) => Some(true),
@@ -192,8 +228,19 @@ fn quick(key: &Key, m: &Message<'_>, known: &impl Fn(&Key) -> Option<bool>) -> O
     }
 }
 
+/// Whether the snapshot's day or size is near; `None`: it has no such day.
+fn is_near(near: Near, m: &Message<'_>) -> Option<bool> {
+    let day = |when, time, day| Some(Near::of_day(when, Day::of(time), day).is_some());
+    match near {
+        Near::Internal(when, asked) => day(when, m.entry.internal_date, asked),
+        Near::Saved(when, asked) => day(when, m.entry.saved, asked),
+        Near::Sent(..) => None,
+        near => Some(near.of_size(m.entry.size_bytes.into()).is_some()),
+    }
+}
+
 /// The whole answer, with the facts and the trace at hand.
-fn full(key: &Key, m: &Message<'_>, facts: (&Facts, &str)) -> bool {
+pub(super) fn full(key: &Key, m: &Message<'_>, facts: (&Facts, &str)) -> bool {
     let (header, body) = (facts.0.header_text.as_deref(), facts.0.body_text.as_deref());
     match key {
         Key::Sent(when, day) => {
@@ -206,6 +253,12 @@ fn full(key: &Key, m: &Message<'_>, facts: (&Facts, &str)) -> bool {
         Key::Body(needle) => body.is_some_and(|text| contains(text, needle)),
         // deliberately not in the trace: it would find the inbox's address in every message
         Key::Text(needle) => [header, body].iter().flatten().any(|text| contains(text, needle)),
+        Key::Near(Near::Sent(when, day)) => {
+            let sent = facts.0.envelope.as_deref().and_then(|envelope| envelope.date_day);
+            sent.is_some_and(|sent| Near::of_day(*when, Day(sent.into()), *day).is_some())
+        }
+        Key::Like(like) => like.is_in(texts(facts)),
+        Key::Fuzzy(key) => full(key, m, facts),
         Key::Not(key) => !full(key, m, facts),
         Key::Or(keys) => full(&keys.0, m, facts) || full(&keys.1, m, facts),
         Key::And(keys) => keys.iter().all(|key| full(key, m, facts)),

@@ -1,6 +1,7 @@
 //! Search keys as a tree. Sequence sets are resolved and text is folded when a key is made, so that
 //! a test on a message is a comparison. RFC 3501 §6.4.4
 
+use super::fuzzy::{Like, Near};
 use crate::imap::date::Day;
 use crate::imap::object_id::Sought;
 use crate::imap::view::{Selection, View};
@@ -59,6 +60,12 @@ pub enum Key {
     Text(String),
     /// Changed at this or later. RFC 7162 §3.1.5
     ModSeq(ModSeq),
+    /// Something like a word is there; stands in FUZZY only.
+    Like(Like),
+    /// A day or size is near; stands in FUZZY only.
+    Near(Near),
+    /// What FUZZY has made of a key. RFC 6203 §3
+    Fuzzy(Box<Key>),
     /// Not this one.
     Not(Box<Key>),
     /// One of the two.
@@ -100,6 +107,7 @@ impl Key {
         match self {
             Key::Messages(selection) => Key::Uids(view.uids(&selection)),
             Key::Not(key) => key.lasting(view).negated(),
+            Key::Fuzzy(key) => Key::Fuzzy(Box::new(key.lasting(view))),
             Key::Or(keys) => {
                 let (one, other) = *keys;
                 Key::Or(Box::new((one.lasting(view), other.lasting(view))))
@@ -109,11 +117,16 @@ impl Key {
         }
     }
 
+    /// Whether FUZZY stands in it.
+    pub fn is_fuzzy(&self) -> bool {
+        self.any(&|key| matches!(key, Key::Fuzzy(_)))
+    }
+
     /// Whether `test` holds for this key or any key in it.
     pub fn any(&self, test: &impl Fn(&Key) -> bool) -> bool {
         test(self)
             || match self {
-                Key::Not(key) => key.any(test),
+                Key::Not(key) | Key::Fuzzy(key) => key.any(test),
                 Key::Or(keys) => keys.0.any(test) || keys.1.any(test),
                 Key::And(keys) => keys.iter().any(|key| key.any(test)),
                 _ => false,

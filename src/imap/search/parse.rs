@@ -1,5 +1,6 @@
 //! Charset and keys of SEARCH, SORT and THREAD. RFC 3501 §6.4.4, RFC 5256 §5
 
+use super::fuzzy::{LIKES_MAX, count_likes, fuzzily};
 use super::key::{DEPTH_MAX, KEYS_MAX, Key, When};
 use crate::imap::object_id::Sought;
 use crate::imap::view::{Expunge, SequenceSet, View};
@@ -54,6 +55,9 @@ impl Program {
         let mut parser = Parser { cursor, view, context, now, charset, keys, expunge };
         let key = parser.all(0)?;
         parser.cursor.end()?;
+        if count_likes(&key) > LIKES_MAX {
+            return Err(Refusal::no("LIMIT", "Look for at most 16 words with FUZZY"));
+        }
         Ok(Program { key, expunge: parser.expunge })
     }
 }
@@ -141,6 +145,7 @@ impl Parser<'_> {
     ) -> Result<Key, Refusal> {
         match word {
             "NOT" => Ok(self.key(depth + 1)?.negated()),
+            "FUZZY" => Ok(Key::Fuzzy(Box::new(fuzzily(self.key(depth + 1)?)))),
             "OR" => {
                 let first = self.key(depth + 1)?;
                 self.cursor.space()?;
@@ -242,7 +247,8 @@ impl Parser<'_> {
 }
 
 /// Keys that belong to a capability.
-const CAPABILITIES: [(&str, &str); 9] = [
+const CAPABILITIES: [(&str, &str); 10] = [
+    ("FUZZY", "SEARCH=FUZZY"),
     ("OLDER", "WITHIN"),
     ("YOUNGER", "WITHIN"),
     ("MODSEQ", "CONDSTORE"),

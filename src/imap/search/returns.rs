@@ -1,5 +1,5 @@
 //! What an extended SEARCH or SORT returns: `RETURN (MIN COUNT)`. RFC 4731 §3.1, RFC 5182 §2.4,
-//! RFC 5267 §4, RFC 9394 §3
+//! RFC 5267 §4, RFC 9394 §3, RFC 6203 §4
 
 use std::fmt;
 use std::ops::Range;
@@ -30,6 +30,8 @@ pub struct Returns {
     pub update: bool,
     /// CONTEXT: a hint, of which we make nothing. RFC 5267 §4.2
     pub context: bool,
+    /// RELEVANCY
+    pub relevancy: bool,
 }
 
 /// What is searched, as far as options depend on it.
@@ -44,7 +46,7 @@ pub enum Searching {
 }
 
 /// Each option with the capability that it belongs to.
-const OPTIONS: [(&str, &str); 8] = [
+const OPTIONS: [(&str, &str); 9] = [
     ("MIN", "ESEARCH"),
     ("MAX", "ESEARCH"),
     ("ALL", "ESEARCH"),
@@ -53,6 +55,7 @@ const OPTIONS: [(&str, &str); 8] = [
     ("PARTIAL", "PARTIAL"),
     ("UPDATE", "CONTEXT=SEARCH"),
     ("CONTEXT", "CONTEXT=SEARCH"),
+    ("RELEVANCY", "SEARCH=FUZZY"),
 ];
 
 impl Returns {
@@ -109,6 +112,7 @@ impl Returns {
             ("SAVE", Searching::Search | Searching::Sort) => self.save = true,
             ("UPDATE", _) => self.update = true,
             ("CONTEXT", _) => self.context = true,
+            ("RELEVANCY", _) => self.relevancy = true,
             ("PARTIAL", _) if self.partial.is_none() => {
                 cursor.space()?;
                 self.partial = Some(Partial::parse(cursor)?);
@@ -277,7 +281,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_depends_on_the_options() {
-        let hit = |number| Hit { number, uid: number, modseq: Default::default() };
+        let hit = |number| Hit { number, uid: number, modseq: Default::default(), relevancy: 0 };
         let hits: Vec<Hit> = (1..=5).map(hit).collect();
         let shown = |options: &str| -> Vec<u32> {
             let returns = parsed(&format!("RETURN ({options}) ALL")).expect("known");

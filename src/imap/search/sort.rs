@@ -7,7 +7,7 @@ use super::evaluate::Hit;
 use super::threads::Threadable;
 use crate::imap::Refusal;
 use crate::imap::capability::Capabilities;
-use crate::imap::view::{Message, Selection, View};
+use crate::imap::view::{Selection, View};
 use crate::imap::wire::lex::Cursor;
 use crate::mail::base_subject::{BaseSubject, base_subject};
 use crate::mail::collation;
@@ -40,6 +40,7 @@ enum SortKey {
     To,
     DisplayFrom,
     DisplayTo,
+    Relevancy,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +50,7 @@ enum Direction {
 }
 
 /// Each key with the capability that it belongs to.
-const KEYS: [(&str, SortKey, &str); 9] = [
+const KEYS: [(&str, SortKey, &str); 10] = [
     ("ARRIVAL", SortKey::Arrival, "SORT"),
     ("CC", SortKey::Cc, "SORT"),
     ("DATE", SortKey::Date, "SORT"),
@@ -59,7 +60,15 @@ const KEYS: [(&str, SortKey, &str); 9] = [
     ("TO", SortKey::To, "SORT"),
     ("DISPLAYFROM", SortKey::DisplayFrom, "SORT=DISPLAY"),
     ("DISPLAYTO", SortKey::DisplayTo, "SORT=DISPLAY"),
+    ("RELEVANCY", SortKey::Relevancy, "SEARCH=FUZZY"),
 ];
+
+impl Criterion {
+    /// Whether scores are compared. RFC 6203 §6
+    pub fn is_relevancy(&self) -> bool {
+        self.key == SortKey::Relevancy
+    }
+}
 
 /// `(SUBJECT REVERSE DATE)`. RFC 5256 §5 `sort-criteria`
 pub fn criteria(
@@ -107,11 +116,13 @@ impl Column {
         }
     }
 
-    fn push(&mut self, key: SortKey, entry: &Entry, envelope: &Envelope) {
+    fn push(&mut self, (key, hit): (SortKey, &Hit), entry: &Entry, envelope: &Envelope) {
         match self {
             Column::Numbers(numbers) => numbers.push(match key {
                 SortKey::Arrival => entry.internal_date.seconds(),
                 SortKey::Size => i64::from(entry.size_bytes),
+                // the highest first. RFC 6203 §6
+                SortKey::Relevancy => -i64::from(hit.relevancy),
                 _ => sent(entry, envelope),
             }),
             Column::Texts(texts) => texts.push(ordered(text(key, envelope)).into_boxed_str()),
@@ -126,18 +137,20 @@ pub async fn sorted(
     hits: &[Hit],
     criteria: &[Criterion],
 ) -> Result<Vec<Hit>, StoreError> {
-    let is_number = |key| matches!(key, SortKey::Arrival | SortKey::Size | SortKey::Date);
+    use SortKey::{Arrival, Date, Relevancy, Size};
+    let is_number = |key| matches!(key, Arrival | Size | Date | Relevancy);
     let column = |criterion: &Criterion| match is_number(criterion.key) {
         true => Column::Numbers(Vec::with_capacity(hits.len())),
         false => Column::Texts(Vec::with_capacity(hits.len())),
     };
     let mut columns: Vec<Column> = criteria.iter().map(column).collect();
-    let is_known =
-        |criterion: &Criterion| matches!(criterion.key, SortKey::Arrival | SortKey::Size);
+    let is_known = |criterion: &Criterion| matches!(criterion.key, Arrival | Size | Relevancy);
     let reading = if criteria.iter().all(is_known) { Reading::Nothing } else { Reading::Envelopes };
+    let mut next = hits.iter();
     each(store, view, (hits, reading), |entry, envelope| {
+        let Some(hit) = next.next() else { return };
         for (column, criterion) in columns.iter_mut().zip(criteria) {
-            column.push(criterion.key, entry, envelope);
+            column.push((criterion.key, hit), entry, envelope);
         }
     })
     .await?;
@@ -162,8 +175,7 @@ pub async fn comes_before(
     criteria: &[Criterion],
 ) -> Result<bool, StoreError> {
     let both = view.with_uids(&[first, second].into_iter().collect());
-    let hit = |m: Message<'_>| Hit { number: m.number, uid: m.entry.uid.0, modseq: m.modseq };
-    let hits: Vec<Hit> = view.messages(&both).map(hit).collect();
+    let hits: Vec<Hit> = view.messages(&both).map(|message| Hit::of(&message)).collect();
     let sorted = sorted(store, view, &hits, criteria).await?;
     Ok(sorted.first().is_some_and(|hit| hit.uid == first.0))
 }
@@ -249,7 +261,7 @@ fn text(key: SortKey, envelope: &Envelope) -> String {
         SortKey::To => mailbox(&envelope.to),
         SortKey::DisplayFrom => display(&envelope.from),
         SortKey::DisplayTo => display(&envelope.to),
-        SortKey::Arrival | SortKey::Size | SortKey::Date => String::new(),
+        SortKey::Arrival | SortKey::Size | SortKey::Date | SortKey::Relevancy => String::new(),
     }
 }
 

@@ -4,7 +4,7 @@
 use tokio::time::Instant;
 
 use super::settle::{self, Settled};
-use super::{Attempt, Office, Reach};
+use super::{Attempt, Errand, Office, Reach};
 use crate::mail::id::QueueId;
 use crate::outbound::Hop;
 use crate::outbound::plan::due;
@@ -34,7 +34,7 @@ pub(super) async fn run(office: &Office, id: QueueId, route: &Route) -> Reach {
     let began = Instant::now();
     // What has been delivered is stored before more is.
     for some in recipients.chunks(RECIPIENTS_PER_MAIL_MAX) {
-        if !office.is_ours() {
+        if !office.under.may_begin() {
             break;
         }
         let fates = match &reach {
@@ -95,7 +95,7 @@ async fn deliver(
     let mut sessions = 0;
     let began = Instant::now();
     for hop in &hops {
-        if began.elapsed() >= ATTEMPT_TIME_MAX || !office.is_ours() {
+        if began.elapsed() >= ATTEMPT_TIME_MAX || !office.under.may_begin() {
             break;
         }
         let some: Vec<&QueuedRecipient> = open.iter().map(|at| recipients[*at]).collect();
@@ -138,7 +138,7 @@ async fn talk(
         smtputf8: envelope.smtputf8,
         size_bytes: queued.size_bytes,
     };
-    office.transport.attempt(hop, &mail, queued).await
+    office.transport.attempt(hop, &mail, Errand { queued, under: &office.under }).await
 }
 
 /// Whether the next server may be asked at once. Not when this one was lost without a word while it

@@ -54,6 +54,10 @@ pub(in crate::server) struct FakeTransport {
     clock: Arc<dyn Clock>,
     pub(in crate::server) hops: Mutex<Vec<String>>,
     pub(in crate::server) script: Mutex<Script>,
+    /// How long the content takes.
+    pub(in crate::server) content: Mutex<Duration>,
+    /// How many mails a server has got to their end.
+    pub(in crate::server) ended: AtomicUsize,
     /// How long an answer takes.
     pub(in crate::server) takes: Mutex<Duration>,
     /// When, which server, which recipients.
@@ -68,6 +72,8 @@ impl FakeTransport {
             clock,
             hops: Mutex::new(vec![hop.into()]),
             script: Mutex::new(script),
+            content: Mutex::new(Duration::ZERO),
+            ended: AtomicUsize::new(0),
             takes: Mutex::new(Duration::ZERO),
             attempts: Mutex::default(),
             running: AtomicUsize::new(0),
@@ -92,13 +98,27 @@ impl Transport for FakeTransport {
         Box::pin(async move { hops })
     }
 
-    fn attempt<'a>(&'a self, hop: &'a Hop, mail: &'a Mail, _: &'a Queued) -> Later<'a, Attempt> {
+    fn attempt<'a>(
+        &'a self,
+        hop: &'a Hop,
+        mail: &'a Mail,
+        errand: Errand<'a>,
+    ) -> Later<'a, Attempt> {
         Box::pin(async move {
             let recipients = mail.recipients.iter().map(|r| r.address.to_string()).collect();
             let note = (since_start(self.clock.now()), hop.name.clone(), recipients);
             self.attempts.lock().expect("no panic").push(note);
             let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
             self.most_at_once.fetch_max(running, Ordering::SeqCst);
+            let content = *self.content.lock().expect("no panic");
+            tokio::time::sleep(content).await;
+            if !errand.under.lasts() {
+                self.running.fetch_sub(1, Ordering::SeqCst);
+                let given_up = Fate::Deferred(Told { is_reply: false, ..told("400 4.3.0 over") });
+                let fates = vec![given_up; mail.recipients.len()];
+                return Attempt { fates, reach: HopReach::Served };
+            }
+            self.ended.fetch_add(1, Ordering::SeqCst);
             let takes = *self.takes.lock().expect("no panic");
             tokio::time::sleep(takes).await;
             self.running.fetch_sub(1, Ordering::SeqCst);
@@ -201,7 +221,7 @@ impl World {
             transport: transport.clone(),
             clock: clock.clone(),
             shutdown: stopped,
-            tenure: post.tenure(),
+            under: post.present(),
             post,
             settings: Settings {
                 hostname: "mail.example.org".into(),
@@ -309,7 +329,7 @@ fn directory() -> Directory {
     directory
 }
 
-fn new_queued(recipients: &[&str], now: Timestamp) -> NewQueued {
+pub(crate) fn new_queued(recipients: &[&str], now: Timestamp) -> NewQueued {
     let message = NewMessage {
         bytes: Bytes::Memory(Arc::new(MESSAGE.to_vec())),
         hash: *blake3::hash(MESSAGE).as_bytes(),

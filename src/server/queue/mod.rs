@@ -20,12 +20,13 @@
 //! # Several nodes
 //!
 //! One of them has the duty, and its agenda; the others' is empty. Before each attempt it looks
-//! whether the duty is still its own, and what came of one is fenced: of what it learns after its
-//! tenure only that a mail has arrived still counts.
+//! whether the duty is still its own, and once more before a server gets the end of a mail: a node
+//! that stood still meanwhile lets go, and the mail goes out once, by the other. What came of an
+//! attempt is fenced: of what it learns after its tenure only that a mail has arrived still counts.
 
 mod attempt;
 #[cfg(test)]
-pub(in crate::server) mod fake;
+pub(crate) mod fake;
 mod relayed;
 mod reports;
 mod settle;
@@ -44,7 +45,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::duty::{Post, Tenure};
+use super::duty::{Post, Under};
 use super::relay::Attempt;
 use crate::directory::Directory;
 use crate::mail::address::Address;
@@ -56,7 +57,6 @@ use crate::outbound::routes::{Route, Routes};
 use crate::outbound::schedule::{Moment, Policy};
 use crate::smtp::client::{Fate, Mail, Verification};
 use crate::store::Store;
-use crate::store::change::Change;
 use crate::store::nodes::Asks;
 use crate::store::queue::Queued;
 use crate::sys::Clock;
@@ -66,6 +66,8 @@ pub use verbs::{Asked, Command, Done, Verb, Which};
 const LOADED_AT_ONCE: usize = 1_000;
 /// Longest sleep while something waits for its time: the system's clock may be set meanwhile.
 const SLEEP_MAX: Duration = Duration::from_secs(10 * 60);
+/// How soon to look again whether the duty lasts longer, where it is about to end.
+const RENEWAL_LOOK: Duration = Duration::from_millis(500);
 /// How long attempts may take to end when the daemon stops.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(8);
 /// Commands that wait for the runner.
@@ -79,12 +81,13 @@ pub trait Transport: Send + Sync {
     /// The servers of a way, in their order; or what it means that there is none.
     fn hops<'a>(&'a self, route: &'a Route, entropy: u64) -> Later<'a, Result<Vec<Hop>, Fate>>;
 
-    /// Brings a message to a server: a fate for each recipient of `mail`, in their order.
+    /// Brings a message to a server: a fate for each recipient of `mail`, in their order. The
+    /// server does not get the end of it when the tenure is over by then.
     fn attempt<'a>(
         &'a self,
         hop: &'a Hop,
         mail: &'a Mail,
-        queued: &'a Queued,
+        errand: Errand<'a>,
     ) -> Later<'a, Attempt>;
 
     /// Asks a server whether it would take mail from `reverse_path` for `to`.
@@ -94,6 +97,15 @@ pub trait Transport: Send + Sync {
         reverse_path: Option<&'a Address>,
         to: &'a Address,
     ) -> Later<'a, Verification>;
+}
+
+/// Whose content an attempt brings, and under which tenure.
+#[derive(Clone, Copy)]
+pub struct Errand<'a> {
+    /// The message.
+    pub queued: &'a Queued,
+    /// As long as this lasts, the mail may be handed over.
+    pub under: &'a Under,
 }
 
 /// How the queue is run.
@@ -134,22 +146,12 @@ pub struct Office {
     /// Whether the queue is this node's to move.
     pub post: Post,
     /// Under which tenure attempts are begun.
-    pub tenure: Tenure,
+    pub under: Under,
     /// How the queue is run.
     pub settings: Settings,
 }
 
 impl Office {
-    /// Whether an attempt may be begun.
-    fn is_ours(&self) -> bool {
-        self.post.still(self.tenure)
-    }
-
-    /// What each transaction begins with that says what came of an attempt.
-    fn fence(&self) -> Option<Change> {
-        self.post.fence(self.tenure)
-    }
-
     /// Now, and a random number.
     fn moment(&self) -> Moment {
         Moment { now: self.clock.now(), entropy: entropy() }
@@ -253,11 +255,11 @@ impl Queue {
     /// The duty has come or gone, or come back: what was planned is forgotten, and planned anew if
     /// it is ours.
     async fn look(&mut self) {
-        let tenure = self.office.post.tenure();
-        if self.office.tenure.is(tenure) {
+        if self.office.under.is_present() {
             return;
         }
-        self.office = Arc::new(Office { tenure, ..(*self.office).clone() });
+        let under = self.office.post.present();
+        self.office = Arc::new(Office { under, ..(*self.office).clone() });
         self.agenda.forget_all();
         self.turning.clear();
         self.next = QueueId(i64::MIN);
@@ -275,7 +277,7 @@ impl Queue {
             self.next = QueueId(i64::MIN);
         }
         loop {
-            if self.office.tenure == Tenure::Elsewhere {
+            if self.office.under.is_none() {
                 return;
             }
             let some = self.office.store.queued_from(self.next, LOADED_AT_ONCE);
@@ -307,7 +309,7 @@ impl Queue {
             }
             self.turning.remove(&queued.id);
         }
-        if self.office.tenure == Tenure::Elsewhere {
+        if self.office.under.is_none() {
             return self.agenda.set(queued.id, Vec::new());
         }
         let settings = &self.office.settings;
@@ -327,7 +329,7 @@ impl Queue {
 
     /// Begins all that is due and has room.
     fn start(&mut self) {
-        while self.office.is_ours()
+        while self.office.under.may_begin()
             && let Some(start) = self.agenda.start(self.office.clock.now())
         {
             let office = self.office.clone();
@@ -351,8 +353,10 @@ impl Queue {
     /// not ours.
     fn sleep(&self) -> impl Future<Output = ()> + use<> {
         let now = self.office.clock.now();
-        let next = self.agenda.next_wake().filter(|_| self.office.is_ours());
-        let wait = next.map(|due| until(due, now).min(SLEEP_MAX));
+        let under = &self.office.under;
+        let next = self.agenda.next_wake().filter(|_| under.lasts());
+        let least = if under.may_begin() { Duration::ZERO } else { RENEWAL_LOOK };
+        let wait = next.map(|due| until(due, now).clamp(least, SLEEP_MAX));
         async move {
             match wait {
                 Some(wait) => tokio::time::sleep(wait).await,

@@ -59,7 +59,9 @@ pub(super) async fn settle(office: &Office, queued: &Queued, mut settled: Vec<Se
         let stopping = *shutdown.borrow();
         let error = match commit(office, queued, (&settled, reports)).await {
             Ok(()) => return,
-            Err(StoreError::Outrun) if office.fence().is_some() && reports != Reports::TooLate => {
+            Err(StoreError::Outrun)
+                if office.under.fence().is_some() && reports != Reports::TooLate =>
+            {
                 reports = Reports::TooLate;
                 settled.retain(|s| s.has_arrived());
                 tracing::warn!(
@@ -111,7 +113,7 @@ async fn commit(
         (s.recipient.number, update)
     };
     let recipients = settled.iter().map(update).collect();
-    let fence = office.fence().filter(|_| reports != Reports::TooLate);
+    let fence = office.under.fence().filter(|_| reports != Reports::TooLate);
     let mut changes: Vec<Change> = fence.into_iter().collect();
     // First: so a full queue has room for the report on a message that leaves it.
     changes.push(Change::QueueUpdated { id: queued.id, recipients });

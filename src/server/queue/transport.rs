@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use super::{Attempt, Later, Transport};
+use super::{Attempt, Errand, Later, Transport};
 use crate::mail::address::Address;
 use crate::outbound::dane::Published;
 use crate::outbound::mta_sts::Applied;
@@ -19,7 +19,6 @@ use crate::server::mta_sts::Policies;
 use crate::server::relay::{Content, Relay};
 use crate::smtp::client::{Fate, Mail, Verification};
 use crate::store::Store;
-use crate::store::queue::Queued;
 
 /// Servers of one domain that an attempt may need; no more are looked up.
 const HOPS_MAX: usize = 4;
@@ -108,11 +107,12 @@ impl Transport for Outside {
         &'a self,
         hop: &'a Hop,
         mail: &'a Mail,
-        queued: &'a Queued,
+        Errand { queued, under }: Errand<'a>,
     ) -> Later<'a, Attempt> {
         Box::pin(async move {
             let (store, blob, trace) = (self.store.clone(), queued.blob, queued.trace);
-            self.relay.attempt(hop, mail, &Content { store, blob, trace }).await
+            let content = Content { store, blob, trace, under: under.clone() };
+            self.relay.attempt(hop, mail, &content).await
         })
     }
 

@@ -30,7 +30,7 @@ pub struct Command {
 impl Queue {
     pub(super) async fn obey(&mut self, command: Command) {
         let Command { verb, which, answer } = command;
-        if !self.office.is_ours() {
+        if !self.office.under.lasts() {
             let store = self.office.store.clone();
             tokio::spawn(async move {
                 let _ = answer.send(relayed::ask(&*store, verb, which).await);
@@ -43,11 +43,11 @@ impl Queue {
 
     /// What was asked of other nodes.
     pub(super) async fn answer_asks(&mut self) {
-        while self.office.is_ours()
+        while self.office.under.lasts()
             && let Some(Ask { id, verb, which, .. }) = self.next_ask()
         {
             let done = self.perform(verb, which).await.map_err(|error| error.to_string());
-            let mut changes: Vec<Change> = self.office.fence().into_iter().collect();
+            let mut changes: Vec<Change> = self.office.under.fence().into_iter().collect();
             changes.push(Change::QueueAnswered { id, answer: done });
             let transaction = Transaction { actor: Actor::System, changes };
             if let Err(error) = self.office.store.commit(transaction).await {
@@ -124,7 +124,7 @@ impl Queue {
             }
         }
         if !changes.is_empty() {
-            let changes = self.office.fence().into_iter().chain(changes).collect();
+            let changes = self.office.under.fence().into_iter().chain(changes).collect();
             let transaction = Transaction { actor: Actor::System, changes };
             store.commit(transaction).await?;
         }

@@ -208,7 +208,11 @@ impl Connection {
             }
         }
         self.hear_early_reply().await.or_else(|| {
-            self.session.content_end(self.clock.now());
+            match content.under.lasts() {
+                true => self.session.content_end(self.clock.now()),
+                // whose it is by now brings it
+                false => self.session.abandon("the mail is another node's to bring"),
+            }
             None
         })
     }

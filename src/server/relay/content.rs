@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::mail::id::{BlobId, TraceId};
 use crate::mail::transport::Body;
+use crate::server::duty::Under;
 use crate::smtp::client::{Mail, Offer};
 use crate::store::{Store, StoreError};
 
@@ -20,6 +21,8 @@ pub struct Content {
     pub blob: BlobId,
     /// What goes out before it; `TraceId::NONE`: nothing.
     pub trace: TraceId,
+    /// As long as this lasts, a server may have the end of it.
+    pub under: Under,
 }
 
 /// Reads a content once.

@@ -97,6 +97,7 @@ impl Driver {
         };
         let folder = spool::folder(&self.shared.config.load().data_dir);
         let spooled = match envelope.transaction.parameters.body {
+            Some(Body::BinaryMime) if spooled.loses_nul().await? => return Err(Failed::Nul),
             Some(Body::BinaryMime) => spooled.as_lines(folder.clone()).await?,
             _ => spooled,
         };

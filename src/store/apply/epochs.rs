@@ -3,9 +3,30 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::{Draft, Outcome};
 use crate::mail::id::{MailboxId, Timestamp};
-use crate::store::Mailbox;
 use crate::store::state::{Changed, State};
+use crate::store::{Mailbox, StoreError};
+
+impl Draft<'_> {
+    /// Those that an earlier transaction of the group has made are among them.
+    pub(super) fn epochs_renewed(&mut self) -> Result<Outcome, StoreError> {
+        let before = self.base.state.all().map(|held| held.mailbox.id);
+        let new = self.group.mailboxes.keys().chain(self.own.mailboxes.keys()).copied();
+        let all: BTreeSet<MailboxId> = before.chain(new).collect();
+        for id in all {
+            if self.held(id).is_err() {
+                continue;
+            }
+            let now = self.base.now;
+            let uid_validity = self.counters().next_uid_validity(now);
+            let held = self.held_mut(id)?;
+            held.mailbox = Arc::new(Mailbox { uid_validity, ..(*held.mailbox).clone() });
+            held.raise();
+        }
+        Ok(Outcome::Done)
+    }
+}
 
 /// New epochs for these mailboxes; nothing else about them changes. RFC 3501 §2.3.1.1
 pub fn renewed(state: &State, mailboxes: &BTreeSet<MailboxId>, now: Timestamp) -> Changed {

@@ -27,6 +27,12 @@ impl Condition {
 }
 
 impl Draft<'_> {
+    /// No mailbox changes by it.
+    pub(super) fn previews_made(&mut self, previews: Vec<(BlobId, String)>) -> Outcome {
+        self.own.rows.previews.extend(previews);
+        Outcome::Done
+    }
+
     pub(super) fn delivered(&mut self, delivered: Delivered) -> Result<Outcome, StoreError> {
         let mailbox = delivered.mailbox;
         let arrival = Arrival::of(&delivered);

@@ -27,6 +27,7 @@ use super::state::{Changed, Counters, Held, Loaded, State};
 use super::{Mailbox, StoreError};
 use crate::mail::flag::{SeenMode, SystemFlags};
 use crate::mail::id::{BlobId, MailboxId, ModSeq, Timestamp};
+use crate::mail::uid_set::UidSet;
 
 /// For how long a duplicate key suppresses a repetition.
 pub const DUPLICATE_KEY_SECS: i64 = 24 * 60 * 60;
@@ -99,6 +100,34 @@ pub fn needs(change: &Change) -> Vec<MailboxId> {
     }
 }
 
+/// How many messages `apply` will go through for a change, roughly; a few are none.
+pub fn rows_touched(change: &Change, state: &State) -> usize {
+    let length = |id: MailboxId| {
+        let loaded = state.held(id).and_then(|held| held.loaded().ok());
+        loaded.map_or(0, |loaded| loaded.snapshot.len())
+    };
+    let some = |mailbox, uids: &UidSet| {
+        let named = usize::try_from(uids.len()).unwrap_or(usize::MAX);
+        named.min(length(mailbox))
+    };
+    match change {
+        Change::FlagsSet { mailbox, uids, .. }
+        | Change::Present { mailbox, uids }
+        | Change::StillDeleted { mailbox, uids }
+        | Change::SeenSet { mailbox, uids, .. }
+        | Change::Expunged { mailbox, uids } => some(*mailbox, uids),
+        Change::Copied(transfer) | Change::Moved(transfer) => some(transfer.from, &transfer.uids),
+        Change::ArrivalsFlagged { mailbox, .. }
+        | Change::MailboxEmptied { mailbox, .. }
+        | Change::MailboxDeleted { mailbox } => length(*mailbox),
+        Change::Refreshed(refresh) => {
+            let sources = refresh.sources.iter().map(|source| length(source.mailbox));
+            sources.sum::<usize>() + length(refresh.mailbox)
+        }
+        _ => 0,
+    }
+}
+
 /// One transaction under way.
 struct Draft<'a> {
     base: &'a Base<'a>,
@@ -146,6 +175,7 @@ impl<'a> Draft<'a> {
             }
             Change::Granted(grant) => self.granted(grant),
             Change::TurnTaken { account, user, number } => self.turn_taken(account, (user, number)),
+            Change::PreviewsMade(previews) => Ok(self.previews_made(previews)),
             Change::KeyKept { key, secs } => Ok(self.key_kept(key, secs)),
             Change::Once { key, secs } => Ok(self.once(key, secs)),
             Change::AccessKnown(known) => self.access_known(known),
@@ -161,6 +191,7 @@ impl<'a> Draft<'a> {
             Change::QueueAnswered { id, answer } => Ok(self.queue_answered(id, answer)),
             Change::Queued(new) => self.queued(*new),
             Change::QueueUpdated { id, recipients } => Ok(self.queue_updated(id, recipients)),
+            Change::EpochsRenewed => self.epochs_renewed(),
         }
     }
 

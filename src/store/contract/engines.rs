@@ -132,6 +132,9 @@ macro_rules! contract {
 }
 
 contract! {
+    epochs:
+        new_epochs_keep_messages_and_end_what_was_known
+        a_mailbox_of_the_same_transaction_begins_anew_too;
     audit:
         what_is_done_in_an_inbox_is_told
         an_entry_names_each_conversation_once

@@ -38,7 +38,7 @@ impl Pair {
         let clock = engines::clock();
         let mut nodes = Vec::new();
         for _ in 0..2 {
-            nodes.push(Node::start(&config, &clock, options).await);
+            nodes.push(Node::start(&config, &clock, options.clone()).await);
         }
         Pair { config, clock, options, nodes, watches: Default::default() }
     }
@@ -49,7 +49,7 @@ impl Pair {
 
     /// A node goes and another one comes, which has seen nothing of what happened.
     async fn replace(&mut self, node: usize) {
-        let new = Node::start(&self.config, &self.clock, self.options).await;
+        let new = Node::start(&self.config, &self.clock, self.options.clone()).await;
         std::mem::replace(&mut self.nodes[node], new).stop().await;
         self.watches[node].clear();
     }

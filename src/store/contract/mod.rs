@@ -6,6 +6,7 @@
 mod audit;
 mod contents;
 pub(super) mod engines;
+mod epochs;
 mod flags;
 mod folders;
 mod follow;

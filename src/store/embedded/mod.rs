@@ -8,16 +8,16 @@
 
 mod audit;
 mod columns;
+pub(super) mod indexed;
 mod load;
 mod lookup;
 pub mod migrate;
 mod pack;
 mod persist;
 mod readers;
-mod sweep;
+pub(super) mod sweep;
 #[cfg(test)]
 mod tests;
-mod text_index;
 mod upgrade;
 mod writer;
 
@@ -33,9 +33,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 
+use self::indexed::Tables;
 use self::pack::{PackReader, PackWriter};
 use self::readers::{Reader, Readers};
-use self::text_index::{Indexer, TextIndex, Work};
 use self::writer::{Commit, Job};
 use super::audit::{EntryId, Record, Tip};
 use super::bell::Bell;
@@ -48,7 +48,8 @@ use super::queue::Queued;
 use super::snapshot::Snapshot;
 use super::sql::layout;
 use super::state::{Contents, Loaded};
-use super::text::{Needle, Verdict};
+use super::text::{Needle, TextIndexing, Verdict};
+use super::text_index::{Indexer, TextIndex, Work};
 use super::{
     Answer, Facts, FactsWanted, Instance, Linked, Mailbox, Metadata, Status, Store, StoreError,
     Subscriptions, Turns, Usage,
@@ -83,15 +84,6 @@ pub struct Options {
     pub cached_messages_max: usize,
     /// Whether a search may ask an index before it reads.
     pub text_index: TextIndexing,
-}
-
-/// Whether there is an index of the folded text. What is found is the same.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TextIndexing {
-    /// It is made in the background.
-    On,
-    /// There is none; one that was made before is removed.
-    Off,
 }
 
 impl Default for Options {
@@ -145,13 +137,13 @@ pub fn open(
     let readers = (0..options.readers.max(1)).map(|_| reader()).collect::<Result<_, _>>()?;
     let last_message = state.counters().blob;
     let text_index = match options.text_index {
-        TextIndexing::On => Some(Arc::new(TextIndex::new(data_dir))),
+        TextIndexing::On => Some(Arc::new(TextIndex::new(data_dir, last_message))),
         TextIndexing::Off => None,
     };
     let indexer = match &text_index {
         Some(index) => {
-            let indexed = (clock.clone(), last_message);
-            Some(Indexer::start(Work::new(index.clone(), open_read_only(&database)?, indexed)?)?)
+            let tables = Box::new(Tables(open_read_only(&database)?));
+            Some(Indexer::start(Work::new(index.clone(), tables, clock.clone())?)?)
         }
         None => {
             TextIndex::remove(data_dir).map_err(disk)?;
@@ -334,8 +326,7 @@ impl Store for Embedded {
         let Some(index) = self.0.shared.text_index.clone() else {
             return Box::pin(std::future::ready(Ok(Vec::new())));
         };
-        let (blobs, needles) = (blobs.to_vec(), needles.to_vec());
-        Box::pin(self.0.readers.ask(move |_| Ok(index.verdicts(&blobs, &needles))))
+        Box::pin(self.0.readers.text_verdicts(index, blobs, needles))
     }
 
     fn trace(&self, id: TraceId) -> Answer<'_, Vec<u8>> {
@@ -497,7 +488,7 @@ fn prepare_connection(connection: &Connection) -> rusqlite::Result<()> {
 /// Deliberately without `mmap_size`: a fault reads far more than the page around it (100,000 rows
 /// from a cold file in 235 ms, against 43 ms), a scan is no faster, and a bad sector would be a
 /// signal that ends the daemon rather than an error.
-fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|e| failure(&e))?;
     prepare_connection(&connection).map_err(|e| failure(&e))?;

@@ -8,6 +8,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use super::pack::Place;
 use crate::mail::account::Account;
 use crate::mail::id::{BlobId, Login, Timestamp};
+use crate::store::change::NewMessage;
 use crate::store::encode::{self, Encoded};
 use crate::store::nodes::Published;
 use crate::store::queue::Queued;
@@ -106,8 +107,12 @@ fn messages(connection: &Connection, group: &Group<'_>) -> rusqlite::Result<()> 
         let place = group.places.get(id).ok_or_else(incomplete)?;
         let encoded = group.encoded.get(&message.hash).ok_or_else(incomplete)?;
         let instances = references.remove(id).unwrap_or(0);
-        put_message(connection, (*id, &message.hash, place), (instances, group.now))
+        put_message(connection, (*id, message, place), (encoded, instances, group.now))
             .and_then(|()| put_facts(connection, *id, encoded))?;
+    }
+    let mut keep = connection.prepare_cached(sql::KEEP_PREVIEW)?;
+    for (id, preview) in &group.changed.rows.previews {
+        keep.execute(params![id.0, preview.as_bytes()])?;
     }
     let mut count = connection.prepare_cached(sql::COUNT_MESSAGE)?;
     for (id, delta) in references.iter().filter(|(_, delta)| **delta != 0) {
@@ -124,13 +129,14 @@ fn incomplete() -> rusqlite::Error {
 
 fn put_message(
     connection: &Connection,
-    (id, hash, place): (BlobId, &[u8; 32], &Place),
-    (instances, now): (i64, Timestamp),
+    (id, message, place): (BlobId, &NewMessage, &Place),
+    (encoded, instances, now): (&Encoded, i64, Timestamp),
 ) -> rusqlite::Result<()> {
     let freed = (instances == 0).then_some(now.0);
     let (start, length) = (place.start.cast_signed(), place.length.cast_signed());
+    let (hash, check) = (message.hash.as_slice(), encoded.text.check());
     let mut put = connection.prepare_cached(sql::PUT_MESSAGE)?;
-    put.execute(params![id.0, hash.as_slice(), place.pack, start, length, instances, freed])?;
+    put.execute(params![id.0, hash, place.pack, start, length, instances, freed, check])?;
     Ok(())
 }
 

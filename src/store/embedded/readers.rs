@@ -9,8 +9,10 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use super::failure;
 use super::pack::{PackReader, Place};
+use super::text_index::TextIndex;
 use crate::mail::id::{BlobId, MailboxId, ModSeq, TraceId};
 use crate::mail::uid_set::UidSet;
+use crate::store::text::{Needle, Verdict};
 use crate::store::texts::TextReader;
 use crate::store::{Facts, FactsWanted, StoreError, encode, sql};
 
@@ -83,6 +85,27 @@ impl Readers {
         let mut facts = first.answer().await?;
         facts.append(&mut second.answer().await?);
         Ok(facts)
+    }
+
+    /// What the index knows; of several needles, two threads look for a half each.
+    pub(super) async fn text_verdicts(
+        &self,
+        index: Arc<TextIndex>,
+        blobs: &[BlobId],
+        needles: &[Needle],
+    ) -> Result<Vec<Vec<Verdict>>, StoreError> {
+        let of = |needles: &[Needle]| {
+            let (index, blobs, needles) = (index.clone(), blobs.to_vec(), needles.to_vec());
+            self.hand_in(move |_| Ok(index.verdicts(&blobs, &needles)))
+        };
+        let (first, second) = needles.split_at(needles.len() / 2);
+        if first.is_empty() {
+            return of(second).await?.answer().await;
+        }
+        let (first, second) = (of(first).await?, of(second).await?);
+        let mut verdicts = first.answer().await?;
+        verdicts.append(&mut second.answer().await?);
+        Ok(verdicts)
     }
 
     /// Gives a question to the threads.

@@ -16,7 +16,7 @@ use crate::store::apply::DUPLICATE_KEY_SECS;
 use crate::store::{StoreError, encode, sql};
 
 /// For how long a message can be read after its last instance is gone: sessions may still show it.
-pub(super) const GRACE_SECS: i64 = 600;
+pub(in crate::store) const GRACE_SECS: i64 = 600;
 /// Most rows that one step removes.
 const STEP_ROWS_MAX: i64 = 500;
 /// A step of rewriting stops after this many bytes.
@@ -36,7 +36,7 @@ struct Record {
 
 impl Writer {
     /// One step; whether there is more to do.
-    pub(super) fn sweep(&mut self) -> Result<bool, StoreError> {
+    pub(in crate::store) fn sweep(&mut self) -> Result<bool, StoreError> {
         self.last_sweep = Instant::now();
         let more = self.remove_freed()?;
         Ok(self.rewrite_pack()? || more)

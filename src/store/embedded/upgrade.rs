@@ -89,5 +89,6 @@ fn text_row<'r>(row: &'r Row<'_>) -> rusqlite::Result<(i64, &'r [u8])> {
 fn put_texts(transaction: &Transaction<'_>, (id, packed): (i64, &Packed)) -> rusqlite::Result<()> {
     transaction.prepare_cached(sql::PUT_HEADER_TEXT)?.execute(params![id, packed.header])?;
     transaction.prepare_cached(sql::PUT_BODY_TEXT)?.execute(params![id, packed.body])?;
+    transaction.prepare_cached(sql::SET_TEXT_CHECK)?.execute(params![packed.check(), id])?;
     Ok(())
 }

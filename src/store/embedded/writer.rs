@@ -13,13 +13,13 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::load;
 use super::pack::{PackWriter, Place};
 use super::persist::{self, Group};
-use super::text_index::Indexer;
 use super::{Shared, failure};
 use crate::mail::id::{BlobId, MailboxId, Timestamp};
 use crate::store::apply::{self, Base, Known};
 use crate::store::change::{Receipt, Transaction};
 use crate::store::encode::Encoded;
 use crate::store::state::{Changed, Contents, Loaded};
+use crate::store::text_index::Indexer;
 use crate::store::{StoreError, sql};
 
 /// Most transactions in one group.

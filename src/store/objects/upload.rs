@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt};
@@ -69,9 +70,9 @@ pub(super) async fn put(
             one(bucket, at, bytes.to_vec()).await?;
         }
         Bytes::File { path, len } => {
-            let mut source = Source::open(path, *len)?;
+            let source = Source::of(path, *len);
             if *len <= PART_BYTES {
-                let whole = source.part()?;
+                let (source, whole) = source.part().await?;
                 source.check(stored)?;
                 one(bucket, at, whole).await?;
             } else {
@@ -110,7 +111,8 @@ async fn all_parts(
     stored: &Stored,
 ) -> Result<(), UploadError> {
     while source.at < source.end {
-        let part = source.part()?;
+        let part;
+        (source, part) = source.part().await?;
         patience.answer(part.len() as u64, upload.put_part(part.into())).await?;
     }
     source.check(stored)?;
@@ -120,22 +122,36 @@ async fn all_parts(
 
 /// A spool file that is read once, from its start.
 struct Source {
-    file: File,
+    path: PathBuf,
+    /// Once something was read.
+    file: Option<File>,
     at: u64,
     end: u64,
     hasher: blake3::Hasher,
 }
 
 impl Source {
-    fn open(path: &std::path::Path, end: u64) -> Result<Source, UploadError> {
-        let file = File::open(path).map_err(UploadError::File)?;
-        Ok(Source { file, at: 0, end, hasher: blake3::Hasher::new() })
+    fn of(path: &std::path::Path, end: u64) -> Source {
+        Source { path: path.to_owned(), file: None, at: 0, end, hasher: blake3::Hasher::new() }
     }
 
-    /// The next part. The file was written a moment ago, so that it comes from memory.
-    fn part(&mut self) -> Result<Vec<u8>, UploadError> {
+    /// The next part. Disk and hash are waited for where nobody else is kept waiting.
+    async fn part(mut self) -> Result<(Source, Vec<u8>), UploadError> {
+        let read = tokio::task::spawn_blocking(move || {
+            let part = self.read().map_err(UploadError::File)?;
+            Ok((self, part))
+        });
+        read.await.map_err(|broke_off| UploadError::File(std::io::Error::other(broke_off)))?
+    }
+
+    fn read(&mut self) -> std::io::Result<Vec<u8>> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => File::open(&self.path)?,
+        };
         let mut part = vec![0; (self.end - self.at).min(PART_BYTES) as usize];
-        self.file.read_exact_at(&mut part, self.at).map_err(UploadError::File)?;
+        file.read_exact_at(&mut part, self.at)?;
+        self.file = Some(file);
         self.hasher.update(&part);
         self.at += part.len() as u64;
         Ok(part)

@@ -96,7 +96,12 @@ impl<'a> Batch<'a> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.values.first().is_none_or(Vec::is_empty)
+        self.len() == 0
+    }
+
+    /// How many rows.
+    pub(super) fn len(&self) -> usize {
+        self.values.first().map_or(0, Vec::len)
     }
 
     /// The statement for arrays.

@@ -146,7 +146,8 @@ pub(super) async fn put_chunks(
         Bytes::Memory(bytes) => return put_memory(client, object, bytes).await,
     };
     let put = client.prepare_cached(PUT_CHUNK).await.map_err(|e| failure(&e))?;
-    let mut file = Some(File::open(path).map_err(|e| spool(&e))?.take(len));
+    let file = tokio::task::spawn_blocking(|| File::open(path)).await.map_err(io::Error::other);
+    let mut file = Some(file.flatten().map_err(|e| spool(&e))?.take(len));
     let mut left = len;
     for chunk in 0_i64.. {
         let Some(mut reader) = file.take().filter(|_| left > 0) else { break };

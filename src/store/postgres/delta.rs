@@ -17,7 +17,8 @@ use crate::store::queue::{Queued, QueuedRecipient};
 use crate::store::rows::NoteKey;
 use crate::store::state::{Changed, Counters, State};
 
-/// One entry of the log. Nodes of one version write and read it: it is never upgraded.
+/// One entry of the log. Nodes of one form write and read it: it is never upgraded. Where what it
+/// is made of changes, `DELTA_FORM` does.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Delta {
     mailboxes: Vec<(MailboxId, Option<Header>)>,
@@ -42,11 +43,17 @@ impl Delta {
     pub(super) fn of(changed: &Changed) -> Delta {
         let rows = &changed.rows;
         let header = |held: &Option<_>| held.as_ref().map(Header::of);
+        let mailboxes = changed.mailboxes.iter();
+        let mut mailboxes: Vec<_> = mailboxes.map(|(id, held)| (*id, header(held))).collect();
+        mailboxes.sort_unstable_by_key(|(id, _)| *id);
         let names = changed.names.iter();
+        let mut names: Vec<_> =
+            names.map(|((a, folder), id)| (a.clone(), folder.clone(), *id)).collect();
+        names.sort_unstable();
         Delta {
-            mailboxes: changed.mailboxes.iter().map(|(id, held)| (*id, header(held))).collect(),
+            mailboxes,
             rows: delta_mailbox::by_mailbox(rows),
-            names: names.map(|((a, folder), id)| (a.clone(), folder.clone(), *id)).collect(),
+            names,
             subscriptions: pairs(&rows.subscriptions),
             metadata: pairs(&rows.metadata),
             grants: pairs(&rows.grants),
@@ -61,6 +68,14 @@ impl Delta {
             tenures: changed.tenures.clone(),
             asks: changed.asks.clone(),
         }
+    }
+
+    /// How many messages `onto` will go through, roughly.
+    pub(super) fn rows_touched(&self, state: &State) -> usize {
+        let in_mailbox = |(id, rows): (&MailboxId, &MailboxRows)| {
+            rows.touched(state.held(*id).and_then(|held| held.loaded().ok()))
+        };
+        self.rows.iter().map(in_mailbox).sum()
     }
 
     /// What is to be published where it was not written. The state is the one that it was made on.

@@ -90,6 +90,13 @@ impl Header {
 }
 
 impl MailboxRows {
+    /// How many messages `onto` will go through: of a virtual mailbox all.
+    pub(super) fn touched(&self, loaded: Option<&Loaded>) -> usize {
+        let all = loaded.map_or(0, |loaded| loaded.snapshot.len());
+        let mirrored = if self.mirrored.is_empty() { 0 } else { all };
+        mirrored + self.instances.len() + self.blocks.len()
+    }
+
     fn onto(self, loaded: &mut Loaded) {
         if !self.instances.is_empty() {
             put(Arc::make_mut(&mut loaded.snapshot), self.instances);

@@ -3,35 +3,30 @@
 //! no mailbox are missing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Instant;
 
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Error, Row};
 
+use super::aside::{VERY_MANY, aside};
 use super::blobs::{self, Chunks, IN_DATABASE, NOW, Placed};
 use super::columns::{bytes, int};
 use super::connection::{failure, is_about_values, is_passing};
 use super::delta::is_in_memory_alone;
-use super::load;
 use super::log::{LOG, Point};
 use super::persist::{self, Group};
 use super::pipeline::Pipeline;
 use super::shared::{Shared, in_log};
 use super::writer::{Commit, Writer};
+use super::{head, load};
 use crate::mail::id::{BlobId, MailboxId, Timestamp};
 use crate::store::StoreError;
 use crate::store::apply::{self, Base, Known};
 use crate::store::change::{Bytes, Receipt};
 use crate::store::encode::Encoded;
-use crate::store::sql::layout;
-use crate::store::state::{Changed, Contents};
+use crate::store::state::{Changed, Contents, State};
 
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
-/// The last group, of a database that is as this program knows it: one that was upgraded while it
-/// ran, it must not write to.
-pub(super) const LOCK: &str =
-    "SELECT version, stamp, (SELECT version FROM layout WHERE one = 1) FROM head WHERE one = 1
-  FOR UPDATE";
 const BY_HASH: &str = "SELECT hash, id FROM message WHERE hash = ANY($1)";
 const KEYS: &str = "SELECT digest, used FROM duplicate_key WHERE digest = ANY($1)";
 const ADVANCE: &str = "UPDATE head SET version = $1, stamp = $2 WHERE one = 1";
@@ -95,6 +90,8 @@ impl Failure {
 struct Locked {
     /// The last group before it.
     head: Point,
+    /// When it is.
+    now: Timestamp,
     known: Known,
     /// Objects that a message may refer to.
     staged: HashSet<i64>,
@@ -125,8 +122,7 @@ impl Writer {
             locked => locked?,
         };
         let loaded = load_needed(&shared, client, commits).await?;
-        let now = shared.clock.now();
-        let Applied { mut changed, results } = apply(&shared, commits, (&locked, now));
+        let Applied { mut changed, results } = apply(&shared, commits, &locked);
         if is_in_memory_alone(&changed, &shared.published().board.state) {
             changed.rows = Default::default();
             if !shared.publish_in_memory(locked.head, changed) {
@@ -136,9 +132,11 @@ impl Writer {
         } else {
             let points = (locked.head, locked.head.next().map_err(Failure::Undone)?);
             let brought = brought(commits, &locked);
-            write(&shared, client, (&brought, &changed), (points, now)).await?;
-            changed.rows = Default::default();
-            shared.publish(points, changed);
+            write(&shared, client, (&brought, &changed), (points, locked.now)).await?;
+            aside(rows_in(&changed), || {
+                changed.rows = Default::default();
+                shared.publish(points, changed);
+            });
         }
         if loaded {
             shared.evict();
@@ -164,10 +162,10 @@ async fn lock(
         debug_assert!(*place >= IN_DATABASE);
         staged.push(*object);
     }
+    let asked = Instant::now();
     let answers = async {
         let mut pipeline = Pipeline::new(client);
-        pipeline.plain(BEGIN);
-        pipeline.ask(LOCK, vec![]).await?;
+        head::lock_first(&mut pipeline).await?;
         pipeline.ask(LOG, vec![&known]).await?;
         pipeline.ask(BY_HASH, vec![&hashes]).await?;
         pipeline.ask(KEYS, vec![&keys]).await?;
@@ -179,7 +177,9 @@ async fn lock(
     let answers = answers.await.map_err(|e| Failure::before_writing(&e))?;
     let mut answers = answers.into_iter().skip(1);
     let mut next = || answers.next().unwrap_or_default();
-    let head = locked_head(&next()).map_err(Failure::Undone)?;
+    let locked = (next(), next());
+    let locked = head::locked(shared, (&locked.0, &locked.1), asked);
+    let (head, now) = locked.map_err(Failure::Undone)?;
     follow(shared, client, (head, &next())).await?;
     let mut known = Known::default();
     for row in next() {
@@ -193,18 +193,7 @@ async fn lock(
         known.duplicate_keys.extend(key.map(|key| (key, Timestamp(used))));
     }
     let staged = next().iter().map(|row| int(row, 0)).collect::<Result<_, _>>();
-    Ok(Locked { head, known, staged: staged.map_err(Failure::Undone)? })
-}
-
-/// What `LOCK` says.
-pub(super) fn locked_head(rows: &[Row]) -> Result<Point, StoreError> {
-    let head = load::head(rows)?;
-    match rows.first().map(|row| int(row, 2)).transpose()? {
-        Some(layout) if layout == layout::VERSION as i64 => Ok(head),
-        _ => Err(StoreError::Unavailable(
-            "the database was upgraded: this node needs the newer Postfach, too".into(),
-        )),
-    }
+    Ok(Locked { head, now, known, staged: staged.map_err(Failure::Undone)? })
 }
 
 /// Publishes what others have written before this group; where that is not the way, it is tried
@@ -254,7 +243,31 @@ async fn load_needed(
 }
 
 /// Applies each transaction on top of those before it; one that fails leaves no trace.
-fn apply(shared: &Shared, commits: &[Commit], (locked, now): (&Locked, Timestamp)) -> Applied {
+fn apply(shared: &Shared, commits: &[Commit], locked: &Locked) -> Applied {
+    let rows = rows_touched(&shared.published().board.state, commits);
+    aside(rows, || {
+        let copy = (rows >= VERY_MANY).then(|| shared.published().board.state.clone());
+        apply_on(shared, commits, (locked, copy.as_ref()))
+    })
+}
+
+/// How many messages a group looks at, roughly.
+fn rows_touched(state: &State, commits: &[Commit]) -> usize {
+    let changes = commits.iter().flat_map(|commit| &commit.transaction.changes);
+    changes.map(|change| apply::rows_touched(change, state)).sum()
+}
+
+/// How many rows of mailboxes a group writes.
+fn rows_in(changed: &Changed) -> usize {
+    let rows = &changed.rows;
+    rows.instances.len() + rows.mirrored.len() + rows.blocks.len()
+}
+
+fn apply_on(
+    shared: &Shared,
+    commits: &[Commit],
+    (locked, copy): (&Locked, Option<&State>),
+) -> Applied {
     let mut changed = Changed::default();
     let mut results = Vec::with_capacity(commits.len());
     for commit in commits {
@@ -262,8 +275,11 @@ fn apply(shared: &Shared, commits: &[Commit], (locked, now): (&Locked, Timestamp
             results.push(Err(StoreError::Unavailable("staged bytes have been removed".into())));
             continue;
         }
-        let published = shared.published();
-        let base = Base { state: &published.board.state, known: &locked.known, now };
+        // between two transactions others come to what readers see
+        let published = copy.is_none().then(|| shared.published());
+        let shown = published.as_ref().map(|published| &published.board.state);
+        let Some(state) = copy.or(shown) else { continue };
+        let base = Base { state, known: &locked.known, now: locked.now };
         let applied = apply::apply(&base, &changed, commit.transaction.clone());
         drop(published);
         results.push(applied.map(|(receipt, own)| {
@@ -303,9 +319,9 @@ pub(super) async fn write(
 ) -> Result<(), Failure> {
     let (places, chunks, claimed) = places(changed, &brought.staged).map_err(Failure::Undone)?;
     let group = Group { changed, places: &places, encoded: &brought.encoded, now };
-    let mut batches = persist::batches(&group).map_err(Failure::Undone)?;
+    let written = || Ok((persist::batches(&group)?, in_log(changed)?));
+    let (mut batches, data) = aside(rows_in(changed), written).map_err(Failure::Undone)?;
     batches.push(chunks.batch());
-    let data = in_log(changed).map_err(Failure::Undone)?;
     let log = format!(
         "INSERT INTO log (version, prior, stamp, node, at, data) VALUES ($1, $2, $3, $4, {NOW}, $5)"
     );

@@ -5,6 +5,7 @@
 use deadpool_postgres::ClientWrapper;
 
 use super::connection::{failure, is_unknown};
+use super::head;
 use crate::store::StoreError;
 use crate::store::sql::layout;
 
@@ -48,7 +49,21 @@ const PUT_VERSION: &str = "INSERT INTO layout (one, version) VALUES (1, $1)
 
 /// Makes the tables, or adds what is missing.
 pub(super) async fn upgrade(client: &mut ClientWrapper) -> Result<(), StoreError> {
-    if version(client).await? == layout::VERSION as i64 {
+    upgrade_by(client, &steps()).await
+}
+
+/// What leads from each version to the next.
+pub(super) fn steps() -> Vec<String> {
+    let shared = (0..).map_while(|at| layout::next(&layout::POSTGRES, at));
+    shared.zip(OWN).map(|(shared, own)| shared + own).collect()
+}
+
+/// As `upgrade`, by these steps.
+pub(super) async fn upgrade_by(
+    client: &mut ClientWrapper,
+    steps: &[String],
+) -> Result<(), StoreError> {
+    if version(client, steps.len()).await? == steps.len() {
         return Ok(());
     }
     // who upgrades a large database takes longer than a group may
@@ -58,12 +73,13 @@ pub(super) async fn upgrade(client: &mut ClientWrapper) -> Result<(), StoreError
     match client.batch_execute(&lock).await {
         // without such locks the one who makes the tables first is the only one who can
         Err(error) if is_unknown(&error) => {
-            let done = step_by_step(client).await;
-            return if check(client).await.is_ok() { Ok(()) } else { done };
+            let done = step_by_step(client, steps).await;
+            let is_made = version(client, steps.len()).await? == steps.len();
+            return if is_made { Ok(()) } else { done };
         }
         locked => locked.map_err(|e| failure(&e))?,
     }
-    let done = step_by_step(client).await;
+    let done = step_by_step(client, steps).await;
     // the lock ends with the connection at the latest
     let ends = format!("SELECT pg_advisory_unlock({ADVISORY_LOCK})");
     let _ = client.batch_execute(&ends).await;
@@ -72,8 +88,8 @@ pub(super) async fn upgrade(client: &mut ClientWrapper) -> Result<(), StoreError
 
 /// Whether the tables are as this version has them.
 pub(super) async fn check(client: &ClientWrapper) -> Result<(), StoreError> {
-    match version(client).await? {
-        version if version == layout::VERSION as i64 => Ok(()),
+    match version(client, layout::VERSION).await? {
+        layout::VERSION => Ok(()),
         older => Err(StoreError::Unavailable(format!(
             "the database has layout {older}, this version {}: `postfach serve` upgrades it",
             layout::VERSION
@@ -81,8 +97,8 @@ pub(super) async fn check(client: &ClientWrapper) -> Result<(), StoreError> {
     }
 }
 
-/// The layout that is there; 0 for none.
-async fn version(client: &ClientWrapper) -> Result<i64, StoreError> {
+/// The layout that is there, at most the newest that is known; 0 for none.
+async fn version(client: &ClientWrapper, newest: usize) -> Result<usize, StoreError> {
     let tables: i64 = client
         .query_one(FIND, &[])
         .await
@@ -92,11 +108,9 @@ async fn version(client: &ClientWrapper) -> Result<i64, StoreError> {
         return Ok(0);
     }
     let found = client.query_opt(VERSION, &[]).await.map_err(|e| failure(&e))?;
-    let version = found.map_or(Ok(0), |row| row.try_get(0)).map_err(|e| failure(&e))?;
-    match version > layout::VERSION as i64 {
-        true => Err(newer(version)),
-        false => Ok(version),
-    }
+    let found: i64 = found.map_or(Ok(0), |row| row.try_get(0)).map_err(|e| failure(&e))?;
+    let version = usize::try_from(found).ok().filter(|version| *version <= newest);
+    version.ok_or_else(|| newer(found))
 }
 
 /// Its rows may mean something that we would destroy.
@@ -108,21 +122,21 @@ fn newer(version: i64) -> StoreError {
     ))
 }
 
-/// All of it in one transaction, so that a crash leaves the database as it was.
-async fn step_by_step(client: &mut ClientWrapper) -> Result<(), StoreError> {
+/// All of it in one transaction, so that a crash leaves the database as it was. No group is written
+/// meanwhile: nodes of before wait, and then find that the tables are not theirs any more.
+async fn step_by_step(client: &mut ClientWrapper, steps: &[String]) -> Result<(), StoreError> {
     // somebody else may have done it while we waited
-    let mut at = usize::try_from(version(client).await?).unwrap_or(0);
+    let at = version(client, steps.len()).await?;
     let transaction = client.transaction().await.map_err(|e| failure(&e))?;
-    if at == 0 {
-        transaction.batch_execute(MAKE).await.map_err(|e| failure(&e))?;
+    match at {
+        0 => transaction.batch_execute(MAKE).await.map_err(|e| failure(&e))?,
+        _ => drop(transaction.query(head::LOCK, &[]).await.map_err(|e| failure(&e))?),
     }
-    while let Some(statements) = layout::next(&layout::POSTGRES, at) {
-        let own = OWN.get(at).copied().unwrap_or("");
-        transaction.batch_execute(&statements).await.map_err(|e| failure(&e))?;
-        transaction.batch_execute(own).await.map_err(|e| failure(&e))?;
-        at += 1;
+    for step in steps.iter().skip(at) {
+        transaction.batch_execute(step).await.map_err(|e| failure(&e))?;
     }
-    transaction.execute(PUT_VERSION, &[&(at as i64)]).await.map_err(|e| failure(&e))?;
+    let newest = steps.len() as i64;
+    transaction.execute(PUT_VERSION, &[&newest]).await.map_err(|e| failure(&e))?;
     transaction.commit().await.map_err(|e| failure(&e))
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::{Error, Row};
 
+use super::aside::aside;
 use super::columns::{account, bytes, count, entry, folder, hash, int, login, small, text};
 use super::connection::failure;
 use super::log::Point;
@@ -52,6 +53,10 @@ const STATE: [&str; 15] = [
 /// Everything but the contents of mailboxes, and which group it is as of.
 pub(super) async fn state(client: &ClientWrapper) -> Result<(State, Point), StoreError> {
     let read = at_one_moment(client, &STATE, None).await.map_err(|e| failure(&e))?;
+    aside(read.iter().map(Vec::len).sum(), || state_of(read))
+}
+
+fn state_of(read: Vec<Vec<Row>>) -> Result<(State, Point), StoreError> {
     let read = <[Vec<Row>; STATE.len()]>::try_from(read);
     let read = read.map_err(|_| StoreError::Unavailable("database: answers are missing".into()))?;
     let [head, counted, granted, tip, away, open, in_force, held_by, rest @ ..] = read;
@@ -155,6 +160,10 @@ fn held(row: &Row, keywords: &mut HashMap<MailboxId, Vec<Arc<str>>>) -> Result<H
 }
 
 fn loaded(id: MailboxId, read: &[Vec<Row>]) -> Result<Option<Loaded>, StoreError> {
+    aside(read.iter().map(Vec::len).sum(), || loaded_of(id, read))
+}
+
+fn loaded_of(id: MailboxId, read: &[Vec<Row>]) -> Result<Option<Loaded>, StoreError> {
     let [header, instances, mirrored, blocks] = read else {
         return Err(StoreError::Unavailable("database: answers are missing".into()));
     };

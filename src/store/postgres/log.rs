@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use tokio_postgres::Row;
 
 use super::columns::{bytes, get, int};
+use super::head::clock;
 use crate::mail::id::MailboxId;
 use crate::store::StoreError;
 use crate::store::state::Changed;
@@ -24,9 +25,11 @@ macro_rules! next {
 
 /// The groups that follow one.
 pub(super) const LOG: &str = concat!(next!(), " ORDER BY version");
-/// The same beside the last one of all: which there is none of.
+/// The same beside the last one of all, which there may be none of, and the time.
 pub(super) const FOLLOWING: &str = concat!(
-    "SELECT head.version, head.stamp, log.version, log.prior, log.stamp, log.data FROM head
+    "SELECT head.version, head.stamp, ",
+    clock!(),
+    ", log.version, log.prior, log.stamp, log.data FROM head
   LEFT JOIN (",
     next!(),
     ") AS log ON TRUE WHERE head.one = 1 ORDER BY log.version"

@@ -7,14 +7,18 @@
 //! changes in the same order, and a watermark means the same on each. Knows no protocol.
 
 mod address;
+mod aside;
 mod batch;
 mod blobs;
+mod clock;
 mod columns;
 mod connection;
 mod delta;
 mod delta_mailbox;
 mod follow;
 mod group;
+mod head;
+mod indexed;
 mod layout;
 mod lease;
 mod link;
@@ -34,16 +38,20 @@ mod writer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Object};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::aside::aside;
 use self::columns::text;
 use self::follow::Follower;
+use self::indexed::Indexed;
 use self::link::Link;
 use self::readers::ask;
 use self::shared::{Followed, Published, Shared};
@@ -58,6 +66,7 @@ use super::overlay::Overlay;
 use super::queue::Queued;
 use super::snapshot::Snapshot;
 use super::state::{Contents, Loaded};
+use super::text::{Needle, Verdict};
 use super::{
     Answer, Facts, FactsWanted, Instance, Linked, Mailbox, Metadata, Status, Store, StoreError,
     Subscriptions, Turns, Usage, encode,
@@ -69,7 +78,9 @@ use crate::mail::uid_set::UidSet;
 use crate::sys::Clock;
 
 pub use self::address::{Address, Transport};
+pub use self::clock::DatabaseClock;
 pub use self::connection::Target;
+pub use self::indexed::remove as remove_text_index;
 
 /// Most transactions that wait for the writer; who comes later waits before handing in.
 const JOBS_WAITING_MAX: usize = 1024;
@@ -82,7 +93,7 @@ const LOAD_ATTEMPTS: usize = 3;
 const UPLOADS_AT_ONCE: usize = 2;
 
 /// How much the engine may use, and how it learns what other nodes do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
     /// Most connections that read, beside the two that write and follow.
     pub readers: usize,
@@ -92,6 +103,8 @@ pub struct Options {
     pub listen: bool,
     /// After how long without an answer the database counts as unreachable.
     pub patience: Duration,
+    /// The folder of this node's index of texts; without one, searches read the texts.
+    pub text_index: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -101,6 +114,7 @@ impl Default for Options {
             cached_messages_max: 1_000_000,
             listen: true,
             patience: Duration::from_millis(1500),
+            text_index: None,
         }
     }
 }
@@ -120,21 +134,32 @@ pub struct Tasks {
     writer: Writer,
     follower: Follower,
     sweeper: Sweeper,
+    indexed: Indexed,
 }
 
 impl Tasks {
     /// Writes and follows until the last handle of the store is dropped or `Postgres::stop` is
     /// called. A database that cannot be reached does not end it.
     pub async fn run(self) -> Result<(), StoreError> {
-        tokio::select! {
-            ended = self.writer.run() => ended,
-            error = self.follower.run() => Err(error),
-            error = self.sweeper.run() => Err(error),
+        // a task each, so that a long piece of work of one keeps no other waiting; dropped, all end
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.writer.run());
+        tasks.spawn(async { Err(self.follower.run().await) });
+        tasks.spawn(async { Err(self.sweeper.run().await) });
+        tasks.spawn(async { Err(self.indexed.run().await) });
+        let broke_off = |error| StoreError::Unavailable(format!("a task broke off: {error}"));
+        let ended = tasks.join_next().await;
+        tasks.shutdown().await;
+        match ended {
+            Some(Ok(ended)) => ended,
+            Some(Err(error)) => Err(broke_off(error.to_string())),
+            None => Ok(()),
         }
     }
 }
 
-/// Opens the store in a database, making its tables if there are none.
+/// Opens the store in a database, making its tables if there are none. A clock that can agree with
+/// others agrees with the database's.
 pub async fn open(
     target: Target,
     options: Options,
@@ -174,12 +199,16 @@ async fn opened(
     options: Options,
     clock: Arc<dyn Clock>,
 ) -> Result<(Postgres, Tasks), StoreError> {
+    // from the beginning on the time is the database's
+    head::tell_time(&client, &*clock).await?;
     let (state, at) = load::state(&client).await?;
+    let texts = indexed::index(options.text_index.as_deref(), state.counters().blob);
     let shared = Arc::new(Shared {
         published: RwLock::new(Published::new(state, at)),
         clock,
-        options,
         pool: target.pool(options.readers.max(1))?,
+        options,
+        texts,
         duties: target.pool(1)?,
         uploads: target.pool(UPLOADS_AT_ONCE)?,
         target,
@@ -197,7 +226,8 @@ async fn opened(
     let tasks = Tasks {
         writer,
         follower: Follower { shared: shared.clone() },
-        sweeper: Sweeper { shared },
+        sweeper: Sweeper { shared: shared.clone() },
+        indexed: Indexed::start(shared)?,
     };
     Ok((Postgres(Arc::new(handle)), tasks))
 }
@@ -215,7 +245,9 @@ impl Postgres {
     }
 
     async fn commit_grouped(&self, transaction: Transaction) -> Result<Receipt, StoreError> {
-        let (encoded, bytes) = encode::messages(&transaction)?;
+        let text = aside::TEXT_BYTES_MIN;
+        let (encoded, bytes) =
+            aside(text_bytes(&transaction) / text, || encode::messages(&transaction))?;
         let shared = &self.0.shared;
         let early = blobs::to_stage(&transaction, shared.target.objects());
         let (staged, bytes) = match early.is_empty() {
@@ -355,6 +387,21 @@ impl Store for Postgres {
             let client = self.client().await?;
             readers::facts(&client, blobs, wanted).await
         }))
+    }
+
+    fn text_verdicts<'a>(
+        &'a self,
+        blobs: &'a [BlobId],
+        needles: &'a [Needle],
+    ) -> Answer<'a, Vec<Vec<Verdict>>> {
+        let Some(index) = self.0.shared.texts.clone() else {
+            return Box::pin(std::future::ready(Ok(Vec::new())));
+        };
+        let (blobs, needles) = (blobs.to_vec(), needles.to_vec());
+        Box::pin(async move {
+            let asked = tokio::task::spawn_blocking(move || index.verdicts(&blobs, &needles));
+            asked.await.map_err(|e| StoreError::Unavailable(format!("text index: {e}")))
+        })
     }
 
     fn trace(&self, id: TraceId) -> Answer<'_, Vec<u8>> {
@@ -532,6 +579,14 @@ impl Store for Postgres {
     fn now(&self) -> Timestamp {
         self.0.shared.clock.now()
     }
+}
+
+/// How much of a transaction's messages is compressed.
+fn text_bytes(transaction: &Transaction) -> usize {
+    let brought = transaction.changes.iter().filter_map(|change| change.brings());
+    brought
+        .map(|(message, _)| message.parsed.text.header.len() + message.parsed.text.body.len())
+        .sum()
 }
 
 fn stopped() -> StoreError {

@@ -46,7 +46,7 @@ pub(super) fn batches<'a>(group: &Group<'a>) -> Result<Vec<Batch<'a>>, StoreErro
 fn messages<'a>(all: &mut Vec<Batch<'a>>, group: &Group<'a>) -> Result<(), StoreError> {
     let incomplete = || StoreError::Unavailable("a message without bytes or facts".into());
     let mut references = group.changed.rows.blob_references.clone();
-    let mut put = Batch::new(sql::PUT_MESSAGE, &[Int, Bytes, Int, Int, Int, Int, Int]);
+    let mut put = Batch::new(sql::PUT_MESSAGE, &[Int, Bytes, Int, Int, Int, Int, Int, Int]);
     let facts = [
         sql::PUT_ENVELOPE,
         sql::PUT_STRUCTURE,
@@ -63,8 +63,10 @@ fn messages<'a>(all: &mut Vec<Batch<'a>>, group: &Group<'a>) -> Result<(), Store
         let instances = references.remove(id).unwrap_or(0);
         let freed = (instances == 0).then_some(group.now.0);
         let (hash, length) = (Value::bytes(&message.hash), message.bytes.len().cast_signed());
-        let instances = (I(instances), MaybeInt(freed));
-        put.row([I(id.0), hash, I(*place), I(*object), I(length), instances.0, instances.1]);
+        let counted = (I(instances), MaybeInt(freed));
+        let place = (I(*place), I(*object), I(length));
+        let check = I(encoded.text.check());
+        put.row([I(id.0), hash, place.0, place.1, place.2, counted.0, counted.1, check]);
         let data = [
             &encoded.envelope,
             &encoded.structure,
@@ -78,13 +80,17 @@ fn messages<'a>(all: &mut Vec<Batch<'a>>, group: &Group<'a>) -> Result<(), Store
         }
         encoded.digests.iter().for_each(|digest| ids.row([I(*digest), I(id.0)]));
     }
+    let mut keep = Batch::new(sql::KEEP_PREVIEW, &[Int, Bytes]);
+    for (id, preview) in &group.changed.rows.previews {
+        keep.row([I(id.0), Value::bytes(preview.as_bytes())]);
+    }
     let mut count = Batch::new(sql::COUNT_MESSAGE, &[Int, Int, Int]);
     for (id, delta) in references.iter().filter(|(_, delta)| **delta != 0) {
         count.row([I(*delta), I(group.now.0), I(id.0)]);
     }
     all.push(put);
     all.extend(facts);
-    all.extend([ids, count]);
+    all.extend([ids, keep, count]);
     Ok(())
 }
 

@@ -3,12 +3,13 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
+use super::aside::aside;
 use super::batch::Batch;
 
 /// A statement that is under way; a question has rows.
@@ -18,11 +19,13 @@ type Sent<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a
 pub(super) struct Pipeline<'a> {
     client: &'a ClientWrapper,
     sent: Vec<Sent<'a>>,
+    /// How many rows are in them.
+    rows: usize,
 }
 
 impl<'a> Pipeline<'a> {
     pub(super) fn new(client: &'a ClientWrapper) -> Pipeline<'a> {
-        Pipeline { client, sent: Vec::new() }
+        Pipeline { client, sent: Vec::new(), rows: 0 }
     }
 
     /// Plain SQL without parameters and answer.
@@ -60,7 +63,10 @@ impl<'a> Pipeline<'a> {
     pub(super) async fn batch(&mut self, batch: &'a Batch<'a>) -> Result<(), Error> {
         match batch.is_empty() {
             true => Ok(()),
-            false => self.execute(&batch.sql(), batch.parameters()).await,
+            false => {
+                self.rows += batch.len();
+                self.execute(&batch.sql(), batch.parameters()).await
+            }
         }
     }
 
@@ -68,7 +74,7 @@ impl<'a> Pipeline<'a> {
     pub(super) async fn run(self) -> Result<Vec<Vec<Row>>, Error> {
         let mut sent: Vec<(Sent<'a>, Option<Vec<Row>>)> =
             self.sent.into_iter().map(|sent| (sent, None)).collect();
-        poll_fn(|cx| {
+        let mut poll = |cx: &mut Context<'_>| {
             let mut waiting = false;
             for (sent, answer) in sent.iter_mut().filter(|(_, answer)| answer.is_none()) {
                 match sent.as_mut().poll(cx) {
@@ -78,8 +84,10 @@ impl<'a> Pipeline<'a> {
                 }
             }
             if waiting { Poll::Pending } else { Poll::Ready(Ok(())) }
-        })
-        .await?;
+        };
+        // the first time all values are written out
+        let mut rows = self.rows;
+        poll_fn(|cx| aside(std::mem::take(&mut rows), || poll(cx))).await?;
         Ok(sent.into_iter().filter_map(|(_, answer)| answer).collect())
     }
 }

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use deadpool_postgres::ClientWrapper;
 
 use super::connection::failure;
-use super::group::{self, Brought, LOCK};
+use super::group::{self, Brought};
+use super::head;
 use super::load;
 use super::log::{PAST, Point};
 use super::readers::ask;
@@ -49,6 +50,9 @@ pub(super) async fn reload(shared: &Shared, client: &ClientWrapper) -> Result<()
 fn replace(shared: &Shared, (known, at): (Point, Point), state: State) {
     let mut published = shared.published_mut();
     if published.at == known {
+        if let Some(texts) = &shared.texts {
+            texts.doubt(state.counters().blob);
+        }
         published.start_again(state, at);
     }
 }
@@ -77,13 +81,11 @@ async fn renew(
     (state, at): (&State, Point),
     fallen: &BTreeSet<MailboxId>,
 ) -> Result<bool, StoreError> {
-    client.batch_execute(group::BEGIN).await.map_err(|e| failure(&e))?;
     let done = async {
-        let head = group::locked_head(&ask(client, LOCK, &[]).await?)?;
+        let (head, now) = head::lock(shared, client).await?;
         if head != at {
             return Ok(false);
         }
-        let now = shared.clock.now();
         let changed = apply::renewed(state, fallen, now);
         let brought = Brought::default();
         let points = (at, at.next()?);

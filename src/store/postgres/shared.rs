@@ -4,31 +4,40 @@
 use std::cmp::Ordering;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
 use deadpool_postgres::{ClientWrapper, Object, Pool};
 use tokio::sync::{Mutex, Notify};
 use tokio_postgres::Row;
 
 use super::Options;
+use super::aside::{VERY_MANY, aside};
+use super::columns::int;
 use super::connection::{Target, failure};
 use super::delta::Delta;
 use super::link::Link;
 use super::log::{FOLLOWING, Logged, Past, Point};
 use super::readers::ask;
 use super::restored;
-use crate::mail::id::MailboxId;
+use crate::mail::id::{MailboxId, Timestamp};
 use crate::store::board::Board;
 use crate::store::state::{Changed, Loaded, State};
+use crate::store::text_index::TextIndex;
 use crate::store::{StoreError, encode};
-use crate::sys::Clock;
+use crate::sys::{Clock, Heard};
 
 /// The form of a delta, in its first byte: nodes of another version write another one.
 const DELTA_FORM: u8 = 1;
+
+/// A message takes no fewer bytes in a delta.
+const MESSAGE_BYTES_MIN: usize = 20;
 
 pub(super) struct Shared {
     pub(super) published: RwLock<Published>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: Options,
+    /// This node's index of texts.
+    pub(super) texts: Option<Arc<TextIndex>>,
     pub(super) target: Target,
     /// For readers.
     pub(super) pool: Pool,
@@ -80,6 +89,17 @@ impl Published {
         self.past = Past::from(at);
     }
 
+    /// What is to be said of a group that need not be published, or cannot be: whether it is in
+    /// what is published already. `None` for the next one.
+    fn has(&self, logged: &Logged<'_>) -> Option<bool> {
+        match self.at.version.cmp(&logged.at.version) {
+            Ordering::Greater => Some(true),
+            Ordering::Equal => Some(self.at == logged.at),
+            Ordering::Less if self.at == logged.prior => None,
+            Ordering::Less => Some(false),
+        }
+    }
+
     fn go_on(&mut self, at: Point, changed: Changed) {
         self.past.add(at, &changed);
         self.board.publish(changed);
@@ -94,6 +114,11 @@ impl Shared {
 
     pub(super) fn published_mut(&self) -> RwLockWriteGuard<'_, Published> {
         self.published.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last message that is published here.
+    pub(super) fn last_message(&self) -> i64 {
+        self.published().board.state.counters().blob
     }
 
     /// A connection for a reader.
@@ -150,17 +175,19 @@ impl Shared {
 
     /// Publishes some of what other nodes have written since.
     pub(super) async fn follow(&self, client: &ClientWrapper) -> Result<Followed, StoreError> {
-        let known = self.published().at;
+        let (known, asked) = (self.published().at, Instant::now());
         let rows = ask(client, FOLLOWING, &[&known.version]).await?;
         let missing = || StoreError::Corrupt("the table head is empty".into());
-        let head = Point::of(rows.first().ok_or_else(missing)?, 0)?;
+        let first = rows.first().ok_or_else(missing)?;
+        let (head, said) = (Point::of(first, 0)?, Timestamp(int(first, 2)?));
+        self.clock.hear(Heard { said, asked, answered: Instant::now() });
         if head.version < known.version {
             // it is behind what it was: a database that was restored
             return Ok(Followed::Gap);
         }
         let mut read = false;
         for row in &rows {
-            let Some(logged) = Logged::of(row, 2)? else { continue };
+            let Some(logged) = Logged::of(row, 3)? else { continue };
             if !self.take(&logged) {
                 return Ok(Followed::Gap);
             }
@@ -188,26 +215,51 @@ impl Shared {
 
     /// Publishes a group of the log, unless it is published already; whether it follows on what is.
     fn take(&self, logged: &Logged<'_>) -> bool {
-        let at = logged.at;
-        let is_done = |published: &Published| published.at.version >= at.version;
-        {
-            let published = self.published();
-            if is_done(&published) {
-                return published.at.version > at.version || published.at == at;
-            }
+        if let Some(done) = self.published().has(logged) {
+            return done;
         }
         let Some((&DELTA_FORM, data)) = logged.data.split_first() else { return false };
-        let Ok(delta) = encode::from_bytes::<Delta>(data) else { return false };
-        let mut published = self.published_mut();
-        if is_done(&published) {
-            return published.at.version > at.version || published.at == at;
+        // a message is not much shorter
+        let decode = || encode::from_bytes::<Delta>(data);
+        let Ok(delta) = aside(data.len() / MESSAGE_BYTES_MIN, decode) else { return false };
+        let rows = delta.rows_touched(&self.published().board.state);
+        match rows >= VERY_MANY {
+            true => self.take_many(logged, (delta, rows)),
+            false => aside(rows, || self.take_few(logged, delta)),
         }
-        if published.at != logged.prior {
-            return false;
+    }
+
+    fn take_few(&self, logged: &Logged<'_>, delta: Delta) -> bool {
+        let mut published = self.published_mut();
+        if let Some(done) = published.has(logged) {
+            return done;
         }
         let changed = delta.onto(&published.board.state);
-        published.go_on(at, changed);
+        published.go_on(logged.at, changed);
         true
+    }
+
+    /// As `take_few`, made on a copy of what readers see. If contents have come into memory
+    /// meanwhile, what was made without them does not fit.
+    fn take_many(&self, logged: &Logged<'_>, (delta, rows): (Delta, usize)) -> bool {
+        aside(rows, || {
+            let (prior, copy) = {
+                let published = self.published();
+                (published.at, published.board.state.clone())
+            };
+            let changed = delta.clone().onto(&copy);
+            {
+                let mut published = self.published_mut();
+                if published.at == prior && fits(&changed, &published.board.state) {
+                    if let Some(done) = published.has(logged) {
+                        return done;
+                    }
+                    published.go_on(logged.at, changed);
+                    return true;
+                }
+            }
+            self.take_few(logged, delta)
+        })
     }
 
     /// Publishes a group of this node's own, unless the follower has been faster.
@@ -238,6 +290,15 @@ impl Shared {
     pub(super) fn put_contents(&self, id: MailboxId, loaded: Loaded) -> Option<Loaded> {
         self.published_mut().board.state.load_contents(id, loaded).cloned()
     }
+}
+
+/// Whether no contents have come into memory without what was made.
+fn fits(changed: &Changed, state: &State) -> bool {
+    let is_loaded = |id| state.held(id).is_some_and(|held| held.loaded().is_ok());
+    changed.mailboxes.iter().all(|(id, held)| match held {
+        Some(held) => held.loaded().is_ok() || !is_loaded(*id),
+        None => true,
+    })
 }
 
 /// A delta as it stands in the log.

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{ClientWrapper, Object};
 use tokio::time::sleep;
@@ -18,6 +18,8 @@ use tokio_postgres::types::ToSql;
 use super::blobs::{IN_BUCKET, IN_DATABASE, NOW, STAGING_MAX};
 use super::columns::{bytes, int};
 use super::connection::failure;
+use super::head;
+use super::log::LOG;
 use super::readers::ask;
 use super::shared::Shared;
 use crate::mail::id::Timestamp;
@@ -37,7 +39,6 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// Between two steps, so that groups come between.
 const BREATH: Duration = Duration::from_millis(50);
 
-const LOCK: &str = "SELECT version FROM head WHERE one = 1 FOR UPDATE";
 const FREED: &str = "SELECT message.id, pack, start, envelope.data
   FROM message LEFT JOIN envelope ON envelope.id = message.id
   WHERE freed <= $1 ORDER BY freed LIMIT $2";
@@ -90,22 +91,28 @@ pub(super) async fn remove_freed(shared: &Shared) -> Result<bool, StoreError> {
     }
     let transaction = client.transaction().await.map_err(|e| failure(&e))?;
     let run = async |statement: &str, parameters: &[&(dyn ToSql + Sync)]| {
-        let statement = transaction.prepare_cached(statement).await?;
-        transaction.query(&statement, parameters).await
+        let statement = transaction.prepare_cached(statement).await.map_err(|e| failure(&e))?;
+        transaction.query(&statement, parameters).await.map_err(|e| failure(&e))
     };
-    run(LOCK, &[]).await.map_err(|e| failure(&e))?;
-    let freed = run(FREED, &[&before, &STEP_ROWS_MAX]).await.map_err(|e| failure(&e))?;
-    let freed = Freed::of(&freed)?;
-    run(DELETE_IDS, &[&freed.digests.0, &freed.digests.1]).await.map_err(|e| failure(&e))?;
+    let (known, asked) = (shared.published().at.version, Instant::now());
+    let (lock, terms) = (run(head::LOCK, &[]).await?, run(head::TERMS, &[]).await?);
+    let (head, _) = head::locked(shared, (&lock, &terms), asked)?;
+    if !shared.take_all(&run(LOG, &[&known]).await?, head)? {
+        // a database that this node does not know yet: one that was restored, say
+        shared.link.look.notify_one();
+        return Ok(false);
+    }
+    let freed = Freed::of(&run(FREED, &[&before, &STEP_ROWS_MAX]).await?)?;
+    run(DELETE_IDS, &[&freed.digests.0, &freed.digests.1]).await?;
     for statement in sql::DELETE_MESSAGE {
         let statement = statement.replace("= $1", "= ANY($1)");
-        run(&statement, &[&freed.ids]).await.map_err(|e| failure(&e))?;
+        run(&statement, &[&freed.ids]).await?;
     }
     let doom = format!(
         "INSERT INTO object (id, place, at, doomed)
            SELECT u.p1, u.p2, {NOW}, 1 FROM UNNEST($1::BIGINT[], $2::BIGINT[]) AS u(p1, p2)"
     );
-    run(&doom, &[&freed.objects, &freed.places]).await.map_err(|e| failure(&e))?;
+    run(&doom, &[&freed.objects, &freed.places]).await?;
     transaction.commit().await.map_err(|e| failure(&e))?;
     Ok(freed.ids.len() as i64 >= STEP_ROWS_MAX)
 }

@@ -14,7 +14,7 @@ use super::blobs::{NOW, Placed};
 use super::connection::failure;
 use super::group::{self, Failure};
 use super::shared::{Followed, Shared};
-use super::{lease, load};
+use super::{head, lease, load};
 use crate::mail::id::MailboxId;
 use crate::store::StoreError;
 use crate::store::change::{Receipt, Transaction};
@@ -234,7 +234,7 @@ impl Writer {
         let client = self.connected().await?;
         let mut attempt = 0;
         loop {
-            client.batch_execute(LOCKED).await.map_err(|e| failure(&e))?;
+            head::lock(&shared, client).await?;
             if shared.follow(client).await? == Followed::Whole {
                 break;
             }
@@ -275,6 +275,3 @@ impl Writer {
         swept
     }
 }
-
-const LOCKED: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
-SELECT version FROM head WHERE one = 1 FOR UPDATE";

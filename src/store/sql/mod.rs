@@ -74,7 +74,8 @@ pub(super) const PUT_OVERLAY: &str = "INSERT INTO overlay (mailbox, login, block
   VALUES ($1, $2, $3, $4, $5) ON CONFLICT (mailbox, login, block) DO UPDATE SET
   seen = excluded.seen, runs = excluded.runs";
 pub(super) const PUT_MESSAGE: &str = "INSERT INTO message
-  (id, hash, pack, start, length, instances, freed) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+  (id, hash, pack, start, length, instances, freed, text_check)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 pub(super) const COUNT_MESSAGE: &str = "UPDATE message SET instances = instances + $1,
   freed = CASE WHEN instances + $1 = 0 THEN $2 ELSE NULL END WHERE id = $3";
 pub(super) const PUT_ENVELOPE: &str = "INSERT INTO envelope (id, data) VALUES ($1, $2)";
@@ -83,6 +84,8 @@ pub(super) const PUT_FIELDS: &str = "INSERT INTO fields (id, data) VALUES ($1, $
 pub(super) const PUT_HEADER_TEXT: &str = "INSERT INTO header_text (id, data) VALUES ($1, $2)";
 pub(super) const PUT_BODY_TEXT: &str = "INSERT INTO body_text (id, data) VALUES ($1, $2)";
 pub(super) const PUT_PREVIEW: &str = "INSERT INTO preview (id, data) VALUES ($1, $2)";
+pub(super) const KEEP_PREVIEW: &str = "INSERT INTO preview (id, data) SELECT $1, $2
+  WHERE EXISTS (SELECT 1 FROM message WHERE id = $1) ON CONFLICT (id) DO NOTHING";
 pub(super) const PUT_MESSAGE_ID: &str = "INSERT INTO message_id (digest, message) VALUES ($1, $2)";
 pub(super) const PUT_TRACE: &str =
     "INSERT INTO trace (id, data, instances, freed) VALUES ($1, $2, $3, $4)";
@@ -180,14 +183,16 @@ pub(super) const TRASHED: &str = "SELECT uid, entry FROM trashed WHERE mailbox =
 pub(super) const ACCESS_KNOWN: &str = "SELECT kind, account, rights FROM access_known";
 
 // Indexing text.
-pub(super) const TEXTS_FROM: &str = "SELECT message.id, hash, header_text.data, body_text.data
+pub(super) const TEXTS_FROM: &str =
+    "SELECT message.id, text_check, header_text.data, body_text.data
   FROM message LEFT JOIN header_text ON header_text.id = message.id
   LEFT JOIN body_text ON body_text.id = message.id
   WHERE message.id BETWEEN $1 AND $2 ORDER BY message.id LIMIT $3";
 pub(super) const TEXTS_WAITING: &str =
     "SELECT count(*), coalesce(sum(length(data)), 0) FROM body_text WHERE id >= $1";
-pub(super) const MESSAGE_HASHES: &str =
-    "SELECT id, hash FROM message WHERE id BETWEEN $1 AND $2 ORDER BY id";
+pub(super) const TEXT_CHECKS: &str =
+    "SELECT id, text_check FROM message WHERE id BETWEEN $1 AND $2 ORDER BY id";
+pub(super) const SET_TEXT_CHECK: &str = "UPDATE message SET text_check = $1 WHERE id = $2";
 
 // Upgrading.
 pub(super) const ALL_ENVELOPES: &str = "SELECT id, data FROM envelope ORDER BY id";

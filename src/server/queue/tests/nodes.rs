@@ -88,6 +88,35 @@ async fn a_node_that_is_cut_off_begins_nothing_and_its_late_word_of_arrival_coun
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mail_under_way_at_a_takeover_goes_out_once_if_its_end_was_not_sent() {
+    let [(first, duties, _), (second, ..)] = two(delivered()).await;
+    *first.transport.content.lock().expect("no panic") = Duration::from_secs(14);
+    first.queue(&["bob@example.net"]).await;
+    first.pass(1).await;
+    // as though it stood still: it renews nothing, and then goes on where it was
+    duties.kill();
+    first.pass(40).await;
+    assert_eq!(first.attempts().len(), 2, "both have begun");
+    assert_eq!(first.transport.ended.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert!(second.queued().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_shortly_before_a_lease_is_renewed_late_is_sent_when_it_is() {
+    let [(first, _, store), (second, ..)] = two(delivered()).await;
+    first.pass(1).await;
+    store.cut_off(true);
+    first.pass(5).await;
+    second.queue(&["bob@example.net"]).await;
+    first.pass(1).await;
+    assert_eq!(first.attempts().len(), 0, "it may be another's soon");
+    store.cut_off(false);
+    first.pass(5).await;
+    assert_eq!(first.attempts().len(), 1);
+    assert!(second.queued().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_former_tenure_says_of_a_failure_is_not_reported() {
     let [(first, _, store), (second, ..)] = two(failed()).await;
     *first.transport.takes.lock().expect("no panic") = Duration::from_secs(30);

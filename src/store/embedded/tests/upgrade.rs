@@ -3,6 +3,7 @@
 use super::*;
 use crate::mail::id::ThreadId;
 use crate::mail::message::SearchText;
+use crate::store::change::Outcome;
 use crate::store::contract::lookup::identified;
 use crate::store::snapshot;
 use crate::store::sql::layout;
@@ -34,10 +35,16 @@ fn make_version_1(place: &Place) {
     let tables = layout::next(&layout::SQLITE, 0).expect("the first");
     connection.execute_batch(&tables).expect("makes the tables");
     connection.execute("ATTACH $1 AS now", params![now.to_str()]).expect("attaches");
-    for column in ["instance DROP COLUMN thread", "mailbox DROP COLUMN messages"] {
-        connection.execute(&format!("ALTER TABLE now.{column}"), []).expect("drops");
+    let added = [
+        ("instance", "thread"),
+        ("mailbox", "messages"),
+        ("mailbox", "size_bytes"),
+        ("message", "text_check"),
+    ];
+    for (table, column) in added {
+        let drop = format!("ALTER TABLE now.{table} DROP COLUMN {column}");
+        connection.execute(&drop, []).expect("drops");
     }
-    connection.execute("ALTER TABLE now.mailbox DROP COLUMN size_bytes", []).expect("drops");
     for table in TABLES_OF_1 {
         let copy = format!("INSERT INTO main.{table} SELECT * FROM now.{table}");
         connection.execute(&copy, []).expect("copies");
@@ -91,7 +98,7 @@ async fn filled(place: &Place, clock: &Arc<ManualClock>) -> (MailboxId, Arc<Snap
 async fn a_store_of_version_1_is_brought_to_the_present_layout() {
     let (place, clock) = (Place::new(), clock());
     let (mailbox, before) = filled(&place, &clock).await;
-    for _ in 0..2 {
+    for opened in 0..2 {
         let running = start(idle(&place, &clock, Options::default()));
         let bench = &running.0;
         // each is a thread of its own
@@ -109,10 +116,13 @@ async fn a_store_of_version_1_is_brought_to_the_present_layout() {
             preview: true,
             ..FactsWanted::default()
         };
+        let without_check = "SELECT count(*) FROM message WHERE text_check = 0";
+        assert_eq!(query::<i64>(&place, without_check), 0);
         for (n, facts) in (1..).zip(bench.store.facts(&blobs, wanted).await.expect("answers")) {
             assert_eq!(facts.header_text, Some(format!("subject: message {n}\r\n")));
             assert_eq!(facts.body_text, Some(format!("message {n}")));
-            assert_eq!(facts.preview, None, "it is made when it is asked for");
+            let kept = (opened == 1).then(|| format!("preview {n}"));
+            assert_eq!(facts.preview, kept, "it is made when it is asked for, and kept");
             bench.store.body(blobs[n - 1], 0..u64::MAX).await.expect("matches its hash");
         }
         for n in [3, 75, 150] {
@@ -120,6 +130,13 @@ async fn a_store_of_version_1_is_brought_to_the_present_layout() {
             assert_eq!(found.iter().map(|i| i.uid.0).collect::<Vec<_>>(), [n]);
         }
         assert_eq!(bench.instances_of("4@x").await, []);
+        for text in ["preview", "another that comes too late"] {
+            let all = (1..).zip(&blobs).map(|(n, blob)| (*blob, format!("{text} {n}")));
+            let gone = (BlobId(999_999), "of no message".to_owned());
+            let made = Change::PreviewsMade(all.chain([gone]).collect());
+            assert_eq!(bench.one(made).await, Outcome::Done);
+        }
+        assert_eq!(query::<i64>(&place, "SELECT count(*) FROM preview"), 150);
         assert_eq!(close(running), Ok(()));
         assert_eq!(query::<i64>(&place, "PRAGMA user_version"), layout::VERSION as i64);
     }

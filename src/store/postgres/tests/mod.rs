@@ -2,6 +2,10 @@
 
 #![allow(clippy::expect_used)]
 
+mod clock;
+mod delta;
+mod heavy;
+mod indexed;
 mod lease;
 mod migrate;
 mod outages;
@@ -9,6 +13,7 @@ pub(in crate::store) mod poorer;
 mod restored;
 pub(in crate::store) mod server;
 mod sweep;
+mod upgrade;
 
 use super::{Options, Target, open, open_to_read};
 use crate::store::contract::engines::clock;

@@ -243,6 +243,35 @@ async fn a_node_that_was_cut_off_for_longer_than_the_log_reaches_loads_all_of_it
     b.stop().await;
 }
 
+/// As nodes run: the whole state takes longer than an answer may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_takes_longer_than_an_answer_may_is_waited_for() {
+    let server = &*super::server::SHARED;
+    let (config, clock, options) =
+        (server.config(&server.schema().await), clock(), Options::default());
+    let patience = options.patience;
+    let node = Node::start(&config, &clock, options).await;
+    let bench = Bench { store: Arc::new(node.store.clone()), clock };
+    let mailbox = bench.inbox().await;
+    bench.deliver(mailbox, "one").await;
+    let before = node.store.version();
+    let slow = super::super::Target::of(config.clone(), None).open(None).await.expect("there");
+    slow.batch_execute("BEGIN; LOCK TABLE turn IN ACCESS EXCLUSIVE MODE").await.expect("locked");
+    server.execute(&config, "DELETE FROM log; UPDATE head SET version = version + 100").await;
+    tokio::time::sleep(patience * 3).await;
+    assert_eq!(node.store.version(), before, "it is loading");
+    slow.batch_execute("COMMIT").await.expect("released");
+    let from = Instant::now();
+    while node.store.version() < before + 100 || node.store.reachable().is_err() {
+        assert!(from.elapsed() < RECOVERED, "it is loaded");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    bench.deliver(mailbox, "two").await;
+    assert_eq!(bench.uids(mailbox).await, [1, 2]);
+    drop(bench);
+    node.stop().await;
+}
+
 #[tokio::test]
 async fn a_value_that_the_database_does_not_take_spoils_no_other_transaction() {
     let server = &*super::server::SHARED;

@@ -97,7 +97,7 @@ impl World {
 }
 
 /// All rows of a schema's tables into another schema, in one transaction.
-async fn copy(from: &str, to: &str) {
+pub(super) async fn copy(from: &str, to: &str) {
     let copy = format!(
         "DO $$ DECLARE name TEXT; BEGIN
            FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = '{from}' LOOP

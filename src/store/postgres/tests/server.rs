@@ -16,7 +16,7 @@ use tokio_postgres::{Config, NoTls};
 
 use super::super::{Options, Postgres, Target, open};
 use crate::store::StoreError;
-use crate::sys::ManualClock;
+use crate::sys::{Clock, ManualClock};
 
 /// Users as whom the server can run where the tests run as root, which it refuses.
 const USERS: [&str; 2] = ["postgres", "nobody"];
@@ -270,7 +270,16 @@ impl Node {
         clock: &Arc<ManualClock>,
         options: Options,
     ) -> Node {
-        let (store, tasks) = open(target, options, clock.clone()).await.expect("opens");
+        Node::by(target, clock.clone(), options).await
+    }
+
+    /// By any clock.
+    pub(in crate::store) async fn by(
+        target: Target,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Node {
+        let (store, tasks) = open(target, options, clock).await.expect("opens");
         Node { store, tasks: tokio::spawn(tasks.run()) }
     }
 

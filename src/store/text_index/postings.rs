@@ -27,6 +27,19 @@ impl Docs {
         self.bits.get(doc / 64).is_some_and(|word| word & (1 << (doc % 64)) != 0)
     }
 
+    /// Their numbers, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
+        self.bits.iter().enumerate().flat_map(|(at, word)| {
+            let mut rest = *word;
+            std::iter::from_fn(move || {
+                let bit = rest.trailing_zeros() as usize;
+                let found = (rest != 0).then_some(at * 64 + bit);
+                rest &= rest.wrapping_sub(1);
+                found
+            })
+        })
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bits.iter().all(|word| *word == 0)
     }
@@ -165,6 +178,7 @@ mod tests {
                     prop_assert_eq!(postings.add_to(word, &mut docs), Some(()));
                     let found = (0..500).filter(|doc| docs.contains(usize::from(*doc)));
                     prop_assert!(found.eq(list.iter().copied()));
+                    prop_assert!(docs.iter().eq(list.iter().copied().map(usize::from)));
                 }
                 prop_assert_eq!(postings.add_to(lists.len(), &mut Docs::new(500)), None);
             }

@@ -10,7 +10,7 @@ use super::work::{Go, Work};
 use crate::store::StoreError;
 
 /// So many new messages are indexed at once; fewer are read by each search.
-pub(super) const BACKLOG_MESSAGES: u64 = 1024;
+pub(in crate::store) const BACKLOG_MESSAGES: u64 = 1024;
 /// The same in bytes of compressed text.
 pub(super) const BACKLOG_BYTES: u64 = 2 << 20;
 /// How often it is looked for messages that are gone.
@@ -21,7 +21,7 @@ const REST: u32 = 1;
 const REST_UNDER_LOAD: u32 = 4;
 
 /// The thread, as the writer sees it. Dropping this ends it.
-pub(in crate::store::embedded) struct Indexer {
+pub(in crate::store) struct Indexer {
     wake: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
@@ -31,7 +31,7 @@ pub(in crate::store::embedded) struct Indexer {
 
 impl Indexer {
     /// Starts the thread.
-    pub(in crate::store::embedded) fn start(work: Work) -> Result<Indexer, StoreError> {
+    pub(in crate::store) fn start(work: Work) -> Result<Indexer, StoreError> {
         let (wake, woken) = mpsc::channel();
         let commits = Arc::<AtomicU64>::default();
         let pace = Pace { woken, commits: commits.clone(), seen: 0, since: Instant::now() };
@@ -43,15 +43,20 @@ impl Indexer {
     }
 
     /// Notes what a commit brought, and wakes the thread when there is enough to do.
-    pub(in crate::store::embedded) fn committed(&mut self, messages: usize, text_bytes: usize) {
+    pub(in crate::store) fn committed(&mut self, messages: usize, text_bytes: usize) {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.messages += messages as u64;
         self.bytes += text_bytes as u64;
         if self.messages >= BACKLOG_MESSAGES || self.bytes >= BACKLOG_BYTES {
-            (self.messages, self.bytes) = (0, 0);
-            // It ends before this only if it panicked; then searches read texts.
-            let _ = self.wake.as_ref().map(|wake| wake.send(()));
+            self.wake();
         }
+    }
+
+    /// Wakes the thread.
+    pub(in crate::store) fn wake(&mut self) {
+        (self.messages, self.bytes) = (0, 0);
+        // It ends before this only if it panicked; then searches read texts.
+        let _ = self.wake.as_ref().map(|wake| wake.send(()));
     }
 }
 

@@ -7,15 +7,13 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use rusqlite::{Connection, Row, params};
-
 use super::TextIndex;
 use super::build::{Builder, FINISHED, Message, UNFINISHED};
 use super::indexer::{BACKLOG_BYTES, BACKLOG_MESSAGES};
 use super::segment::Segment;
-use crate::store::embedded::{disk, failure};
-use crate::store::texts::TextReader;
-use crate::store::{StoreError, sql};
+use super::source::{Source, Texts};
+use crate::store::StoreError;
+use crate::store::texts::{TextReader, check_of};
 use crate::sys::Clock;
 
 /// So many messages are read before a rest.
@@ -24,7 +22,7 @@ const BATCH: i64 = 64;
 const SMALL_MAX: usize = 8;
 /// Words of messages that are gone leave the index after this time.
 const STALE_SECS: i64 = 24 * 3600;
-/// Rows of messages whose hashes are compared before a rest.
+/// Rows of messages whose checks are compared before a rest.
 const CHECK_ROWS: usize = 4096;
 
 /// Whether to go on, as the thread says after each rest.
@@ -39,40 +37,46 @@ pub(super) enum Go {
 type Rest<'a> = &'a mut dyn FnMut() -> Go;
 
 /// The work and what it needs.
-pub(in crate::store::embedded) struct Work {
+pub(in crate::store) struct Work {
     index: Arc<TextIndex>,
-    connection: Connection,
+    source: Box<dyn Source>,
     clock: Arc<dyn Clock>,
     texts: TextReader,
-    /// The last message when the store was opened.
-    last_message: i64,
+    /// How often the index was doubted before it was taken up.
+    doubts: u64,
     /// First messages of segments that are to be made anew.
     stale: Vec<i64>,
 }
 
 /// How a segment stands to the store.
 enum Standing {
-    /// Its messages are other messages now: the store was put back to an earlier time.
+    /// Its messages have other texts now: the store was put back to an earlier time.
     Foreign,
     /// So many of its messages are gone.
     Gone(usize),
 }
 
 impl Work {
-    /// With a connection that only reads.
-    pub(in crate::store::embedded) fn new(
+    /// With where the texts come from.
+    pub(in crate::store) fn new(
         index: Arc<TextIndex>,
-        connection: Connection,
-        (clock, last_message): (Arc<dyn Clock>, i64),
+        source: Box<dyn Source>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Work, StoreError> {
-        let texts = TextReader::new()?;
-        Ok(Work { index, connection, clock, texts, last_message, stale: Vec::new() })
+        let (texts, doubts) = (TextReader::new()?, index.shown().doubts);
+        Ok(Work { index, source, clock, texts, doubts, stale: Vec::new() })
     }
 
     /// Finds the segments of an earlier run. Nothing is believed of a segment before each of its
     /// messages was found to be the same as when it was made.
     pub(super) fn take_up(&mut self, rest: Rest<'_>) -> Result<(), StoreError> {
         let folder = &self.index.folder;
+        let (doubts, last_message) = {
+            let shown = self.index.shown();
+            (shown.doubts, shown.last_message)
+        };
+        self.doubts = doubts;
+        self.stale.clear();
         fs::create_dir_all(folder).map_err(disk)?;
         let mut found = Vec::new();
         for entry in fs::read_dir(folder).map_err(disk)? {
@@ -83,7 +87,7 @@ impl Work {
                 Some(UNFINISHED) => None,
                 _ => continue,
             };
-            match segment.filter(|segment| segment.last <= self.last_message) {
+            match segment.filter(|segment| segment.last <= last_message) {
                 Some(segment) => found.push(Arc::new(segment)),
                 // of a crash, damaged, of another version, or of a later state of the store
                 None => fs::remove_file(&path).map_err(disk)?,
@@ -99,7 +103,9 @@ impl Work {
             }
             let mut segments = self.index.segments().to_vec();
             segments.push(segment);
-            self.index.set(segments);
+            if !self.index.set(segments, doubts) {
+                break;
+            }
         }
         Ok(())
     }
@@ -116,6 +122,9 @@ impl Work {
 
     /// One step; whether there may be more to do.
     pub(super) fn step(&mut self, rest: Rest<'_>) -> Result<bool, StoreError> {
+        if self.index.shown().doubts != self.doubts {
+            return self.take_up(rest).map(|()| true);
+        }
         let segments = self.index.segments();
         if let Some(broken) = segments.iter().find(|segment| segment.is_broken()) {
             self.remove(broken)?;
@@ -139,12 +148,9 @@ impl Work {
     }
 
     /// Whether enough waits to be worth a segment.
-    fn is_much(&self, next: i64) -> Result<bool, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached(sql::TEXTS_WAITING).map_err(|e| failure(&e))?;
-        let waiting = statement.query_row(params![next], |row| Ok((row.get(0)?, row.get(1)?)));
-        let (messages, bytes): (i64, i64) = waiting.map_err(|e| failure(&e))?;
-        Ok(messages.unsigned_abs() >= BACKLOG_MESSAGES || bytes.unsigned_abs() >= BACKLOG_BYTES)
+    fn is_much(&mut self, next: i64) -> Result<bool, StoreError> {
+        let (messages, bytes) = self.source.waiting(next)?;
+        Ok(messages >= BACKLOG_MESSAGES || bytes >= BACKLOG_BYTES)
     }
 
     /// Makes one segment of the messages in a range, as many as there is room for; whether that was
@@ -172,8 +178,12 @@ impl Work {
             last = Some(*range.end());
         }
         let Some(last) = last else { return Ok(false) };
-        let path = builder.write(last, &self.index.folder).map_err(disk)?;
+        let (path, proofs) = builder.write(last, &self.index.folder).map_err(disk)?;
         let segment = Segment::open(&path).map_err(disk)?;
+        if !segment.is_proved_by(&proofs).map_err(disk)? {
+            fs::remove_file(&path).map_err(disk)?;
+            return Err(StoreError::Corrupt(format!("text index {}", path.display())));
+        }
         self.put(Arc::new(segment))?;
         Ok(true)
     }
@@ -184,24 +194,22 @@ impl Work {
         builder: &mut Builder,
         range: RangeInclusive<i64>,
     ) -> Result<(Option<i64>, After), StoreError> {
-        let query = self.connection.prepare_cached(sql::TEXTS_FROM);
-        let mut statement = query.map_err(|e| failure(&e))?;
-        let rows = statement.query(params![range.start(), range.end(), BATCH]);
-        let mut rows = rows.map_err(|e| failure(&e))?;
-        let (mut last, mut count) = (None, 0);
-        while let Some(row) = rows.next().map_err(|e| failure(&e))? {
-            let (id, hash, header, body) = text_row(row).map_err(|e| failure(&e))?;
-            // What cannot be read is to be met by whoever searches, not here.
-            let header = header.and_then(|packed| self.texts.header(packed).ok());
-            let body = body.and_then(|packed| self.texts.body(packed).ok());
+        let found = self.source.texts(range, BATCH)?;
+        let (mut last, count) = (None, found.len());
+        for Texts { id, check, header, body } in found {
             let (header, body) = (header.as_deref(), body.as_deref());
-            if !builder.add(&Message { id, hash: short(hash), header, body }) {
+            let is_right =
+                check_of((header.unwrap_or_default(), body.unwrap_or_default())) == check;
+            // What cannot be read is to be met by whoever searches, not here.
+            let header = header.filter(|_| is_right).and_then(|h| self.texts.header(h).ok());
+            let body = body.filter(|_| is_right).and_then(|b| self.texts.body(b).ok());
+            let (header, body) = (header.as_deref(), body.as_deref());
+            if !builder.add(&Message { id, check, header, body }) {
                 return Ok((last, After::NoRoom));
             }
             last = Some(id);
-            count += 1;
         }
-        Ok((last, if count == BATCH { After::More } else { After::Nothing }))
+        Ok((last, if count as i64 == BATCH { After::More } else { After::Nothing }))
     }
 
     /// Shows a segment in place of those that it overlaps, and removes their files.
@@ -212,7 +220,9 @@ impl Work {
             segments.iter().filter(|segment| !overlaps(segment)).cloned().collect();
         kept.push(new.clone());
         kept.sort_by_key(|segment| segment.first);
-        self.index.set(kept);
+        if !self.index.set(kept, self.doubts) {
+            return fs::remove_file(&new.path).map_err(disk);
+        }
         for old in segments.iter().filter(|old| overlaps(old) && old.path != new.path) {
             fs::remove_file(&old.path).map_err(disk)?;
         }
@@ -222,7 +232,7 @@ impl Work {
     fn remove(&self, segment: &Arc<Segment>) -> Result<(), StoreError> {
         let segments = self.index.segments();
         let others = segments.iter().filter(|other| !Arc::ptr_eq(other, segment));
-        self.index.set(others.cloned().collect());
+        self.index.set(others.cloned().collect(), self.doubts);
         fs::remove_file(&segment.path).map_err(disk)
     }
 
@@ -239,21 +249,20 @@ impl Work {
         Ok(true)
     }
 
-    fn standing(&self, messages: &[(i64, u32)], rest: Rest<'_>) -> Result<Standing, StoreError> {
-        let query = self.connection.prepare_cached(sql::MESSAGE_HASHES);
-        let mut statement = query.map_err(|e| failure(&e))?;
+    fn standing(
+        &mut self,
+        messages: &[(i64, i64)],
+        rest: Rest<'_>,
+    ) -> Result<Standing, StoreError> {
         let mut gone = 0;
         for some in messages.chunks(CHECK_ROWS) {
             let (Some(first), Some(last)) = (some.first(), some.last()) else { continue };
-            let rows = statement.query(params![first.0, last.0]);
-            let mut rows = rows.map_err(|e| failure(&e))?;
             let mut expected = some.iter().peekable();
-            while let Some(row) = rows.next().map_err(|e| failure(&e))? {
-                let (id, hash) = hash_row(row).map_err(|e| failure(&e))?;
+            for (id, check) in self.source.checks(first.0..=last.0)? {
                 while expected.next_if(|(other, _)| *other < id).is_some() {
                     gone += 1;
                 }
-                let is_same = |(other, check): &&(i64, u32)| *other == id && *check == hash;
+                let is_same = |(other, made_of): &&(i64, i64)| *other == id && *made_of == check;
                 if expected.next_if(is_same).is_none() {
                     return Ok(Standing::Foreign);
                 }
@@ -302,19 +311,6 @@ fn crowd(segments: &[Arc<Segment>]) -> Option<RangeInclusive<i64>> {
     Some(run.first()?.first..=run.last()?.last)
 }
 
-type TextRow<'r> = (i64, &'r [u8], Option<&'r [u8]>, Option<&'r [u8]>);
-
-fn text_row<'r>(row: &'r Row<'_>) -> rusqlite::Result<TextRow<'r>> {
-    let hash = row.get_ref(1)?.as_blob()?;
-    let header = row.get_ref(2)?.as_blob_or_null()?;
-    Ok((row.get(0)?, hash, header, row.get_ref(3)?.as_blob_or_null()?))
-}
-
-fn hash_row(row: &Row<'_>) -> rusqlite::Result<(i64, u32)> {
-    Ok((row.get(0)?, short(row.get_ref(1)?.as_blob()?)))
-}
-
-/// The first bytes of a message's hash.
-fn short(hash: &[u8]) -> u32 {
-    hash.iter().take(4).fold(0, |short, byte| short << 8 | u32::from(*byte))
+fn disk(error: std::io::Error) -> StoreError {
+    StoreError::Unavailable(format!("text index: {error}"))
 }

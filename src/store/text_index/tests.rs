@@ -1,7 +1,7 @@
 //! The index against the texts themselves: whatever it says is so, however much of it is made, and
 //! whatever happened to its files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,19 +10,26 @@ use proptest::prelude::*;
 
 use super::build::{Builder, DOCS_MAX, FINISHED, Message, TEXT_WORD_BYTES_MAX, UNFINISHED};
 use super::indexer::BACKLOG_MESSAGES;
+use super::proof::Proof;
 use super::work::{Go, Work};
 use super::*;
 use crate::mail::id::{MailboxId, Timestamp};
+use crate::mail::likeness::Pattern;
+use crate::mail::message::SearchText;
+use crate::mail::words::words;
 use crate::store::Store;
 use crate::store::contract::engines::{Folder as Place, Running, clock};
 use crate::store::contract::{Bench, delivery};
+use crate::store::embedded::indexed::Tables;
 use crate::store::embedded::sweep::GRACE_SECS;
-use crate::store::embedded::{self, Options, TextIndexing, open_read_only};
+use crate::store::embedded::{self, Options, open_read_only};
 use crate::store::text::TextPlace::{self, Body, Header};
+use crate::store::text::{How, TextIndexing};
+use crate::store::texts::Packed;
 use crate::sys::{Clock, ManualClock};
 
 fn needle(place: TextPlace, text: &str) -> Needle {
-    Needle { place, text: text.to_owned() }
+    Needle { place, text: text.to_owned(), how: How::Exactly }
 }
 
 /// Texts as one segment.
@@ -30,10 +37,12 @@ fn segment(place: &Place, texts: &[(String, String)]) -> Segment {
     let mut builder = Builder::new(1);
     for (id, (header, body)) in (1..).zip(texts) {
         let (header, body) = (Some(header.as_str()), Some(body.as_str()));
-        assert!(builder.add(&Message { id, hash: 0, header, body }));
+        assert!(builder.add(&Message { id, check: 0, header, body }));
     }
-    let path = builder.write(texts.len() as i64, place.path()).expect("writes");
-    Segment::open(&path).expect("opens")
+    let (path, proofs) = builder.write(texts.len() as i64, place.path()).expect("writes");
+    let segment = Segment::open(&path).expect("opens");
+    assert!(segment.is_proved_by(&proofs).expect("reads"));
+    segment
 }
 
 /// Words of few letters, so that they are found within each other; of two bytes, too.
@@ -56,7 +65,7 @@ proptest! {
         let segment = segment(&place, &texts);
         let mut buffers = Buffers::default();
         for looked_for in needles {
-            let Some(query) = Query::of(&looked_for) else { continue };
+            let Some(query) = Query::of(&needle(Body, &looked_for)) else { continue };
             for part in [Header, Body] {
                 let found = segment.find(part, &query, &mut buffers).expect("reads");
                 for (doc, (header, body)) in texts.iter().enumerate() {
@@ -64,7 +73,7 @@ proptest! {
                     let is_there = text.contains(&looked_for);
                     prop_assert!(found.maybe.contains(doc) || !is_there, "{looked_for:?} {text:?}");
                     prop_assert!(!found.certain.contains(doc) || is_there);
-                    if query.exact {
+                    if matches!(&query, Query::Exactly(words) if words.exact) {
                         prop_assert_eq!(found.certain.contains(doc), is_there);
                     }
                 }
@@ -83,11 +92,58 @@ proptest! {
         bytes[at] ^= bits;
         fs::write(&path, bytes).expect("writes");
         let Ok(segment) = Segment::open(&path) else { return Ok(()) };
-        let query = Query::of("N7").expect("a word");
+        let query = Query::of(&needle(Body, "N7")).expect("a word");
         match segment.find(Header, &query, &mut Buffers::default()) {
             Ok(found) => prop_assert!((0..50).all(|n| found.certain.contains(n) == (n == 7))),
             Err(_) => prop_assert!(segment.is_broken()),
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_a_segment_says_of_like_words_is_so(
+        texts in proptest::collection::vec((text(), text()), 1..20),
+        words_like in proptest::collection::vec("[ABÄ€]{1,9}", 1..20),
+    ) {
+        let place = Place::new();
+        let segment = segment(&place, &texts);
+        for word in words_like {
+            let query = Query::of(&Needle { how: How::Like, ..needle(Body, &word) });
+            let query = query.expect("a word");
+            let found = segment.find(Body, &query, &mut Buffers::default()).expect("reads");
+            let pattern = Pattern::of(&word);
+            for (doc, (_, body)) in texts.iter().enumerate() {
+                let is_there = words(body).any(|other| pattern.likeness(other).is_some());
+                prop_assert_eq!(found.certain.contains(doc), is_there, "{} {}", word, body);
+            }
+        }
+    }
+
+    #[test]
+    fn a_segment_is_proved_by_its_own_texts_only(
+        texts in proptest::collection::vec((text(), text()), 1..6),
+        at in any::<prop::sample::Index>(),
+        other in text(),
+    ) {
+        let place = Place::new();
+        let proofs = |texts: &[(String, String)]| {
+            let mut proofs = [Proof::default(), Proof::default()];
+            for (header, body) in texts {
+                proofs[0].add(Some(header));
+                proofs[1].add(Some(body));
+            }
+            proofs
+        };
+        let segment = segment(&place, &texts);
+        prop_assert!(segment.is_proved_by(&proofs(&texts)).expect("reads"));
+        let set = |text: &str| words(text).map(str::to_owned).collect::<BTreeSet<_>>();
+        let mut others = texts.clone();
+        let body = &mut others[at.index(texts.len())].1;
+        let is_same = set(body) == set(&other);
+        *body = other;
+        prop_assert_eq!(segment.is_proved_by(&proofs(&others)).expect("reads"), is_same);
+        prop_assert!(!segment.is_proved_by(&proofs(&texts[1..])).expect("reads"));
     }
 }
 
@@ -99,7 +155,7 @@ fn blocks_are_looked_through_one_after_another() {
         .collect();
     let segment = segment(&place, &texts);
     let count = |text: &str| {
-        let query = Query::of(text).expect("a word");
+        let query = Query::of(&needle(Body, text)).expect("a word");
         let found = segment.find(Body, &query, &mut Buffers::default()).expect("reads");
         (0..texts.len()).filter(|doc| found.certain.contains(*doc)).count()
     };
@@ -120,7 +176,7 @@ fn a_text_of_too_many_words_is_always_read() {
     let texts = [fits, beyond, "00000000".to_owned()].map(|body| (String::new(), body));
     let segment = segment(&place, &texts);
     let find = |text: &str| {
-        let query = Query::of(text).expect("a word");
+        let query = Query::of(&needle(Body, text)).expect("a word");
         let found = segment.find(Body, &query, &mut Buffers::default()).expect("reads");
         [0, 1, 2].map(|doc| (found.maybe.contains(doc), found.certain.contains(doc)))
     };
@@ -132,7 +188,7 @@ fn a_text_of_too_many_words_is_always_read() {
 fn a_segment_has_room_for_8192_messages() {
     let mut builder = Builder::new(1);
     let add = |builder: &mut Builder, id| {
-        builder.add(&Message { id, hash: 0, header: Some("A"), body: None })
+        builder.add(&Message { id, check: 0, header: Some("A"), body: None })
     };
     for id in 1..=DOCS_MAX as i64 {
         assert!(!builder.is_full());
@@ -164,9 +220,9 @@ fn without_index() -> Options {
 
 /// In a folder of its own, where the store does not clear away.
 fn work(place: &Place, clock: &Arc<ManualClock>, last: i64) -> (Arc<TextIndex>, Work) {
-    let index = Arc::new(TextIndex::new(&place.path().join("apart")));
-    let connection = open_read_only(&place.path().join("store.db")).expect("opens");
-    let work = Work::new(index.clone(), connection, (clock.clone(), last)).expect("is ready");
+    let index = Arc::new(TextIndex::new(&place.path().join("apart"), last));
+    let tables = Tables(open_read_only(&place.path().join("store.db")).expect("opens"));
+    let work = Work::new(index.clone(), Box::new(tables), clock.clone()).expect("is ready");
     (index, work)
 }
 
@@ -399,6 +455,107 @@ async fn an_index_of_another_store_is_thrown_away() {
     (other.index, other.work) = work(&other.place, &other.clock, ENOUGH as i64);
     other.work.take_up(&mut on).expect("takes up");
     assert_eq!(other.files().len(), 0);
+}
+
+impl Indexed {
+    /// Has the store say something else in the body of some messages, behind the index's back.
+    fn rewrite(&mut self, texts: &[(i64, String)], with: Check) {
+        let tables = rusqlite::Connection::open(self.place.path().join("store.db")).expect("opens");
+        for (id, body) in texts {
+            let text = SearchText { header: "SUBJECT: X\n".into(), body: body.clone() };
+            let packed = Packed::of(&text).expect("packs");
+            let texts = [("header_text", &packed.header), ("body_text", &packed.body)];
+            for (table, data) in texts {
+                let statement = format!("UPDATE {table} SET data = $1 WHERE id = $2");
+                tables.execute(&statement, rusqlite::params![data, id]).expect("writes");
+            }
+            let check = if with == Check::Set { packed.check() } else { 0 };
+            let set = rusqlite::params![check, id];
+            tables.execute(crate::store::sql::SET_TEXT_CHECK, set).expect("writes");
+            self.texts.insert(*id, body.clone());
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// As whoever writes texts does.
+    Set,
+    /// One that is of no text.
+    Wrong,
+}
+
+#[tokio::test]
+async fn a_stale_entry_is_never_trusted() {
+    let mut indexed = Indexed::new().await;
+    for _ in 0..2 {
+        indexed.deliver(ENOUGH).await;
+        indexed.step_all();
+    }
+    let (first, last) =
+        (indexed.texts.keys().next().copied(), indexed.texts.keys().last().copied());
+    let (first, last) = (first.expect("some"), last.expect("some"));
+    indexed.rewrite(&[(last, "nowhere before".into())], Check::Set);
+    indexed.reopen();
+    assert_eq!(indexed.known(), ENOUGH, "of the other segment nothing is believed");
+    indexed.step_all();
+    assert_eq!(indexed.known(), 2 * ENOUGH, "it is made of what is there now");
+    indexed.rewrite(&[(first, "word1 of3 ".into())], Check::Set);
+    indexed.work.check(&mut on).expect("checks");
+    assert_eq!(indexed.known(), ENOUGH, "in a store that runs, too");
+    indexed.step_all();
+    // a text that is not what the message says it has is read by whoever searches
+    indexed.rewrite(&[(first, "common".into()), (last, "common".into())], Check::Wrong);
+    indexed.work.check(&mut on).expect("checks");
+    indexed.step_all();
+    assert_eq!(indexed.known(), 2 * ENOUGH - 2);
+}
+
+#[tokio::test]
+async fn whatever_happens_to_texts_and_files_what_the_index_says_is_so() {
+    let mut indexed = Indexed::new().await;
+    for _ in 0..3 {
+        indexed.deliver(ENOUGH).await;
+        indexed.step_all();
+    }
+    let ids: Vec<i64> = indexed.texts.keys().copied().collect();
+    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let mut random = seed.expect("after 1970").as_nanos() as u64 | 1;
+    println!("seed {random}");
+    let mut below = |limit: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % limit as u64) as usize
+    };
+    for _ in 0..12 {
+        match below(3) {
+            0 => {
+                let texts: Vec<_> = (0..1 + below(5))
+                    .map(|_| (ids[below(ids.len())], format!("common of{} x", below(9))))
+                    .collect();
+                indexed.rewrite(&texts, Check::Set);
+                indexed.reopen();
+            }
+            1 => {
+                let files = indexed.files();
+                let path = &files[below(files.len())];
+                let mut bytes = fs::read(path).expect("reads");
+                let at = below(bytes.len());
+                bytes[at] ^= 1 << below(8);
+                fs::write(path, bytes).expect("writes");
+            }
+            _ => indexed.reopen(),
+        }
+        indexed.known();
+        indexed.step_all();
+        indexed.known();
+    }
+    indexed.reopen();
+    indexed.step_all();
+    indexed.known();
+    indexed.step_all();
+    assert_eq!(indexed.known(), 3 * ENOUGH, "and in the end all is known again");
 }
 
 /// The engine as it is used: with the thread.

@@ -1,35 +1,29 @@
-//! What text consists of, as the index sees it: words, the longest runs of letters, digits and of
-//! whatever is not ASCII. What lies between them is not kept. So text without anything between is
-//! in a message just if it is in one of the message's words, which is an exact answer; of text with
-//! something between, the index knows only that its words must be there. Knows no file.
+//! A needle as the index sees it. Of a text only its words are kept (`mail::words`), not what lies
+//! between them. So text without anything between is in a message just if it is in one of the
+//! message's words, which is an exact answer; of text with something between, the index knows only
+//! that its words must be there. Knows no file.
+
+use crate::mail::likeness::Pattern;
+use crate::mail::words::is_word;
+use crate::store::text::{How, Needle};
 
 /// Between the words of a block, before the first and after the last; stands in no word.
 pub(super) const BREAK: u8 = b'\n';
 /// Most words of one needle that are looked up, the longest; the others only leave more to read.
 const PIECES_MAX: usize = 8;
 
-const IS_WORD: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = byte >= 0x80 || (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    table
-};
-
-fn is_word(byte: u8) -> bool {
-    IS_WORD[usize::from(byte)]
-}
-
-/// The words of a text, in order, with repetitions.
-pub(super) fn words(text: &str) -> impl Iterator<Item = &[u8]> {
-    text.as_bytes().split(|byte| !is_word(*byte)).filter(|word| !word.is_empty())
-}
-
 /// A needle as it is looked up.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Query {
+pub(super) enum Query {
+    /// By its words.
+    Exactly(Words),
+    /// By words that are like it.
+    Like(Pattern),
+}
+
+/// The words of a needle.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Words {
     /// Each must be found in the words of a message.
     pub(super) pieces: Vec<Piece>,
     /// Whether a message where they are found holds the needle for certain.
@@ -47,7 +41,16 @@ pub(super) struct Piece {
 
 impl Query {
     /// `None` if there is no word in the needle.
-    pub(super) fn of(needle: &str) -> Option<Query> {
+    pub(super) fn of(needle: &Needle) -> Option<Query> {
+        match needle.how {
+            How::Exactly => Words::of(&needle.text).map(Query::Exactly),
+            How::Like => Some(Query::Like(Pattern::of(&needle.text))),
+        }
+    }
+}
+
+impl Words {
+    fn of(needle: &str) -> Option<Words> {
         let bytes = needle.as_bytes();
         let mut pieces = Vec::new();
         let mut start = 0;
@@ -61,7 +64,7 @@ impl Query {
         let exact = matches!(pieces.as_slice(), [whole] if whole.pattern == bytes);
         pieces.sort_by_key(|piece| std::cmp::Reverse(piece.pattern.len()));
         pieces.truncate(PIECES_MAX);
-        (!pieces.is_empty()).then_some(Query { pieces, exact })
+        (!pieces.is_empty()).then_some(Words { pieces, exact })
     }
 }
 
@@ -79,22 +82,13 @@ mod tests {
     use super::*;
 
     fn pieces(needle: &str) -> Vec<String> {
-        let query = Query::of(needle).expect("has a word");
-        query.pieces.into_iter().map(|p| String::from_utf8(p.pattern).expect("UTF-8")).collect()
-    }
-
-    #[test]
-    fn words_are_letters_digits_and_what_is_not_ascii() {
-        let text = "SUBJECT: GRU\u{308}SSE, 12-34\n\u{20ac}_A";
-        let found: Vec<&[u8]> = words(text).collect();
-        let expected = ["SUBJECT", "GRU\u{308}SSE", "12", "34", "\u{20ac}", "A"];
-        assert_eq!(found, expected.map(str::as_bytes));
-        assert_eq!(words(" -- ").count(), 0);
+        let words = Words::of(needle).expect("has a word");
+        words.pieces.into_iter().map(|p| String::from_utf8(p.pattern).expect("UTF-8")).collect()
     }
 
     #[test]
     fn a_needle_without_a_break_is_exact_and_may_be_anywhere_in_a_word() {
-        assert_eq!(Query::of("ELEFANT").map(|query| query.exact), Some(true));
+        assert_eq!(Words::of("ELEFANT").map(|words| words.exact), Some(true));
         assert_eq!(pieces("ELEFANT"), ["ELEFANT"]);
         assert_eq!(pieces("\u{20ac}"), ["\u{20ac}"]);
         assert_eq!(pieces("A"), ["A"]);
@@ -103,12 +97,12 @@ mod tests {
     #[test]
     fn a_break_in_a_needle_is_where_its_words_start_and_end() {
         for needle in ["A B", " A", "A.", "A-", "@A"] {
-            assert_eq!(Query::of(needle).map(|query| query.exact), Some(false), "{needle}");
+            assert_eq!(Words::of(needle).map(|words| words.exact), Some(false), "{needle}");
         }
         assert_eq!(pieces("ANNA.B@EXAMPLE.ORG"), ["\nEXAMPLE\n", "ANNA\n", "\nORG", "\nB\n"]);
         assert_eq!(pieces(" HELLO"), ["\nHELLO"]);
-        assert_eq!(Query::of(""), None);
-        assert_eq!(Query::of("--"), None);
+        assert_eq!(Words::of(""), None);
+        assert_eq!(Words::of("--"), None);
     }
 
     #[test]

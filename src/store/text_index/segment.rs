@@ -12,12 +12,14 @@ use memchr::{memchr, memchr_iter, memmem};
 use serde::{Deserialize, Serialize};
 
 use super::postings::{Docs, Postings};
-use super::words::{BREAK, Piece, Query};
+use super::proof::Proof;
+use super::words::{BREAK, Piece, Query, Words};
+use crate::mail::likeness::Pattern;
 use crate::store::text::{TextPlace, Verdict};
 
 /// The last bytes of a file; another version is thrown away. To be changed with what counts as a
 /// word, and whenever stored texts are made anew.
-pub(super) const MAGIC: &[u8; 8] = b"PFtext01";
+pub(super) const MAGIC: &[u8; 8] = b"PFtext02";
 /// The directory's length and hash, and the magic.
 pub(super) const TRAILER_BYTES: u64 = 8 + 32 + 8;
 /// Most bytes of a directory; what claims more is damaged.
@@ -36,8 +38,9 @@ pub(super) struct Directory {
     pub(super) full: bool,
     /// Each message's distance from `first`, ascending.
     pub(super) docs: Vec<u32>,
-    /// The first bytes of each message's hash: that it is still the same message.
-    pub(super) hashes: Vec<u32>,
+    /// The check of the texts that each message's words were taken from, as the store has it: that
+    /// they are still the same texts.
+    pub(super) checks: Vec<i64>,
     /// Of the header, of the body.
     pub(super) parts: [PartDirectory; 2],
 }
@@ -56,8 +59,8 @@ pub(super) struct Block {
     pub(super) at: u64,
     pub(super) word_bytes: u32,
     pub(super) posting_bytes: u32,
-    pub(super) word_check: u64,
-    pub(super) posting_check: u64,
+    pub(super) word_check: u32,
+    pub(super) posting_check: u32,
 }
 
 /// An open segment.
@@ -74,8 +77,6 @@ pub(super) struct Segment {
 
 struct Part {
     blocks: Vec<Block>,
-    /// For each block, whether its words and its messages were found to be what was written.
-    checked: Vec<[AtomicBool; 2]>,
     open: Docs,
     word_bytes: u64,
 }
@@ -138,11 +139,11 @@ impl Segment {
         messages.iter().filter_map(|(message, with)| Some((doc(*message)?, *with))).collect()
     }
 
-    /// The messages, each with the first bytes of its hash. They are read when they are needed.
-    pub(super) fn messages(&self) -> io::Result<Vec<(i64, u32)>> {
+    /// The messages, each with the check of its texts. They are read when they are needed.
+    pub(super) fn messages(&self) -> io::Result<Vec<(i64, i64)>> {
         let directory = directory(&self.file)?;
         let ids = directory.docs.iter().map(|distance| directory.first + i64::from(*distance));
-        Ok(ids.zip(directory.hashes).collect())
+        Ok(ids.zip(directory.checks).collect())
     }
 
     /// Whether to look here for a needle in so many messages, rather than in their texts.
@@ -165,19 +166,61 @@ impl Segment {
         buffers: &mut Buffers,
     ) -> io::Result<Found> {
         let part = &self.parts[part_of(place)];
-        let found = self.find_all(part, query, buffers);
+        let found = match query {
+            Query::Exactly(words) => self.find_all(part, words, buffers),
+            Query::Like(pattern) => self.find_like(part, pattern, buffers),
+        };
         let found = found.inspect_err(|_| self.broken.store(true, Ordering::Relaxed))?;
         let mut maybe = found.clone();
         maybe.insert_all(&part.open);
         let mut certain = found;
-        match query.exact {
-            true => certain.remove_all(&part.open),
-            false => certain = Docs::new(self.docs.len()),
+        match query {
+            Query::Exactly(words) if !words.exact => certain = Docs::new(self.docs.len()),
+            _ => certain.remove_all(&part.open),
         }
         Ok(Found { maybe, certain })
     }
 
-    fn find_all(&self, part: &Part, query: &Query, buffers: &mut Buffers) -> io::Result<Docs> {
+    /// Whether the words of each message are those of its texts: of header and body, as `proofs`
+    /// have them from the texts themselves.
+    pub(super) fn is_proved_by(&self, proofs: &[Proof; 2]) -> io::Result<bool> {
+        for (part, proof) in self.parts.iter().zip(proofs) {
+            let mut sums = vec![0u64; self.docs.len()];
+            for number in 0..part.blocks.len() {
+                self.add_sums(part, (number, proof), &mut sums)?;
+            }
+            let is_right =
+                |(doc, sums): (usize, (&u64, &u64))| sums.0 == sums.1 || part.open.contains(doc);
+            let has_all = proof.sums().len() == sums.len();
+            if !has_all || !sums.iter().zip(proof.sums()).enumerate().all(is_right) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds each word of a block to the sums of its messages.
+    fn add_sums(
+        &self,
+        part: &Part,
+        (number, proof): (usize, &Proof),
+        sums: &mut [u64],
+    ) -> io::Result<()> {
+        let mut buffers = Buffers::default();
+        self.read_words(part, number, &mut buffers.words)?;
+        self.read_postings(part, number, &mut buffers.postings)?;
+        let mut postings = Postings::new(&buffers.postings);
+        let words = buffers.words.split(|byte| *byte == BREAK).filter(|word| !word.is_empty());
+        for (number, word) in words.enumerate() {
+            let hash = proof.hash(word);
+            let mut docs = Docs::new(sums.len());
+            postings.add_to(number, &mut docs).ok_or_else(|| damaged(&part.blocks[0]))?;
+            docs.iter().for_each(|doc| sums[doc] = sums[doc].wrapping_add(hash));
+        }
+        Ok(())
+    }
+
+    fn find_all(&self, part: &Part, query: &Words, buffers: &mut Buffers) -> io::Result<Docs> {
         let mut all: Option<Docs> = None;
         for piece in &query.pieces {
             let found = self.find_piece(part, piece, buffers)?;
@@ -194,6 +237,29 @@ impl Segment {
             all = Some(common);
         }
         Ok(all.unwrap_or_else(|| Docs::new(self.docs.len())))
+    }
+
+    fn find_like(&self, part: &Part, like: &Pattern, buffers: &mut Buffers) -> io::Result<Docs> {
+        let mut found = Docs::new(self.docs.len());
+        for (number, block) in part.blocks.iter().enumerate() {
+            self.read_words(part, number, &mut buffers.words)?;
+            let words = std::str::from_utf8(&buffers.words).map_err(|_| damaged(block))?;
+            let is_like = |(_, word): &(usize, &str)| like.likeness(word).is_some();
+            let words = words.split(char::from(BREAK)).filter(|word| !word.is_empty());
+            let mut hits = words.enumerate().filter(is_like).map(|(number, _)| number).peekable();
+            if hits.peek().is_none() {
+                continue;
+            }
+            self.read_postings(part, number, &mut buffers.postings)?;
+            let mut postings = Postings::new(&buffers.postings);
+            for word in hits {
+                postings.add_to(word, &mut found).ok_or_else(|| damaged(block))?;
+            }
+            if found.is_full() {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     fn find_piece(&self, part: &Part, piece: &Piece, buffers: &mut Buffers) -> io::Result<Docs> {
@@ -217,17 +283,17 @@ impl Segment {
     }
 
     fn read_words(&self, part: &Part, number: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
-        let (block, checked) = (&part.blocks[number], &part.checked[number][0]);
+        let block = &part.blocks[number];
         buffer.resize(block.word_bytes as usize, 0);
         self.file.read_exact_at(buffer, block.at)?;
-        check(buffer, block.word_check, checked)
+        check(buffer, block.word_check)
     }
 
     fn read_postings(&self, part: &Part, number: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
-        let (block, checked) = (&part.blocks[number], &part.checked[number][1]);
+        let block = &part.blocks[number];
         buffer.resize(block.posting_bytes as usize, 0);
         self.file.read_exact_at(buffer, block.at + u64::from(block.word_bytes))?;
-        check(buffer, block.posting_check, checked)
+        check(buffer, block.posting_check)
     }
 }
 
@@ -238,8 +304,7 @@ impl Part {
             open.insert(usize::from(*doc)).ok_or(io::ErrorKind::InvalidData)?;
         }
         let word_bytes = directory.blocks.iter().map(|block| u64::from(block.word_bytes)).sum();
-        let checked = directory.blocks.iter().map(|_| Default::default()).collect();
-        Ok(Part { blocks: directory.blocks, checked, open, word_bytes })
+        Ok(Part { blocks: directory.blocks, open, word_bytes })
     }
 }
 
@@ -274,22 +339,12 @@ fn part_of(place: TextPlace) -> usize {
     }
 }
 
-/// The first bytes of a hash, as a check.
-pub(super) fn check_of(bytes: &[u8]) -> u64 {
-    let hash = blake3::hash(bytes);
-    hash.as_bytes().iter().take(8).fold(0, |check, byte| check << 8 | u64::from(*byte))
-}
-
-/// What was once found to be right is not hashed again.
-fn check(bytes: &[u8], expected: u64, checked: &AtomicBool) -> io::Result<()> {
-    if checked.load(Ordering::Relaxed) {
-        return Ok(());
+/// Each time: what is in memory today is read from the disk again tomorrow.
+fn check(bytes: &[u8], expected: u32) -> io::Result<()> {
+    match crc32fast::hash(bytes) == expected {
+        true => Ok(()),
+        false => Err(io::ErrorKind::InvalidData.into()),
     }
-    if check_of(bytes) != expected {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    checked.store(true, Ordering::Relaxed);
-    Ok(())
 }
 
 fn damaged(block: &Block) -> io::Error {

@@ -8,8 +8,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::postings;
-use super::segment::{Block, Directory, MAGIC, PartDirectory, check_of};
-use super::words::{BREAK, words};
+use super::proof::Proof;
+use super::segment::{Block, Directory, MAGIC, PartDirectory};
+use super::words::BREAK;
+use crate::mail::words::words;
 
 /// Most messages of a segment.
 pub(super) const DOCS_MAX: usize = 8192;
@@ -30,14 +32,15 @@ pub(super) const FINISHED: &str = "words";
 pub(super) struct Builder {
     first: i64,
     docs: Vec<u32>,
-    hashes: Vec<u32>,
+    checks: Vec<i64>,
     parts: [PartBuilder; 2],
 }
 
 /// A message as it is added; a text that cannot be read will always be asked for.
 pub(super) struct Message<'a> {
     pub(super) id: i64,
-    pub(super) hash: u32,
+    /// That of its texts, as the store has it.
+    pub(super) check: i64,
     pub(super) header: Option<&'a str>,
     pub(super) body: Option<&'a str>,
 }
@@ -46,7 +49,7 @@ impl Builder {
     /// For messages from `first` on.
     pub(super) fn new(first: i64) -> Builder {
         let parts = [PartBuilder::default(), PartBuilder::default()];
-        Builder { first, docs: Vec::new(), hashes: Vec::new(), parts }
+        Builder { first, docs: Vec::new(), checks: Vec::new(), parts }
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -68,8 +71,9 @@ impl Builder {
             return false;
         }
         self.docs.push(distance);
-        self.hashes.push(message.hash);
+        self.checks.push(message.check);
         for (part, text) in self.parts.iter_mut().zip([message.header, message.body]) {
+            part.proof.add(text);
             match text {
                 Some(text) => part.add(doc, text),
                 None => part.open.push(doc),
@@ -79,34 +83,36 @@ impl Builder {
     }
 
     /// Writes the file of the segment that ends with message `last`, and gives it its name when it
-    /// is complete. Not synced: after a power cut a damaged file is found out and made again.
-    pub(super) fn write(self, last: i64, folder: &Path) -> io::Result<PathBuf> {
+    /// is complete. Not synced: after a power cut a damaged file is found out and made again. With
+    /// what the texts of header and body say, by which the file is to be proved.
+    pub(super) fn write(self, last: i64, folder: &Path) -> io::Result<(PathBuf, [Proof; 2])> {
         let name = format!("{:016x}-{last:016x}", self.first);
         let unfinished = folder.join(&name).with_extension(UNFINISHED);
         let written = self.write_to(last, &unfinished);
         let path = folder.join(name).with_extension(FINISHED);
-        let done = written.and_then(|()| fs::rename(&unfinished, &path));
+        let done = written.and_then(|proofs| fs::rename(&unfinished, &path).map(|()| proofs));
         if done.is_err() {
             let _ = fs::remove_file(&unfinished);
         }
-        done.map(|()| path)
+        done.map(|proofs| (path, proofs))
     }
 
-    fn write_to(self, last: i64, path: &Path) -> io::Result<()> {
+    fn write_to(self, last: i64, path: &Path) -> io::Result<[Proof; 2]> {
         let mut options = File::options();
         options.write(true).create(true).truncate(true).mode(0o600);
         let mut out = Out { file: BufWriter::new(options.open(path)?), at: 0 };
         let (count, full) = (self.docs.len(), self.is_full());
-        let [header, body] = self.parts;
+        let [(header, of_header), (body, of_body)] = self.parts.map(PartBuilder::apart);
         let parts = [header.write(count, &mut out)?, body.write(count, &mut out)?];
-        let (first, docs, hashes) = (self.first, self.docs, self.hashes);
-        let directory = Directory { first, last, full, docs, hashes, parts };
+        let (first, docs, checks) = (self.first, self.docs, self.checks);
+        let directory = Directory { first, last, full, docs, checks, parts };
         let bytes = postcard::to_stdvec(&directory).map_err(io::Error::other)?;
         out.put(&bytes)?;
         out.put(&(bytes.len() as u64).to_le_bytes())?;
         out.put(blake3::hash(&bytes).as_bytes())?;
         out.put(MAGIC)?;
-        out.file.flush()
+        out.file.flush()?;
+        Ok([of_header, of_body])
     }
 }
 
@@ -132,13 +138,19 @@ struct PartBuilder {
     /// Word and message, each pair once, by message.
     postings: Vec<(u32, u16)>,
     open: Vec<u16>,
+    proof: Proof,
 }
 
 impl PartBuilder {
+    fn apart(mut self) -> (PartBuilder, Proof) {
+        let proof = std::mem::take(&mut self.proof);
+        (self, proof)
+    }
+
     fn add(&mut self, doc: u16, text: &str) {
         let mut left = TEXT_WORD_BYTES_MAX;
         let mark = u32::from(doc) + 1;
-        for word in words(text) {
+        for word in words(text).map(str::as_bytes) {
             if word.len() > left {
                 // what is there of it already does no harm
                 self.open.push(doc);
@@ -199,8 +211,8 @@ fn write_block(words: &mut Vec<u8>, lists: &mut Vec<u8>, out: &mut Out) -> io::R
         at: out.at,
         word_bytes: words.len() as u32,
         posting_bytes: lists.len() as u32,
-        word_check: check_of(words),
-        posting_check: check_of(lists),
+        word_check: crc32fast::hash(words),
+        posting_check: crc32fast::hash(lists),
     };
     out.put(words)?;
     out.put(lists)?;
