@@ -12,15 +12,15 @@ const SQLITE: &[&str] = &["WITHOUT", "ROWID", "BLOB", "INTEGER"];
 
 /// Words of statements, of types, and of isolation levels.
 const WORDS: &str = "
-    ADD ALTER AND ANY AS BEGIN BETWEEN BIGINT BY BYTEA CASE CAST COALESCE COLUMN COMMIT CONFLICT
-    COUNT CREATE DEFAULT DELETE DESC DO DROP ELSE END EXISTS FOR FROM IN INDEX INSERT INTO IS
-    ISOLATION JOIN KEY LEFT LEVEL LIKE LIMIT NOT NULL ON ONLY OR ORDER OVER PRIMARY READ COMMITTED
-    REPEATABLE RETURNING ROLLBACK SELECT SET SHOW SUM TABLE TEXT THEN TRUE UNIQUE UNNEST UPDATE
-    USING VALUES WHEN WHERE";
+    ADD ALTER AND ANY AS BEGIN BETWEEN BIGINT BY BYTEA CASE CAST COALESCE COLUMN COMMIT
+    COMMITTED CONFLICT COUNT CREATE DEFAULT DELETE DESC DO DROP ELSE END EXISTS FOR FROM IN
+    INDEX INSERT INTO IS ISOLATION JOIN KEY LEFT LEVEL LIKE LIMIT NOT NOTHING NULL ON ONLY OR
+    ORDER OVER PRIMARY READ REPEATABLE RETURNING ROLLBACK SELECT SET SHOW SUM TABLE TEXT THEN
+    TRUE UNIQUE UNNEST UPDATE USING VALUES WHEN WHERE";
 /// Functions, and the one table whose columns are named: `u(p1, p2)`.
 const FUNCTIONS: &str = "
-    coalesce count current_schema current_setting extract left length now octet_length
-    set_config sum u";
+    clock_timestamp coalesce count current_schema current_setting extract left length now
+    octet_length set_config sum u";
 /// What is put into statements, and what is said to people.
 const OTHERS: &str = "NOW ENCODING UTF UIDVALIDITY";
 /// What not all of them have, and what is done without it: `listen = false`; a lease instead of an
