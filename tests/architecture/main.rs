@@ -119,8 +119,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde", ANYWHERE),
     ("toml", &["src/config/", "src/directory/"]),
     ("clap", &["src/main.rs"]),
-    // a database that was restored, a clock that is wrong, and what is damaged, are for the operator
-    // to know
+    // a database that was restored, a clock that is wrong, and what is damaged, are for the
+    // operator to know
     (
         "tracing",
         &[

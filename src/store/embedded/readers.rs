@@ -9,10 +9,10 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use super::failure;
 use super::pack::{PackReader, Place};
-use super::text_index::TextIndex;
 use crate::mail::id::{BlobId, MailboxId, ModSeq, TraceId};
 use crate::mail::uid_set::UidSet;
 use crate::store::text::{Needle, Verdict};
+use crate::store::text_index::TextIndex;
 use crate::store::texts::TextReader;
 use crate::store::{Facts, FactsWanted, StoreError, encode, sql};
 

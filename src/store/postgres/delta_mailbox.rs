@@ -90,11 +90,12 @@ impl Header {
 }
 
 impl MailboxRows {
-    /// How many messages `onto` will go through: of a virtual mailbox all.
+    /// How many messages `onto` will go through, roughly: of a virtual mailbox all numbers are
+    /// copied.
     pub(super) fn touched(&self, loaded: Option<&Loaded>) -> usize {
         let all = loaded.map_or(0, |loaded| loaded.snapshot.len());
-        let mirrored = if self.mirrored.is_empty() { 0 } else { all };
-        mirrored + self.instances.len() + self.blocks.len()
+        let copied = if self.mirrored.is_empty() { 0 } else { all / 10 };
+        copied + self.mirrored.len() + self.instances.len() + self.blocks.len()
     }
 
     fn onto(self, loaded: &mut Loaded) {
@@ -129,15 +130,18 @@ fn put(snapshot: &mut Snapshot, rows: Vec<(Uid, Option<Entry>)>) {
 fn mirror(snapshot: &mut Snapshot, rows: Vec<(Uid, Option<(Entry, Origin)>)>) {
     let empty = Mirror::default();
     let before = snapshot.mirror.as_deref().unwrap_or(&empty);
-    let mut origins: BTreeMap<Uid, Origin> = before.origins().iter().copied().collect();
+    let mut origins = Vec::with_capacity(before.origins().len() + rows.len());
+    let mut old = before.origins().iter().copied().peekable();
     let mut entries = Vec::with_capacity(rows.len());
     for (uid, row) in rows {
-        match &row {
-            Some((_, origin)) => drop(origins.insert(uid, *origin)),
-            None => drop(origins.remove(&uid)),
+        while let Some(earlier) = old.next_if(|(own, _)| *own < uid) {
+            origins.push(earlier);
         }
+        old.next_if(|(own, _)| *own == uid);
+        origins.extend(row.as_ref().map(|(_, origin)| (uid, *origin)));
         entries.push((uid, row.map(|(entry, _)| entry)));
     }
-    snapshot.mirror = Some(Arc::new(before.moved_on(origins.into_iter().collect())));
+    origins.extend(old);
+    snapshot.mirror = Some(Arc::new(before.moved_on(origins)));
     put(snapshot, entries);
 }

@@ -32,15 +32,18 @@ const CHANNEL: &str = "SELECT 'postfach_' || left(current_schema(), 50)";
 /// The following half of a node.
 pub(super) struct Follower {
     pub(super) shared: Arc<Shared>,
+    /// The connection that opened the store: no migration may begin before this has its own.
+    pub(super) opened: Option<ClientWrapper>,
 }
 
 impl Follower {
     /// Follows as long as it is polled.
-    pub(super) async fn run(self) -> StoreError {
+    pub(super) async fn run(mut self) -> StoreError {
         let mut wait = RECONNECT_INTERVALS.0;
         loop {
             let failed = match timeout(RECONNECT_TIMEOUT, self.connect()).await {
                 Ok(Ok(client)) => {
+                    self.opened = None;
                     let (failed, was_up) = self.follow(&client).await;
                     if was_up {
                         wait = RECONNECT_INTERVALS.0;

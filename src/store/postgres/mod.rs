@@ -225,7 +225,7 @@ async fn opened(
     let writer = Writer { jobs: waiting, shared: shared.clone(), client: None, next_sweep };
     let tasks = Tasks {
         writer,
-        follower: Follower { shared: shared.clone() },
+        follower: Follower { shared: shared.clone(), opened: Some(client) },
         sweeper: Sweeper { shared: shared.clone() },
         indexed: Indexed::start(shared)?,
     };
