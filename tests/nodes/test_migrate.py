@@ -3,6 +3,7 @@ and back, to PostgreSQL alone and back. After each way a daemon shows the same a
 
 import contextlib
 import hashlib
+import itertools
 import os
 import random
 import re
@@ -50,6 +51,8 @@ class Home:
 
 
 class Places:
+    numbers = itertools.count(1)
+
     def __init__(self, world):
         self.folder = tempfile.mkdtemp(prefix="postfach-migrate-")
         self.world, self.s3 = world, bucket.S3()
@@ -62,7 +65,7 @@ class Places:
         return self.home('engine = "embedded"\n')
 
     def postgres(self, with_bucket=False):
-        name = f"moved_{self.count}"
+        name = f"moved_{next(Places.numbers)}"
         self.world.database.create(name)
         lines = ""
         if with_bucket:

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 /// How long an answer may take, beside the time that bytes are on their way.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(8);
 /// How many bytes travel in a second on the slowest line.
-const BYTES_A_SECOND_MIN: u64 = 512 * 1024;
+const BYTES_A_SECOND_MIN: u64 = 256 * 1024;
 /// How long nobody asks a server that has not answered.
 pub(super) const REST: Duration = Duration::from_secs(1);
 
