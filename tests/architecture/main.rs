@@ -178,6 +178,7 @@ const WORLD: &[(&str, &[&str])] = &[
             "src/store/embedded/",
             "src/store/objects/",
             "src/store/postgres/",
+            "src/store/text_index/",
         ],
     ),
 ];

@@ -1,5 +1,5 @@
-//! Each node's index of texts: of all that the database has, whoever took it, and of nothing that it
-//! has no more.
+//! Each node's index of texts: of all that the database has, whoever took it, and of nothing that
+//! it has no more.
 
 use std::collections::BTreeSet;
 use std::path::Path;
