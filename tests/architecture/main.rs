@@ -176,8 +176,7 @@ const WORLD: &[(&str, &[&str])] = &[
         &[
             "src/sys/",
             "src/server/",
-            "src/store/embedded/", // and the index of texts, which has a thread
-            "src/store/text_index/",
+            "src/store/embedded/",
             "src/store/objects/",
             "src/store/postgres/",
             "src/store/text_index/",
