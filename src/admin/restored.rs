@@ -12,6 +12,7 @@ use crate::config;
 use crate::mail::id::QueueId;
 use crate::server::serve::{at_rest, on_runtime};
 use crate::store::change::{Actor, Change, Transaction};
+use crate::store::nodes::Duty;
 use crate::store::queue::{Progress, Queued, RecipientUpdate};
 use crate::store::{Store, StoreError};
 
@@ -33,8 +34,13 @@ pub fn report(config: &Path, out: &mut dyn Write) -> io::Result<Outcome> {
         }
     };
     let done = on_runtime(at_rest(&config, async |store: &dyn Store| {
+        have_duties(store).await?;
         renew(store).await?;
-        hold_all(store).await
+        let held = hold_all(store).await;
+        for duty in Duty::ALL {
+            store.release(duty).await?;
+        }
+        held
     }));
     match done {
         Ok(held) => {
@@ -55,6 +61,18 @@ pub fn report(config: &Path, out: &mut dyn Write) -> io::Result<Outcome> {
     }
 }
 
+/// No other node works on the database, nor begins to while this goes on.
+async fn have_duties(store: &dyn Store) -> Result<(), StoreError> {
+    for duty in Duty::ALL {
+        if !store.lease(duty).await? {
+            let why = "a node works on the database: stop all nodes first (one that was killed \
+                       counts for some seconds more)";
+            return Err(StoreError::Unavailable(why.into()));
+        }
+    }
+    Ok(())
+}
+
 async fn renew(store: &dyn Store) -> Result<(), StoreError> {
     commit(store, vec![Change::EpochsRenewed]).await
 }
@@ -66,6 +84,7 @@ async fn hold_all(store: &dyn Store) -> Result<usize, StoreError> {
         let Some(last) = some.last() else { return Ok(held) };
         next = QueueId(last.id.0.saturating_add(1));
         held += some.len();
+        have_duties(store).await?;
         commit(store, some.iter().map(|queued| on_hold(queued)).collect()).await?;
     }
 }

@@ -11,6 +11,7 @@ mod board;
 pub mod change;
 #[cfg(test)]
 pub(crate) mod contract;
+mod counters;
 pub mod embedded;
 mod encode;
 pub mod memory;

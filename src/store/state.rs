@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::{Deserialize, Serialize};
-
 use super::audit::Tip;
 use super::change::{Absences, Grant, Opening};
 use super::nodes::{Asks, Published, Tenures};
@@ -16,9 +14,9 @@ use super::rows::Rows;
 use super::snapshot::{Entry, Snapshot};
 use super::{Mailbox, Metadata, StoreError, Subscriptions, Turns, Usage};
 use crate::mail::account::{Account, Folder};
-use crate::mail::id::{
-    BlobId, Login, MailboxId, ModSeq, QueueId, ThreadId, Timestamp, TraceId, Uid, UidValidity,
-};
+use crate::mail::id::{BlobId, Login, MailboxId, ModSeq, QueueId, Uid};
+
+pub use super::counters::Counters;
 
 /// What a mailbox in memory counts for beside its messages.
 pub(super) const MAILBOX_COST: usize = 16;
@@ -40,23 +38,6 @@ pub struct State {
     directory: Option<Arc<Published>>,
     tenures: Tenures,
     asks: Asks,
-}
-
-/// The last number given of each kind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Counters {
-    /// Of mailboxes.
-    pub mailbox: i64,
-    /// Of stored messages.
-    pub blob: i64,
-    /// Of trace fields.
-    pub trace: i64,
-    /// Of threads.
-    pub thread: i64,
-    /// Of queued messages.
-    pub queue: i64,
-    /// Of epochs.
-    pub uid_validity: u32,
 }
 
 /// One mailbox.
@@ -556,45 +537,5 @@ impl Loaded {
     /// What `user` alone has; nothing, if there is nothing.
     pub fn overlay(&self, user: &Login) -> Arc<Overlay> {
         self.overlays.get(user).cloned().unwrap_or_default()
-    }
-}
-
-impl Counters {
-    /// The number of a new mailbox.
-    pub fn next_mailbox(&mut self) -> MailboxId {
-        self.mailbox += 1;
-        MailboxId(self.mailbox)
-    }
-
-    /// The number of a new message.
-    pub fn next_blob(&mut self) -> BlobId {
-        self.blob += 1;
-        BlobId(self.blob)
-    }
-
-    /// The number of new trace fields.
-    pub fn next_trace(&mut self) -> TraceId {
-        self.trace += 1;
-        TraceId(self.trace)
-    }
-
-    /// The number of a new thread.
-    pub fn next_thread(&mut self) -> ThreadId {
-        self.thread += 1;
-        ThreadId(self.thread)
-    }
-
-    /// The number of a new queued message.
-    pub fn next_queue(&mut self) -> QueueId {
-        self.queue += 1;
-        QueueId(self.queue)
-    }
-
-    /// A new epoch: above all before, and not below the clock, so that a store that was lost and
-    /// made anew does not repeat one. RFC 3501 §2.3.1.1
-    pub fn next_uid_validity(&mut self, now: Timestamp) -> UidValidity {
-        let clock = u32::try_from(now.seconds().max(1)).unwrap_or(u32::MAX);
-        self.uid_validity = clock.max(self.uid_validity.saturating_add(1));
-        UidValidity(self.uid_validity)
     }
 }

@@ -4,6 +4,7 @@
 
 use memchr::memmem;
 
+use super::breath::Breath;
 use super::fuzzy::{Near, Place};
 use super::key::Key;
 use super::narrow::Narrowed;
@@ -166,7 +167,7 @@ async fn test_open(
     open: &mut Vec<Message<'_>>,
     (key, wanted, hits): (&Key, FactsWanted, &mut Vec<Hit>),
 ) -> Result<(), StoreError> {
-    let reads_trace = reads_trace(key);
+    let (reads_trace, mut breath) = (reads_trace(key), Breath::default());
     let blobs: Vec<BlobId> = open.iter().map(|message| message.entry.blob).collect();
     let facts = store.facts(&blobs, wanted).await?;
     for (message, facts) in open.drain(..).zip(&facts) {
@@ -177,6 +178,7 @@ async fn test_open(
         if full(key, &message, (facts, &trace)) {
             hits.push(Hit::of(&message));
         }
+        breath.after(facts).await;
     }
     Ok(())
 }

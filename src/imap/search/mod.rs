@@ -4,6 +4,7 @@
 //! (`threads`), results that are kept up to date (`contexts`). RFC 3501 §6.4.4
 
 pub mod answer;
+mod breath;
 pub mod contexts;
 pub mod evaluate;
 pub mod fuzzy;

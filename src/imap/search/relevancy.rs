@@ -2,6 +2,7 @@
 //! fuzzy keys that a message meets is their mean; of two alternatives, the better one.
 //! RFC 6203 §4
 
+use super::breath::Breath;
 use super::evaluate::{Hit, full, reads_trace, trace_text, wanted};
 use super::fuzzy::{Near, score};
 use super::key::Key;
@@ -21,6 +22,7 @@ pub async fn rate(
     hits: &mut [Hit],
 ) -> Result<(), StoreError> {
     let (wanted, reads_trace) = (wanted(key), reads_trace(key));
+    let mut breath = Breath::default();
     for some in hits.chunks_mut(BATCH) {
         let selection = Selection::from_numbers(some.iter().map(|hit| hit.number));
         let messages: Vec<Message<'_>> = view.messages(&selection).collect();
@@ -32,6 +34,7 @@ pub async fn rate(
                 false => String::new(),
             };
             hit.relevancy = score(quality(key, message, (facts, &trace)).unwrap_or(1.0));
+            breath.after(facts).await;
         }
     }
     Ok(())

@@ -88,6 +88,10 @@ async fn deliver(
             return (vec![fate; recipients.len()], reach);
         }
     };
+    if !office.under.may_begin() {
+        // the lease ran short while they were looked up: nothing was tried
+        return (Vec::new(), Reach::Unknown);
+    }
     let none = Route::told("4.4.1", "there is no server to try");
     let mut fates = vec![Fate::Deferred(none.clone()); recipients.len()];
     let mut reach = Reach::Unreachable(none);

@@ -55,6 +55,14 @@ pub(super) async fn settle(office: &Office, queued: &Queued, mut settled: Vec<Se
     let mut shutdown = office.shutdown.clone();
     let mut wait = RETRY_FIRST;
     let (mut reports, mut tries) = (Reports::Told, 0);
+    if office.under.fence().is_some() && !office.under.lasts() {
+        // what was let go for that is no failure, even where nobody has taken it up yet
+        reports = Reports::TooLate;
+        settled.retain(|s| s.has_arrived());
+        if settled.is_empty() {
+            return;
+        }
+    }
     loop {
         let stopping = *shutdown.borrow();
         let error = match commit(office, queued, (&settled, reports)).await {

@@ -198,14 +198,16 @@ impl Connection {
                 if self.session.output_bytes() < BLOCK_BYTES {
                     continue;
                 }
-                if let Err(trouble) = self.flush().await {
-                    let said = self.last_words().await;
-                    if said.is_none() {
-                        self.fail(trouble);
-                    }
+                if let Err(said) = self.written().await {
                     return said;
                 }
             }
+        }
+        if content.under.fence().is_some()
+            && let Err(said) = self.written().await
+        {
+            // with several nodes only the end itself follows the look at the tenure
+            return said;
         }
         self.hear_early_reply().await.or_else(|| {
             match content.under.lasts() {
@@ -215,6 +217,16 @@ impl Connection {
             }
             None
         })
+    }
+
+    /// Writes what has been gathered; otherwise what the server has said instead of taking it.
+    async fn written(&mut self) -> Result<(), Option<Step>> {
+        let Err(trouble) = self.flush().await else { return Ok(()) };
+        let said = self.last_words().await;
+        if said.is_none() {
+            self.fail(trouble);
+        }
+        Err(said)
     }
 
     /// A server that replies before the end has heard nothing of it: such a reply must not be taken

@@ -14,6 +14,7 @@ impl Draft<'_> {
         let before = self.base.state.all().map(|held| held.mailbox.id);
         let new = self.group.mailboxes.keys().chain(self.own.mailboxes.keys()).copied();
         let all: BTreeSet<MailboxId> = before.chain(new).collect();
+        self.counters().leap();
         for id in all {
             if self.held(id).is_err() {
                 continue;
@@ -28,10 +29,12 @@ impl Draft<'_> {
     }
 }
 
-/// New epochs for these mailboxes; nothing else about them changes. RFC 3501 §2.3.1.1
+/// New epochs for these mailboxes; nothing else about them changes. What comes from now on has
+/// numbers that nothing had before. RFC 3501 §2.3.1.1
 pub fn renewed(state: &State, mailboxes: &BTreeSet<MailboxId>, now: Timestamp) -> Changed {
     let mut changed = Changed::default();
     let mut counters = state.counters();
+    counters.leap();
     for id in mailboxes {
         let Some(mut held) = state.held(*id).cloned() else { continue };
         let uid_validity = counters.next_uid_validity(now);

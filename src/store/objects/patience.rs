@@ -15,17 +15,25 @@ const BYTES_A_SECOND_MIN: u64 = 256 * 1024;
 /// How long nobody asks a server that has not answered.
 pub(super) const REST: Duration = Duration::from_secs(1);
 
+/// What is known of a server.
+#[derive(Clone, Copy, Default)]
+struct Heard {
+    /// Since when there are no answers, while there are none.
+    silence: Option<Instant>,
+    /// When the last one came.
+    answer: Option<Instant>,
+}
+
 /// Of one bucket.
 pub(super) struct Patience {
-    /// Since when it is known that there are no answers, while there are none.
-    silence: Mutex<Option<Instant>>,
+    heard: Mutex<Heard>,
     /// Held by the request that finds out whether there are still none.
     trial: Semaphore,
 }
 
 impl Patience {
     pub(super) fn new() -> Patience {
-        Patience { silence: Mutex::new(None), trial: Semaphore::new(1) }
+        Patience { heard: Mutex::default(), trial: Semaphore::new(1) }
     }
 
     /// The answer to a request that takes `bytes` there or back.
@@ -35,21 +43,29 @@ impl Patience {
         request: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let _trial = self.admitted()?;
+        let began = Instant::now();
         let answer = timeout(longest(bytes), request).await;
-        *self.silence() = answer.is_err().then(Instant::now);
+        let mut heard = self.heard();
+        if answer.is_ok() {
+            *heard = Heard { silence: None, answer: Some(Instant::now()) };
+        } else if heard.answer.is_none_or(|answer| answer < began) {
+            // nobody has had an answer since
+            heard.silence = Some(Instant::now());
+        }
+        drop(heard);
         answer.unwrap_or_else(|_| Err(no_answer()))
     }
 
     fn admitted(&self) -> Result<Option<SemaphorePermit<'_>>, Error> {
-        match *self.silence() {
+        match self.heard().silence {
             None => Ok(None),
             Some(since) if since.elapsed() < REST => Err(no_answer()),
             Some(_) => self.trial.try_acquire().map(Some).map_err(|_| no_answer()),
         }
     }
 
-    fn silence(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.silence.lock().unwrap_or_else(PoisonError::into_inner)
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -164,8 +164,9 @@ fn serve(visitor: TcpStream, inside: u16, (manners, visits): (&Mutex<Manners>, &
     let mut requests = BufReader::new(visitor.try_clone().expect("a handle"));
     let mut visitor = visitor;
     while let Some(request) = request(&mut requests) {
-        visits.fetch_add(1, Ordering::Relaxed);
         let now = *manners.lock().expect("not poisoned");
+        // whoever sees it may change the manners: only the next has those
+        visits.fetch_add(1, Ordering::Relaxed);
         let cut = match now {
             Manners::Open => request.len(),
             Manners::Slow(time) => {

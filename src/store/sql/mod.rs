@@ -189,7 +189,7 @@ pub(super) const TEXTS_FROM: &str =
   LEFT JOIN body_text ON body_text.id = message.id
   WHERE message.id BETWEEN $1 AND $2 ORDER BY message.id LIMIT $3";
 pub(super) const TEXTS_WAITING: &str =
-    "SELECT count(*), coalesce(sum(length(data)), 0) FROM body_text WHERE id >= $1";
+    "SELECT count(*), CAST(coalesce(sum(length(data)), 0) AS BIGINT) FROM body_text WHERE id >= $1";
 pub(super) const TEXT_CHECKS: &str =
     "SELECT id, text_check FROM message WHERE id BETWEEN $1 AND $2 ORDER BY id";
 pub(super) const SET_TEXT_CHECK: &str = "UPDATE message SET text_check = $1 WHERE id = $2";

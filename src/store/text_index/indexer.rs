@@ -15,6 +15,8 @@ pub(in crate::store) const BACKLOG_MESSAGES: u64 = 1024;
 pub(super) const BACKLOG_BYTES: u64 = 2 << 20;
 /// How often it is looked for messages that are gone.
 const CHECK_PERIOD: Duration = Duration::from_secs(24 * 3600);
+/// How soon what has failed is tried again.
+const RETRY: Duration = Duration::from_secs(60);
 /// How long it rests after work, as a multiple of that, while the writer has nothing to do.
 const REST: u32 = 1;
 /// The same while the writer works.
@@ -89,13 +91,20 @@ impl Pace {
 }
 
 fn run(mut work: Work, mut pace: Pace) {
-    // What fails, above all for want of room, is tried again when there is more to do.
+    // What fails, above all for want of room, is tried again after a while, or when there is more
+    // to do.
     let _ = work.take_up(&mut || pace.rest());
     let mut checked = Instant::now();
     loop {
         pace.since = Instant::now();
-        while let Ok(true) = work.step(&mut || pace.rest()) {}
+        let done = loop {
+            match work.step(&mut || pace.rest()) {
+                Ok(true) => {}
+                done => break done,
+            }
+        };
         let left = CHECK_PERIOD.saturating_sub(checked.elapsed());
+        let left = if done.is_err() { left.min(RETRY) } else { left };
         if let Err(mpsc::RecvTimeoutError::Disconnected) = pace.woken.recv_timeout(left) {
             return;
         }

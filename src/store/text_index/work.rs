@@ -42,8 +42,8 @@ pub(in crate::store) struct Work {
     source: Box<dyn Source>,
     clock: Arc<dyn Clock>,
     texts: TextReader,
-    /// How often the index was doubted before it was taken up.
-    doubts: u64,
+    /// How often the index had been doubted when it was taken up, once it was.
+    doubts: Option<u64>,
     /// First messages of segments that are to be made anew.
     stale: Vec<i64>,
 }
@@ -63,8 +63,8 @@ impl Work {
         source: Box<dyn Source>,
         clock: Arc<dyn Clock>,
     ) -> Result<Work, StoreError> {
-        let (texts, doubts) = (TextReader::new()?, index.shown().doubts);
-        Ok(Work { index, source, clock, texts, doubts, stale: Vec::new() })
+        let texts = TextReader::new()?;
+        Ok(Work { index, source, clock, texts, doubts: None, stale: Vec::new() })
     }
 
     /// Finds the segments of an earlier run. Nothing is believed of a segment before each of its
@@ -75,7 +75,6 @@ impl Work {
             let shown = self.index.shown();
             (shown.doubts, shown.last_message)
         };
-        self.doubts = doubts;
         self.stale.clear();
         fs::create_dir_all(folder).map_err(disk)?;
         let mut found = Vec::new();
@@ -95,18 +94,19 @@ impl Work {
         }
         // of two that overlap, the longer one was made of the other
         found.sort_by_key(|segment| (segment.first, std::cmp::Reverse(segment.last)));
+        let mut kept: Vec<Arc<Segment>> = Vec::new();
         for segment in found {
-            let overlaps = self.index.segments().last().is_some_and(|l| l.last >= segment.first);
+            let overlaps = kept.last().is_some_and(|last| last.last >= segment.first);
             if overlaps || !self.is_ours(&segment, rest)? {
                 fs::remove_file(&segment.path).map_err(disk)?;
                 continue;
             }
-            let mut segments = self.index.segments().to_vec();
-            segments.push(segment);
-            if !self.index.set(segments, doubts) {
-                break;
+            kept.push(segment);
+            if !self.index.set(kept.clone(), doubts) {
+                return Ok(());
             }
         }
+        self.doubts = Some(doubts);
         Ok(())
     }
 
@@ -122,7 +122,7 @@ impl Work {
 
     /// One step; whether there may be more to do.
     pub(super) fn step(&mut self, rest: Rest<'_>) -> Result<bool, StoreError> {
-        if self.index.shown().doubts != self.doubts {
+        if Some(self.index.shown().doubts) != self.doubts {
             return self.take_up(rest).map(|()| true);
         }
         let segments = self.index.segments();
@@ -220,7 +220,7 @@ impl Work {
             segments.iter().filter(|segment| !overlaps(segment)).cloned().collect();
         kept.push(new.clone());
         kept.sort_by_key(|segment| segment.first);
-        if !self.index.set(kept, self.doubts) {
+        if !self.show(kept) {
             return fs::remove_file(&new.path).map_err(disk);
         }
         for old in segments.iter().filter(|old| overlaps(old) && old.path != new.path) {
@@ -229,10 +229,15 @@ impl Work {
         Ok(())
     }
 
+    /// Shows these, unless the index was doubted since it was taken up.
+    fn show(&self, segments: Vec<Arc<Segment>>) -> bool {
+        self.doubts.is_some_and(|doubts| self.index.set(segments, doubts))
+    }
+
     fn remove(&self, segment: &Arc<Segment>) -> Result<(), StoreError> {
         let segments = self.index.segments();
         let others = segments.iter().filter(|other| !Arc::ptr_eq(other, segment));
-        self.index.set(others.cloned().collect(), self.doubts);
+        self.show(others.cloned().collect());
         fs::remove_file(&segment.path).map_err(disk)
     }
 
