@@ -79,6 +79,8 @@ class Sink:
                         if piece == b".\r\n":
                             break
                         content.append(piece[1:] if piece.startswith(b".") else piece)
+                    else:
+                        return  # lost before its end: that is no message
                     with self.lock:
                         self.messages.append((sender, recipients, b"".join(content)))
                     say("250 2.0.0 OK")
