@@ -8,6 +8,7 @@ use crate::imap::output::Output;
 use crate::imap::session::{Incoming, Next};
 use crate::imap::wire::framing::Event;
 use crate::server::spool::{self, Spool, SpoolError, Spooled};
+use crate::sys::repeated::Repeated;
 
 impl Connection {
     /// Takes invited messages into the spool, then stores them together. Their files stay until
@@ -102,6 +103,9 @@ impl Connection {
 }
 
 fn refusal(error: &SpoolError) -> Refusal {
-    tracing::warn!(?error, "a message for APPEND could not be kept");
+    static UNKEPT: Repeated = Repeated::new();
+    if let Some(unsaid) = UNKEPT.due(format!("{error:?}")) {
+        tracing::warn!(?error, unsaid, "a message for APPEND could not be kept");
+    }
     Refusal::no("UNAVAILABLE", "The message cannot be kept at the moment, try again later")
 }
