@@ -211,4 +211,5 @@ async def main():
             json.dump(results, file, indent=1)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -69,7 +69,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("deadpool-postgres", &["src/store/postgres/"]),
     ("tokio-postgres-rustls", &["src/store/postgres/"]),
     ("object_store", &["src/store/objects/"]),
-    ("futures-util", &["src/store/objects/", "src/store/postgres/"]),
+    ("futures-util", &["src/store/objects/", "src/store/postgres/", "src/imap/fetch/answer.rs"]),
     (
         "blake3",
         &[

@@ -229,6 +229,7 @@ def test_scram_is_offered_once_everybody_has_keys_and_works_in_smtp_and_imap(dem
         bound = "p=tls-server-end-point"
         scram_by_imap(demo, lambda tls: Scram("anna", password, bound, end_point(tls)))
         msmtp(demo)
+        gsasl(demo)
     until(lambda: "SCRAM-SHA-256" not in mechanisms(demo), "SCRAM offered no longer")
 
 
@@ -282,6 +283,22 @@ def msmtp(demo):
         )  # fmt: skip
         said = (said.stdout + said.stderr).decode(errors="replace")
         assert "--> AUTH SCRAM-SHA-256" in said and f"<-- {words} " in said, said
+
+
+def gsasl(demo):
+    """GNU SASL's own program binds to the exporter of TLS 1.3. RFC 9266"""
+    for protocol, port in (("imap", "imap"), ("smtp", "submission")):
+        for password, welcome in ((demo.password("anna"), True), ("wrong", False)):
+            command = ["gsasl", f"--{protocol}", "--starttls", f"--x509-ca-file={demo.ca_pem}"]
+            command += ["--mechanism=SCRAM-SHA-256-PLUS", "--authentication-id=anna"]
+            command += [f"--password={password}", "--verbose"]
+            ran = subprocess.run(
+                [*command, "localhost", str(demo.ports[port])],
+                input=b"", capture_output=True, timeout=60,
+            )  # fmt: skip
+            said = (ran.stdout + ran.stderr).decode(errors="replace")
+            equal(ran.returncode == 0, welcome, f"{protocol} with {password}: {said}")
+            assert "SCRAM-SHA-256-PLUS" in said, said
 
 
 def test_wrong_passwords_are_answered_later_and_later(demo):

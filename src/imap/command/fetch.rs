@@ -15,8 +15,6 @@ use crate::mail::id::Login;
 use crate::mail::uid_set::UidSet;
 use crate::store::change::{Change, FlagOperation};
 
-/// So many messages' facts are asked for at once.
-const FACTS_BATCH: usize = 500;
 /// So many messages are marked as read by one commit.
 const SEEN_BATCH: usize = 50;
 
@@ -49,7 +47,7 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
         selection = selected.view.changed_since(&selection, since);
     }
     let marks_seen = request.marks_seen() && may_mark_seen(selected);
-    let batch = if marks_seen { SEEN_BATCH } else { FACTS_BATCH };
+    let batch = if marks_seen { SEEN_BATCH } else { selection.len() };
     let beyond = Beyond::spelled(call.session.spelling());
     // what is gone from a virtual mailbox is not shown: it may be forbidden now
     let is_lost = selected.sources.is_some() && call.numbering == Numbering::Sequence;

@@ -4,17 +4,18 @@
 
 use std::io::Write;
 
+use futures_util::future::join;
+
+use super::at_hand::{self, AtHand};
 use super::body::{Source, gone, is_from_fields, needs_structure};
 use super::item::{Item, Patience, Request};
 use super::preview;
-use super::read_ahead::ReadAhead;
 use super::write::{Beyond, Extensions, envelope, structure};
 use crate::imap::object_id::ObjectIds;
 use crate::imap::output::Output;
 use crate::imap::view::{Message, Selection};
 use crate::imap::wire::number;
 use crate::imap::{Refusal, Selected, date, flags};
-use crate::mail::id::BlobId;
 use crate::mail::uid_set::UidSet;
 use crate::store::{Facts, FactsWanted, Store};
 
@@ -38,29 +39,53 @@ impl Answer<'_> {
     pub async fn write_all(
         &self,
         (store, out): (&dyn Store, &mut Output<'_>),
-        piece: &Selection,
+        selection: &Selection,
         failure: &mut Option<Refusal>,
     ) -> Result<(), Refusal> {
-        let wanted = facts_wanted(self.request);
-        if wanted == FactsWanted::default() && !self.has_sections() {
-            for message in self.selected.view.messages(piece) {
+        let view = &self.selected.view;
+        if self.facts_wanted() == FactsWanted::default() && !self.has_sections() {
+            for message in view.messages(selection) {
                 self.begin(&message, out);
                 self.simple_items(&message, &Facts::default(), out);
                 out.push(b")\r\n");
+                out.flush_if_full().await?;
             }
-            return Ok(out.flush_if_full().await?);
+            return Ok(());
         }
-        let blobs: Vec<BlobId> = self.selected.view.messages(piece).map(|m| m.entry.blob).collect();
-        let mut facts = match wanted == FactsWanted::default() {
-            true => vec![Facts::default(); blobs.len()],
-            false => store.facts(&blobs, wanted).await?,
-        };
-        self.complete_previews(store, &mut facts, &blobs).await;
-        let entries = self.selected.view.messages(piece).map(|m| m.entry);
-        let mut ahead = ReadAhead::new(store, self.request, entries);
-        for (message, facts) in self.selected.view.messages(piece).zip(&facts) {
-            let whole = ahead.next().await;
-            let is_patient = self.request.items.contains(&Item::Preview(Patience::Patient));
+        let mut batches = at_hand::batches(view, self.request, selection);
+        let mut next = self.gather(store, batches.next()).await?;
+        while let Some(batch) = next {
+            let ahead = self.gather(store, batches.next());
+            let (ahead, written) =
+                join(ahead, self.write_batch((store, out), &batch, failure)).await;
+            written?;
+            next = ahead?;
+        }
+        Ok(())
+    }
+
+    async fn gather(
+        &self,
+        store: &dyn Store,
+        batch: Option<Selection>,
+    ) -> Result<Option<AtHand>, Refusal> {
+        match batch {
+            Some(batch) => Ok(Some(AtHand::gather(self, store, batch).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn write_batch(
+        &self,
+        (store, out): (&dyn Store, &mut Output<'_>),
+        batch: &AtHand,
+        failure: &mut Option<Refusal>,
+    ) -> Result<(), Refusal> {
+        let wanted = self.facts_wanted();
+        let is_patient = self.request.items.contains(&Item::Preview(Patience::Patient));
+        let mut wholes = batch.wholes.iter();
+        for (message, facts) in self.selected.view.messages(&batch.selection).zip(&batch.facts) {
+            let whole = wholes.next().and_then(Option::as_deref);
             if is_gone(facts, wanted) || is_patient && facts.preview.is_none() {
                 failure.get_or_insert_with(gone);
                 continue;
@@ -77,15 +102,20 @@ impl Answer<'_> {
         Ok(())
     }
 
-    /// A message of which no preview can be read is as one that is gone, which is told below.
-    async fn complete_previews(&self, store: &dyn Store, facts: &mut [Facts], blobs: &[BlobId]) {
-        let patience = self.request.items.iter().find_map(|item| match item {
-            Item::Preview(patience) => Some(*patience),
-            _ => None,
-        });
-        let Some(patience) = patience else { return };
-        let messages = blobs.iter().copied().zip(facts);
-        preview::complete(store, messages, patience).await;
+    /// What has to be known of each message.
+    pub(super) fn facts_wanted(&self) -> FactsWanted {
+        let any = |test: fn(&Item) -> bool| self.request.items.iter().any(test);
+        FactsWanted {
+            envelope: any(|item| *item == Item::Envelope),
+            structure: any(|item| match item {
+                Item::Body | Item::BodyStructure => true,
+                Item::Section(section) => needs_structure(section),
+                _ => false,
+            }),
+            fields: any(|item| matches!(item, Item::Section(s) if is_from_fields(s))),
+            preview: any(|item| matches!(item, Item::Preview(_))),
+            ..FactsWanted::default()
+        }
     }
 
     fn has_sections(&self) -> bool {
@@ -192,21 +222,6 @@ impl Answer<'_> {
             }
         }
         Ok(answer)
-    }
-}
-
-fn facts_wanted(request: &Request) -> FactsWanted {
-    let any = |test: fn(&Item) -> bool| request.items.iter().any(test);
-    FactsWanted {
-        envelope: any(|item| *item == Item::Envelope),
-        structure: any(|item| match item {
-            Item::Body | Item::BodyStructure => true,
-            Item::Section(section) => needs_structure(section),
-            _ => false,
-        }),
-        fields: any(|item| matches!(item, Item::Section(s) if is_from_fields(s))),
-        preview: any(|item| matches!(item, Item::Preview(_))),
-        ..FactsWanted::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sections of one message: from an item to bytes on their way, in pieces, with exact lengths. What
 //! differs between recipients (the trace) stands in front of the stored bytes. Knows no view.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -28,18 +29,25 @@ pub struct Source<'a> {
     pub(super) entry: &'a Entry,
     pub(super) facts: &'a Facts,
     /// Trace and message, if they have been read already.
-    whole: Option<Vec<u8>>,
+    whole: Option<&'a [u8]>,
 }
 
 /// What a section consists of.
-enum Piece {
+enum Piece<'a> {
     /// Bytes at hand.
-    Memory(Vec<u8>),
+    Memory(Cow<'a, [u8]>),
     /// A range of the stored message.
     Stored(Range<u64>),
 }
 
-impl Piece {
+impl<'a> Piece<'a> {
+    fn into_owned(self) -> Piece<'static> {
+        match self {
+            Piece::Memory(bytes) => Piece::Memory(Cow::Owned(bytes.into_owned())),
+            Piece::Stored(range) => Piece::Stored(range),
+        }
+    }
+
     fn len(&self) -> u64 {
         match self {
             Piece::Memory(bytes) => bytes.len() as u64,
@@ -47,12 +55,16 @@ impl Piece {
         }
     }
 
+    fn held(bytes: Vec<u8>) -> Piece<'a> {
+        Piece::Memory(Cow::Owned(bytes))
+    }
+
     /// Without its first `skip` bytes, and at most `count` of the others.
-    fn cut(self, skip: u64, count: u64) -> Piece {
+    fn cut(self, skip: u64, count: u64) -> Piece<'a> {
         let (skip, length) = (skip.min(self.len()), self.len());
         let end = skip.saturating_add(count).min(length);
         match self {
-            Piece::Memory(bytes) => Piece::Memory(bytes[skip as usize..end as usize].to_vec()),
+            Piece::Memory(bytes) => Piece::held(bytes[skip as usize..end as usize].to_vec()),
             Piece::Stored(range) => Piece::Stored(range.start + skip..range.start + end),
         }
     }
@@ -61,7 +73,7 @@ impl Piece {
 /// The bytes of a section on their way into another message.
 pub struct Copying {
     blob: BlobId,
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<Piece<'static>>,
 }
 
 impl Copying {
@@ -76,7 +88,7 @@ impl Copying {
             match self.pieces.pop_front() {
                 None => return Ok(None),
                 Some(Piece::Memory(bytes)) if bytes.is_empty() => {}
-                Some(Piece::Memory(bytes)) => return Ok(Some(bytes)),
+                Some(Piece::Memory(bytes)) => return Ok(Some(bytes.into_owned())),
                 Some(Piece::Stored(range)) if range.is_empty() => {}
                 Some(Piece::Stored(range)) => {
                     let bytes = read(store, self.blob, range.clone()).await?;
@@ -110,8 +122,8 @@ impl<'a> Source<'a> {
     }
 
     /// With the whole message at hand, if it is what the entry says.
-    pub fn with_whole(self, whole: Option<Vec<u8>>) -> Source<'a> {
-        let fits = |bytes: &Vec<u8>| bytes.len() as u64 == u64::from(self.entry.size_bytes);
+    pub fn with_whole(self, whole: Option<&'a [u8]>) -> Source<'a> {
+        let fits = |bytes: &&[u8]| bytes.len() as u64 == u64::from(self.entry.size_bytes);
         Source { whole: whole.filter(fits), ..self }
     }
 
@@ -157,14 +169,16 @@ impl<'a> Source<'a> {
     /// What FETCH would send as the section's literal; `None`: it would say NIL.
     pub async fn copying(&self, wanted: &Section) -> Result<Option<Copying>, StoreError> {
         let pieces = self.pieces(wanted).await?;
-        let pieces = pieces.map(|pieces| cut(pieces, wanted.partial).into());
-        Ok(pieces.map(|pieces| Copying { blob: self.entry.blob, pieces }))
+        let pieces = pieces.map(|pieces| cut(pieces, wanted.partial));
+        let blob = self.entry.blob;
+        let owned = |pieces: Vec<Piece<'_>>| pieces.into_iter().map(Piece::into_owned).collect();
+        Ok(pieces.map(|pieces| Copying { blob, pieces: owned(pieces) }))
     }
 
     /// Sends the pieces; `first` is what has been read of the first stored one.
     async fn stream(
         &self,
-        pieces: Vec<Piece>,
+        pieces: Vec<Piece<'_>>,
         mut first: Option<Vec<u8>>,
         out: &mut Output<'_>,
     ) -> Result<(), Refusal> {
@@ -192,7 +206,7 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    async fn first_bytes(&self, pieces: &[Piece]) -> Result<Option<Vec<u8>>, StoreError> {
+    async fn first_bytes(&self, pieces: &[Piece<'_>]) -> Result<Option<Vec<u8>>, StoreError> {
         let stored = pieces.iter().find_map(|piece| match piece {
             Piece::Stored(range) if range.start < range.end => Some(range.clone()),
             _ => None,
@@ -203,16 +217,16 @@ impl<'a> Source<'a> {
         }
     }
 
-    async fn pieces(&self, wanted: &Section) -> Result<Option<Vec<Piece>>, StoreError> {
+    async fn pieces(&self, wanted: &Section) -> Result<Option<Vec<Piece<'a>>>, StoreError> {
         let is_message = wanted.path.is_empty();
         let text = match &wanted.text {
             Text::Whole if is_message => {
-                if let Some(whole) = &self.whole {
-                    return Ok(Some(vec![Piece::Memory(whole.clone())]));
+                if let Some(whole) = self.whole {
+                    return Ok(Some(vec![Piece::Memory(Cow::Borrowed(whole))]));
                 }
                 let stored = self.entry.size_bytes.saturating_sub(self.entry.trace_bytes);
                 return Ok(Some(vec![
-                    Piece::Memory(self.trace().await?),
+                    Piece::held(self.trace().await?),
                     Piece::Stored(0..u64::from(stored)),
                 ]));
             }
@@ -223,7 +237,7 @@ impl<'a> Source<'a> {
                 }
                 select_fields(&self.facts.fields, names, &mut fields);
                 fields.extend_from_slice(b"\r\n");
-                return Ok(Some(vec![Piece::Memory(fields)]));
+                return Ok(Some(vec![Piece::held(fields)]));
             }
             Text::Fields(names, _) | Text::FieldsNot(names) => {
                 let Some(header) = self.header(&wanted.path).await? else { return Ok(None) };
@@ -233,7 +247,7 @@ impl<'a> Source<'a> {
                     _ => select_fields(&header, names, &mut fields),
                 }
                 fields.extend_from_slice(b"\r\n");
-                return Ok(Some(vec![Piece::Memory(fields)]));
+                return Ok(Some(vec![Piece::held(fields)]));
             }
             Text::Whole => SectionText::Body,
             Text::Header => SectionText::Header,
@@ -243,7 +257,7 @@ impl<'a> Source<'a> {
         let Some(range) = section(self.structure()?, &wanted.path, text) else { return Ok(None) };
         let mut pieces = Vec::with_capacity(2);
         if is_message && text == SectionText::Header {
-            pieces.push(Piece::Memory(self.trace().await?));
+            pieces.push(Piece::held(self.trace().await?));
         }
         pieces.push(Piece::Stored(range));
         Ok(Some(pieces))
@@ -306,7 +320,7 @@ pub(super) async fn read(
 }
 
 /// The part of `pieces` that a partial FETCH asks for.
-fn cut(pieces: Vec<Piece>, partial: Option<(u64, u64)>) -> Vec<Piece> {
+fn cut(pieces: Vec<Piece<'_>>, partial: Option<(u64, u64)>) -> Vec<Piece<'_>> {
     let Some((mut skip, mut count)) = partial else { return pieces };
     let mut kept = Vec::with_capacity(pieces.len());
     for piece in pieces {
@@ -324,10 +338,10 @@ mod tests {
     use super::*;
 
     fn cut_text(partial: (u64, u64)) -> String {
-        let pieces = ["trace", "", "stored"].map(|t| Piece::Memory(t.as_bytes().to_vec()));
+        let pieces = ["trace", "", "stored"].map(|t| Piece::Memory(t.as_bytes().into()));
         let kept = cut(pieces.into(), Some(partial));
         let bytes = kept.into_iter().flat_map(|piece| match piece {
-            Piece::Memory(bytes) => bytes,
+            Piece::Memory(bytes) => bytes.into_owned(),
             Piece::Stored(_) => Vec::new(),
         });
         String::from_utf8(bytes.collect()).expect("ASCII")

@@ -76,11 +76,5 @@ async fn write(
     let request = request.in_condstore(selected.view.condstore());
     let newly_seen = &UidSet::new();
     let answer = Answer { request: &request, selected, beyond, ids, newly_seen };
-    for piece in selection.pieces(SHOWN_BATCH) {
-        answer.write_all((store, out), &piece, &mut None).await?;
-    }
-    Ok(())
+    answer.write_all((store, out), &selection, &mut None).await
 }
-
-/// So many messages are shown at once.
-const SHOWN_BATCH: usize = 500;

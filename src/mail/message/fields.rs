@@ -98,16 +98,17 @@ impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
 
     fn next(&mut self) -> Option<Field<'a>> {
-        if self.rest.is_empty() || is_empty_line(&self.rest[..line_len(self.rest)]) {
+        let first = line_len(self.rest);
+        if self.rest.is_empty() || is_empty_line(&self.rest[..first]) {
             return None;
         }
-        let mut end = line_len(self.rest);
+        let mut end = first;
         while matches!(self.rest.get(end), Some(b' ' | b'\t')) {
             end += line_len(&self.rest[end..]);
         }
         let (raw, rest) = self.rest.split_at(end);
         self.rest = rest;
-        Some(split(raw))
+        Some(split(raw, first))
     }
 }
 
@@ -127,8 +128,9 @@ pub(super) fn without_line_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-fn split(raw: &[u8]) -> Field<'_> {
-    let first = without_line_end(&raw[..line_len(raw)]);
+/// `first`: how long its first line is.
+fn split(raw: &[u8], first: usize) -> Field<'_> {
+    let first = without_line_end(&raw[..first]);
     let colon = memchr::memchr(b':', first).filter(|_| !raw.starts_with(b" "));
     match colon {
         Some(at) => {
