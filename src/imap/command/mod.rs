@@ -4,8 +4,10 @@
 
 pub mod acl;
 pub mod append;
+pub mod append_data;
 mod append_sent;
 mod assign;
+pub mod catenate;
 pub mod close;
 pub mod copy;
 pub mod create;
