@@ -314,6 +314,80 @@ async fn a_large_message_is_appended_through_the_spool_and_comes_back_whole() {
     assert!(answer.starts_with("d NO [TOOBIG] "), "{answer}");
 }
 
+/// The files that hold messages on their way.
+fn spooled(daemon: &Daemon) -> usize {
+    std::fs::read_dir(daemon.folder.join("spool")).map_or(0, Iterator::count)
+}
+
+#[tokio::test]
+async fn large_messages_are_put_together_in_the_spool() {
+    let daemon = Daemon::start("loopback").await;
+    let mut client = daemon.logged_in("anna").await;
+    let message = format!("Subject: large\r\n\r\n{}", "0123456789abcdef\r\n".repeat(30_000));
+    client.tell("a", &format!("APPEND Sent {{{}}}", message.len())).await;
+    client.send(format!("{message}\r\n").as_bytes()).await;
+    assert!(client.until("a").await.contains("a OK "));
+    let [head, text] = ["HEADER", "TEXT"].map(|part| format!("URL /Sent/;UID=1/;SECTION={part}"));
+    let filler = "filler\r\n".repeat(50_000);
+    let command =
+        format!("APPEND Sent CATENATE ({head} {text} TEXT {{{}+}}\r\n{filler})", filler.len());
+    let answer = client.tell("b", &format!("{command} CATENATE ({head} TEXT {{1}}")).await;
+    assert_eq!(answer, "+ Send the message\n");
+    assert_eq!(spooled(&daemon), 2, "the first message waits for the second");
+    client.send(format!("x {text})\r\n").as_bytes()).await;
+    assert!(client.until("b").await.contains("b OK [APPENDUID "));
+    assert_eq!(spooled(&daemon), 0, "the spool is empty again");
+    client.tell("c", "SELECT Sent").await;
+    let [begin, rest] = message.split_at_checked(18).map_or([""; 2], |(a, b)| [a, b]);
+    for (n, whole) in [(2, format!("{message}{filler}")), (3, format!("{begin}x{rest}"))] {
+        let answer = client.tell("d", &format!("FETCH {n} BODY.PEEK[]")).await;
+        assert!(answer.contains(&whole.replace("\r\n", "\n")), "{} bytes", answer.len());
+    }
+    let urls = ["URL /Sent/;UID=2"; 3].join(" ");
+    let answer = client.tell("e", &format!("APPEND Sent CATENATE ({urls})")).await;
+    assert!(answer.ends_with("e NO [TOOBIG] The message is too large for this server\n"));
+}
+
+#[tokio::test]
+async fn of_a_command_that_is_cut_off_nothing_is_left() {
+    let daemon = Daemon::start("loopback").await;
+    let mut client = daemon.logged_in("anna").await;
+    let message = format!("Subject: large\r\n\r\n{}", "0123456789abcdef\r\n".repeat(30_000));
+    client.tell("a", &format!("APPEND Sent {{{}}}", message.len())).await;
+    client.send(format!("{message}\r\n").as_bytes()).await;
+    client.until("a").await;
+    let command = "APPEND Sent CATENATE (URL /Sent/;UID=1) CATENATE (URL /Sent/;UID=1 TEXT {9}";
+    assert_eq!(client.tell("b", command).await, "+ Send the message\n");
+    client.send(b"half").await;
+    assert!(spooled(&daemon) > 0);
+    drop(client);
+    let mut client = daemon.logged_in("anna").await;
+    for _ in 0..100 {
+        if spooled(&daemon) > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    assert_eq!(spooled(&daemon), 0);
+    assert!(client.tell("c", "STATUS Sent (MESSAGES)").await.contains("MESSAGES 1"));
+}
+
+#[tokio::test]
+async fn what_only_the_role_shows_is_put_into_nothing_untold() {
+    let daemon = Daemon::start("loopback").await;
+    daemon.deliver("channel Anna Sales").await;
+    let mut carla = daemon.logged_in("carla").await;
+    let read = async || {
+        let all = daemon.store.audited(EntryId(1), Timestamp(0), 1000).await.expect("answers");
+        all.iter().filter(|record| record.text.contains("\"read\"")).count()
+    };
+    for (uid, told) in [(9, "NO [BADURL"), (1, "OK [APPENDUID"), (1, "OK [APPENDUID")] {
+        let url = format!("/Other%20Users/anna/Anna%20Sales/;UID={uid}");
+        let answer = carla.tell("a", &format!("APPEND INBOX CATENATE (URL \"{url}\")")).await;
+        assert!(answer.starts_with(&format!("a {told}")), "{answer}");
+        assert_eq!(read().await, 1, "once for each session");
+    }
+}
+
 #[tokio::test]
 async fn starttls_drops_what_was_sent_before_the_handshake() {
     let daemon = Daemon::start("never").await;

@@ -10,9 +10,9 @@ use postfach::mail::id::Login;
 use postfach::store::Store;
 use postfach::store::change::{Actor, Change, Grant, Transaction};
 
-/// `NAME` is put in. Each runs with the user's INBOX selected and one message in it; the lines of
-/// one command are sent together.
-const COMMANDS: [&str; 38] = [
+/// `NAME` is put in, and as part of a URL `ENCODED`. Each runs with the user's INBOX selected and
+/// one message in it; the lines of one command are sent together.
+const COMMANDS: [&str; 45] = [
     "a SELECT NAME",
     "a EXAMINE NAME",
     "a SELECT NAME (CONDSTORE)",
@@ -41,6 +41,14 @@ const COMMANDS: [&str; 38] = [
     "a APPEND NAME {5}\r\na NOOP",
     "a APPEND NAME (\\Seen) {5+}\r\nx: y\n",
     "a APPEND {LENGTH+}\r\nNAME {9999999}",
+    "a APPEND NAME CATENATE (URL \"/INBOX/;UID=1\")",
+    "a APPEND INBOX CATENATE (URL \"/ENCODED/;UID=1\")",
+    "a APPEND INBOX CATENATE (URL \"ENCODED;UIDVALIDITY=1767323091/;UID=1\")",
+    "a APPEND INBOX CATENATE (TEXT {4+}\r\nx: y URL {URL_LENGTH+}\r\n/ENCODED/;UID=1/;SECTION=1 \
+     TEXT {6+}\r\na NOOP)",
+    "a APPEND INBOX {4+}\r\nx: y CATENATE (URL \"/INBOX/;UID=1\" URL \"/ENCODED/;UID=9\")",
+    "a REPLACE 1 NAME {5+}\r\nx: y\n",
+    "a REPLACE 1 INBOX CATENATE (URL \"/ENCODED/;UID=1/;SECTION=HEADER\")",
     "a COPY 1 NAME",
     "a UID COPY 1 NAME",
     "a MOVE 1 NAME",
@@ -169,6 +177,9 @@ fn tells_more(command: &str) -> bool {
         .contains(&command)
         // no message 9
         && !command.starts_with("a COPY 9")
+        && !command.contains("UID=9")
+        // another epoch, but of one inbox
+        && !command.contains("UIDVALIDITY=")
         // APPEND is invited or refused: the answer to the message differs, not all of it is sent
         && !command.starts_with("a LIST NAME %")
 }
@@ -184,6 +195,7 @@ async fn compare(case: &Case, below: &str, wrong: &mut Vec<String>) {
         let answer = run(&here, &mut forbidden, &sent).await;
         let other = run(&there, &mut absent, &filled(command, case.absent, below)).await;
         let mapped = other.replace(bare(case.absent), bare(case.forbidden));
+        let mapped = mapped.replace(&encoded(bare(case.absent)), &encoded(bare(case.forbidden)));
         if answer != mapped {
             wrong.push(format!("{} {sent}\n  {answer}\n  {mapped}", case.user));
         }
@@ -208,8 +220,10 @@ async fn world(case: &Case) -> World {
         client.send(&world, b"x CREATE Own\r\n").await;
         world.deliver(&account(&format!("user {user}")), "Subject: own\r\n\r\nown\r\n").await;
     }
-    for inbox in ["Support", "Sales", "Info"] {
-        world.deliver(&account(&format!("inbox {inbox}")), "Subject: secret\r\n\r\nx\r\n").await;
+    for shared in
+        ["inbox Support", "inbox Sales", "inbox Info", "channel Anna Sales", "channel Ben Desk"]
+    {
+        world.deliver(&account(shared), "Subject: secret\r\n\r\nx\r\n").await;
     }
     if let Some((to, letters)) = case.granted {
         let user = Login::new(case.user);
@@ -244,6 +258,9 @@ fn filled(command: &str, name: &str, below: &str) -> String {
     };
     let plain = bare(&full).to_owned();
     // behind a literal's mark the name stands without quotes
+    let url_bytes = "//;UID=1/;SECTION=1".len() + encoded(&plain).len();
+    let command = command.replace("URL_LENGTH", &url_bytes.to_string());
+    let command = command.replace("ENCODED", &encoded(&plain));
     let command = command.replace("LENGTH", &plain.len().to_string());
     let command = command.replace("}\r\nNAME", &format!("}}\r\n{plain}"));
     let quoted = format!("\"{plain}\"");
@@ -254,6 +271,11 @@ fn filled(command: &str, name: &str, below: &str) -> String {
         filled = filled.replace(&format!("NAME{suffix}"), &inside);
     }
     filled.replace("NAME", &full)
+}
+
+/// A name as it stands in a URL.
+fn encoded(name: &str) -> String {
+    name.replace(' ', "%20")
 }
 
 fn bare(name: &str) -> &str {

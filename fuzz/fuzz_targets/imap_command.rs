@@ -14,8 +14,8 @@ use postfach::directory::{Directory, file};
 use postfach::imap::Context;
 use postfach::imap::capability::Capabilities;
 use postfach::imap::output::Output;
-use postfach::imap::session::{Dialogue, Next, Transport};
-use postfach::imap::wire::framing::{Event, Framer, Limits, tag_of};
+use postfach::imap::session::{Belongs, Dialogue, Incoming, Next, Step, Transport};
+use postfach::imap::wire::framing::{Event, Framer, tag_of};
 use postfach::mail::account::FolderNames;
 use postfach::mail::id::Login;
 use postfach::mail::message::parse;
@@ -73,8 +73,11 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 struct Connection {
+    store: Arc<Memory>,
     framer: Framer,
     dialogue: Dialogue,
+    /// The message that is coming in.
+    message: Vec<u8>,
     buffer: Vec<u8>,
     written: Vec<u8>,
     closed: bool,
@@ -85,7 +88,7 @@ impl Connection {
         let store = Arc::new(Memory::new(Arc::new(ManualClock::default())));
         now(folders::ensure(&*store, &directory())).expect("the standard folders");
         let context = Context {
-            store,
+            store: store.clone(),
             folder_names: Arc::new(FolderNames::default()),
             message_bytes_max: 10_000,
             capabilities: Arc::new(Capabilities::without(&[])),
@@ -94,8 +97,9 @@ impl Connection {
             object_ids: postfach::imap::object_id::ObjectIds::by([7; 32]),
         };
         let dialogue = Dialogue::new(Arc::new(context), Transport::TLS);
-        let (framer, buffer, written) = (Framer::default(), Vec::new(), Vec::new());
-        Connection { framer, dialogue, buffer, written, closed: false }
+        let (message, buffer, written) = (Vec::new(), Vec::new(), Vec::new());
+        let framer = Framer::default();
+        Connection { store, framer, dialogue, message, buffer, written, closed: false }
     }
 
     fn receive(&mut self, bytes: &[u8]) {
@@ -167,58 +171,74 @@ impl Connection {
                     None => Next::Close,
                 },
                 Next::LoggedOut | Next::Compress => Next::Command,
-                Next::Message(mut incoming) => match self.framer.message() {
-                    Some((message, event)) => {
-                        incoming.has_arrived(Ok(message));
-                        match event {
-                            Event::Command(tail) => {
-                                now(self.dialogue.messages_complete(*incoming, &tail, &mut out))
-                            }
-                            Event::Message { head, announced } => {
-                                let follows = (head.as_slice(), announced);
-                                let dialogue = &mut self.dialogue;
-                                let next = dialogue.message_follows(*incoming, follows, &mut out);
-                                let next = now(next);
-                                if !matches!(next, Next::Message(_)) {
-                                    self.framer.refuse();
-                                }
-                                next
-                            }
-                            Event::Refused { tag, why } => {
-                                self.dialogue.refused(&tag, why, &mut out)
-                            }
-                            Event::Invite | Event::Overrun => Next::Close,
-                        }
-                    }
-                    None => Next::Close,
-                },
+                Next::Message(incoming) => {
+                    let connection = (&mut self.framer, &mut self.dialogue);
+                    message(connection, (*incoming, &mut self.message), &*self.store, &mut out)
+                }
             };
             now(out.flush()).expect("memory");
         }
     }
 }
 
-/// What the spool does in the daemon.
-trait Message {
-    fn message(&mut self) -> Option<(NewMessage, Event)>;
+/// What the driver does until the command goes on or ends, with memory for a spool.
+fn message(
+    (framer, dialogue): (&mut Framer, &mut Dialogue),
+    (mut incoming, bytes): (Incoming, &mut Vec<u8>),
+    store: &Memory,
+    out: &mut Output<'_>,
+) -> Next {
+    loop {
+        let next = match now(incoming.step(store)) {
+            Step::Literal => {
+                framer.accept();
+                incoming.invite(out);
+                while let Some(piece) = framer.message_piece() {
+                    if piece.is_empty() {
+                        return Next::Close;
+                    }
+                    if incoming.received(&piece) == Belongs::ToMessage {
+                        bytes.extend_from_slice(&piece);
+                    }
+                }
+                continue;
+            }
+            Step::Bytes(piece) => {
+                bytes.extend_from_slice(&piece);
+                continue;
+            }
+            Step::Whole => {
+                incoming.has_arrived(new_message(std::mem::take(bytes)));
+                continue;
+            }
+            Step::Follows => match framer.next(&dialogue.limits()) {
+                Some(Event::Command(tail)) => {
+                    now(dialogue.message_follows(incoming, (&tail, None), out))
+                }
+                Some(Event::Message { head, announced }) => {
+                    now(dialogue.message_follows(incoming, (&head, Some(announced)), out))
+                }
+                Some(Event::Refused { tag, why }) => dialogue.refused(&tag, why, out),
+                Some(Event::Invite | Event::Overrun) | None => Next::Close,
+            },
+            Step::Complete => {
+                framer.refuse();
+                now(dialogue.messages_complete(incoming, out))
+            }
+        };
+        if !matches!(next, Next::Message(_)) {
+            bytes.clear();
+            framer.refuse();
+        }
+        return next;
+    }
 }
 
-impl Message for Framer {
-    fn message(&mut self) -> Option<(NewMessage, Event)> {
-        self.accept();
-        let mut bytes = Vec::new();
-        while let Some(piece) = self.message_piece() {
-            if piece.is_empty() {
-                return None;
-            }
-            bytes.extend(piece);
-        }
-        let event = self.next(&Limits::AFTER_LOGIN)?;
-        let mut hash = [0; 32];
-        let mut hasher = DefaultHasher::new();
-        bytes.hash(&mut hasher);
-        hash[..8].copy_from_slice(&hasher.finish().to_be_bytes());
-        let parsed = Arc::new(parse(&bytes));
-        Some((NewMessage { bytes: Bytes::Memory(Arc::new(bytes)), hash, parsed }, event))
-    }
+fn new_message(bytes: Vec<u8>) -> NewMessage {
+    let mut hash = [0; 32];
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hash[..8].copy_from_slice(&hasher.finish().to_be_bytes());
+    let parsed = Arc::new(parse(&bytes));
+    NewMessage { bytes: Bytes::Memory(Arc::new(bytes)), hash, parsed }
 }

@@ -107,7 +107,7 @@ const COMPRESS: &str = "COMPRESS=DEFLATE";
 const APPEND_LIMIT: &str = "APPENDLIMIT";
 
 /// Each capability, when it is advertised, and the one that it is a part of.
-const TABLE: [(&str, When, Option<&str>); 61] = [
+const TABLE: [(&str, When, Option<&str>); 62] = [
     ("IMAP4rev1", When::Always, None),
     (REV2, When::Always, None),
     ("STARTTLS", When::TlsOffered, None),
@@ -159,6 +159,7 @@ const TABLE: [(&str, When, Option<&str>); 61] = [
     (APPEND_LIMIT, When::Always, None),
     ("UTF8=ACCEPT", When::Always, Some("ENABLE")),
     ("MULTIAPPEND", When::Always, None),
+    ("CATENATE", When::Always, None),
     ("REPLACE", When::Always, None),
     ("BINARY", When::Always, None),
     ("PREVIEW", When::Always, None),
@@ -348,8 +349,8 @@ mod tests {
              ESEARCH SEARCHRES PARTIAL CONTEXT=SEARCH CONTEXT=SORT MULTISEARCH SEARCH=FUZZY SORT \
              SORT=DISPLAY ESORT I18NLEVEL=1 THREAD=ORDEREDSUBJECT THREAD=REFERENCES WITHIN \
              SAVEDATE OBJECTID ACL RIGHTS=texk STATUS=SIZE LIST-MYRIGHTS APPENDLIMIT=0 UTF8=ACCEPT \
-             MULTIAPPEND REPLACE BINARY PREVIEW METADATA LIST-METADATA QUOTA QUOTA=RES-STORAGE \
-             QUOTA=RES-MESSAGE UNAUTHENTICATE COMPRESS=DEFLATE"
+             MULTIAPPEND CATENATE REPLACE BINARY PREVIEW METADATA LIST-METADATA QUOTA \
+             QUOTA=RES-STORAGE QUOTA=RES-MESSAGE UNAUTHENTICATE COMPRESS=DEFLATE"
         );
         let compressed = Capabilities::default().line(Stage::Compressed);
         assert_eq!(compressed, line.replace(" UNAUTHENTICATE COMPRESS=DEFLATE", ""));

@@ -146,7 +146,7 @@ pub enum Refusal {
     /// Tagged NO.
     No {
         /// A response code without its brackets: `TRYCREATE`. RFC 5530
-        code: Option<&'static str>,
+        code: Option<Cow<'static, str>>,
         /// Why, and what to do.
         text: Cow<'static, str>,
     },
@@ -156,8 +156,8 @@ pub enum Refusal {
 
 impl Refusal {
     /// Tagged NO with a response code.
-    pub fn no(code: &'static str, text: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal::No { code: Some(code), text: text.into() }
+    pub fn no(code: impl Into<Cow<'static, str>>, text: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal::No { code: Some(code.into()), text: text.into() }
     }
 
     /// The one answer for a mailbox that is absent or forbidden: byte for byte the same.

@@ -8,6 +8,7 @@ use imap_codec::ResponseCodec;
 use imap_codec::decode::Decoder;
 
 use super::capability::Capabilities;
+use super::command::append_data::{Messages, Reader, State, Word};
 use super::command::table::{Verb, find};
 use super::command::{
     Call, append, close, copy, enable, expunge, fetch, list, notify, search, select, store,
@@ -15,6 +16,7 @@ use super::command::{
 use super::notify::{Notify, Overflow};
 use super::output::Output;
 use super::view::{Expunge, updates, updates_unasked};
+use super::wire::framing::{Announced, Literal, Octets};
 use super::wire::lex::Cursor;
 use super::{Completion, Context, Refusal, Selected, Session};
 use crate::directory::{
@@ -275,14 +277,7 @@ impl Rig {
             Verb::Notify => notify::run(&mut call, selected.as_mut()).await,
             Verb::List => list::run(&mut call).await,
             Verb::Noop => Ok(Completion::ok("Nothing to do")),
-            Verb::Append => match append::begin(&mut call).await {
-                Ok((pending, settings)) => {
-                    let message = new_message(literal.as_bytes());
-                    let arrived = vec![append::Arrived { settings, message }];
-                    append::finish(&mut call, pending, arrived).await
-                }
-                Err(refusal) => Err(refusal),
-            },
+            Verb::Append => append(&mut call, literal.as_bytes()).await,
             verb => on_selected(verb, &mut call, selected.as_mut().expect("selected")).await,
         };
         if matches!(row.verb, Verb::Close | Verb::Unselect) && done.is_ok() {
@@ -351,6 +346,17 @@ fn attach(context: &Context, notify: Option<&mut Notify>, selected: &mut Selecte
     if let Some(notify) = notify {
         notify.attach(context, Some(selected.mailbox.id));
     }
+}
+
+async fn append(call: &mut Call<'_, '_>, literal: &[u8]) -> Result<Completion, Refusal> {
+    let bytes = literal.len() as u64;
+    let announced = Announced { bytes, literal: Literal::Synchronizing, octets: Octets::Text };
+    let mut state = State::default();
+    let mut reader = Reader::new(&call.context.capabilities, Messages::One, &mut state);
+    let (pending, mut words) = append::begin(call, (&mut reader, Some(announced))).await?;
+    let Word::Begin(settings) = words.remove(0) else { panic!("{words:?}") };
+    let arrived = vec![append::Arrived { settings, message: new_message(literal) }];
+    append::finish(call, pending, arrived).await
 }
 
 async fn on_selected(

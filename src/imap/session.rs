@@ -3,6 +3,7 @@
 
 mod authenticate;
 mod dispatch;
+mod incoming;
 mod message;
 mod notified;
 mod present;
@@ -11,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 pub use authenticate::{Attempt, Exchange};
-pub use message::Incoming;
+pub use incoming::{Belongs, Incoming, Step};
 
 use super::capability::{Binds, Passwords, SCRAM_PLUS, Stage, StartTls};
 use super::command::table::{self, Allowed, Row, Verb};
@@ -81,8 +82,7 @@ pub enum Next {
     StartTls,
     /// Waits for DONE, calling `Dialogue::wake` whenever something may be new.
     Idle(Idle),
-    /// Takes the announced message, then `Incoming::has_arrived`; for `Dialogue::message_follows`
-    /// or `Dialogue::messages_complete`.
+    /// Makes the steps of `Incoming::step`.
     Message(Box<Incoming>),
     /// Says what is in the buffer and closes.
     Close,

@@ -226,9 +226,8 @@ impl Connection {
             }
             Event::Message { head, announced } => {
                 let next = self.dialogue.message_announced(&head, announced, &mut out).await;
-                match next {
-                    Next::Message(_) => self.framer.accept(),
-                    _ => self.framer.refuse(),
+                if !matches!(next, Next::Message(_)) {
+                    self.framer.refuse();
                 }
                 next
             }

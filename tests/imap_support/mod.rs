@@ -10,7 +10,9 @@ use postfach::directory::{Directory, Rights, file};
 use postfach::imap::Context;
 use postfach::imap::capability::{Capabilities, Passwords, StartTls};
 use postfach::imap::output::Output;
-use postfach::imap::session::{Attempt, Dialogue, Incoming, Next, Transport};
+use postfach::imap::session::{
+    Attempt, Belongs, Dialogue, Incoming, Next, Step as Moves, Transport,
+};
 use postfach::imap::wire::framing::{Event, Framer};
 use postfach::mail::account::{Account, Folder, FolderNames};
 use postfach::mail::flag::FlagList;
@@ -269,6 +271,7 @@ enum Step {
 /// One connection.
 pub(crate) struct Client {
     pub(crate) dialogue: Dialogue,
+    store: Arc<Memory>,
     framer: Framer,
     next: Option<Next>,
     /// The message that is coming in.
@@ -282,6 +285,7 @@ impl Client {
     pub(crate) fn new(world: &World, transport: Transport) -> Client {
         Client {
             dialogue: Dialogue::new(world.context.clone(), transport),
+            store: world.store.clone(),
             framer: Framer::default(),
             next: Some(Next::Command),
             message: Vec::new(),
@@ -366,18 +370,46 @@ impl Client {
         }
     }
 
-    /// What follows a message, once it is here.
+    /// What the driver does, with memory for a spool.
     async fn message(&mut self, mut incoming: Box<Incoming>, out: &mut Output<'_>) -> Step {
-        while let Some(piece) = self.framer.message_piece() {
-            if piece.is_empty() {
-                return Step::Wait(Next::Message(incoming));
+        loop {
+            while let Some(piece) = self.framer.message_piece() {
+                if piece.is_empty() {
+                    return Step::Wait(Next::Message(incoming));
+                }
+                if incoming.received(&piece) == Belongs::ToMessage {
+                    self.message.extend_from_slice(&piece);
+                }
             }
-            incoming.received(&piece);
-            self.message.extend_from_slice(&piece);
+            let next = match incoming.step(&*self.store).await {
+                Moves::Literal => {
+                    self.framer.accept();
+                    incoming.invite(out);
+                    continue;
+                }
+                Moves::Bytes(bytes) => {
+                    self.message.extend_from_slice(&bytes);
+                    continue;
+                }
+                Moves::Whole => {
+                    self.whole(&mut incoming);
+                    continue;
+                }
+                Moves::Follows => match self.framer.next(&self.dialogue.limits()) {
+                    None => return Step::Wait(Next::Message(incoming)),
+                    Some(event) => self.message_follows(*incoming, event, out).await,
+                },
+                Moves::Complete => {
+                    self.framer.refuse();
+                    self.dialogue.messages_complete(*incoming, out).await
+                }
+            };
+            self.message.truncate(if let Next::Message(_) = next { self.message.len() } else { 0 });
+            return Step::On(next);
         }
-        let Some(event) = self.framer.next(&self.dialogue.limits()) else {
-            return Step::Wait(Next::Message(incoming));
-        };
+    }
+
+    fn whole(&mut self, incoming: &mut Incoming) {
         let mut bytes = std::mem::take(&mut self.message);
         if incoming.must_become_lines() {
             let structure = parse(&bytes).structure;
@@ -386,22 +418,31 @@ impl Client {
                 false => bytes = as_lines(&bytes, &structure),
             }
         }
-        incoming.has_arrived(Ok(new_message(&bytes)));
-        Step::On(match event {
-            Event::Command(tail) => self.dialogue.messages_complete(*incoming, &tail, out).await,
-            Event::Message { head, announced } => {
-                let follows = (head.as_slice(), announced);
-                let next = self.dialogue.message_follows(*incoming, follows, out).await;
-                self.invite(next)
+        incoming.has_arrived(new_message(&bytes));
+    }
+
+    async fn message_follows(
+        &mut self,
+        incoming: Incoming,
+        event: Event,
+        out: &mut Output<'_>,
+    ) -> Next {
+        let next = match &event {
+            Event::Command(tail) => {
+                self.dialogue.message_follows(incoming, (tail, None), out).await
             }
-            other => self.on_event(other, out).await,
-        })
+            Event::Message { head, announced } => {
+                let read = (head.as_slice(), Some(*announced));
+                self.dialogue.message_follows(incoming, read, out).await
+            }
+            _ => return self.on_event(event, out).await,
+        };
+        self.invite(next)
     }
 
     fn invite(&mut self, next: Next) -> Next {
-        match next {
-            Next::Message(_) => self.framer.accept(),
-            _ => self.framer.refuse(),
+        if !matches!(next, Next::Message(_)) {
+            self.framer.refuse();
         }
         next
     }

@@ -103,6 +103,10 @@ async fn what_refers_to_a_note_does_not_leave() {
                  Q29udGVudC1UeXBlOiBhcHBsaWNhdGlvbi9vY3RldC1zdHJlYW07IG5hbWU9bi5lbWwNCkNv\r\n\
                  bnRlbnQtVHJhbnNmZXItRW5jb2Rpbmc6IGJhc2U2NA0KDQpUV1Z6YzJGblpTMUpSRG9n\r\n\
                  UEc0eFFHOCtEUW9OQ21sdWRHVnliZzBLDQo=\r\n";
+    let utf_16 = "Content-Type: text/plain; charset=utf-16; name=n.eml\r\n\
+                 Content-Transfer-Encoding: quoted-printable\r\n\r\n\
+                 =FF=FEM=00e=00s=00s=00a=00g=00e=00-=00I=00D=00:=00 =00<=00n=001=00@=00o=00=\r\n\
+                 >=00=0D=00=0A=00=0D=00=0A=00i=00n=00t=00e=00r=00n=00\r\n";
     for (n, how) in [
         "In-Reply-To: <n1@o>\r\n\r\n",
         "References: <q1@c> <n1@o> <x@x>\r\n\r\n",
@@ -116,6 +120,7 @@ async fn what_refers_to_a_note_does_not_leave() {
         "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n\
          TWVzc2FnZS1JRDogPG4xQG8+DQoNCmludGVybg0K\r\n",
         "Content-Type: text/rfc822-headers\r\n\r\nMessage-ID: <n1@o>\r\n",
+        utf_16,
         file_in_a_file,
     ]
     .into_iter()

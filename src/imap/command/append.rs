@@ -1,18 +1,19 @@
 //! APPEND, in two halves: what stands before a message decides whether it is invited; when all are
 //! here they are stored together or not at all. RFC 3501 §6.3.11, RFC 3502
 
+use super::append_data::{Reader, Settings, Word};
 use super::copy::check_is_real;
 use super::{Call, append_sent};
 use crate::conversation::{Scope, moving, thread};
 use crate::directory::rights;
 use crate::imap::fetch::body::gone;
-use crate::imap::flags::{self, Changeable};
+use crate::imap::flags::Changeable;
 use crate::imap::names::{Resolved, resolve};
-use crate::imap::wire::lex::Cursor;
+use crate::imap::wire::framing::Announced;
 use crate::imap::wire::utf7;
-use crate::imap::{Completion, Refusal, date, quota};
-use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
-use crate::mail::id::{MailboxId, Timestamp};
+use crate::imap::{Completion, Refusal, quota};
+use crate::mail::flag::{SeenMode, SystemFlags};
+use crate::mail::id::MailboxId;
 use crate::mail::uid_set::UidSet;
 use crate::store::change::{Change, Delivered, NewMessage, Outcome};
 use crate::store::{StoreError, Usage};
@@ -27,25 +28,6 @@ pub struct Pending {
     pub(super) freed: Usage,
 }
 
-/// What stands in front of a message.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Settings {
-    pub(super) flags: FlagList,
-    internal_date: Option<Timestamp>,
-    /// Whether the message is wrapped.
-    pub(in crate::imap) wrapper: Wrapper,
-}
-
-/// What stands around a message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Wrapper {
-    /// Nothing.
-    #[default]
-    Bare,
-    /// `UTF8 (…)`. RFC 6855 §4
-    Utf8,
-}
-
 /// A message that is here.
 pub struct Arrived {
     /// What stood in front of it.
@@ -54,31 +36,15 @@ pub struct Arrived {
     pub message: NewMessage,
 }
 
-/// Mailbox, flags and date: `call.arguments` ends in front of the message's literal, its space
-/// included. RFC 3501 §6.3.11
-pub async fn begin(call: &mut Call<'_, '_>) -> Result<(Pending, Settings), Refusal> {
+/// Mailbox, and what follows up to the first literal, if there is one. RFC 3501 §6.3.11
+pub async fn begin(
+    call: &mut Call<'_, '_>,
+    (reader, announced): (&mut Reader<'_>, Option<Announced>),
+) -> Result<(Pending, Vec<Word>), Refusal> {
     let name = utf7::mailbox(&mut call.arguments)?;
     call.arguments.space()?;
-    let settings = settings(&mut call.arguments)?;
-    Ok((target(call, &name)?, settings))
-}
-
-/// Flags and date of one message, up to its literal. RFC 4466 §3 `append-opts`
-pub fn settings(cursor: &mut Cursor<'_>) -> Result<Settings, Refusal> {
-    let mut settings = Settings::default();
-    if cursor.peek() == Some(b'(') {
-        settings.flags = flags::list(cursor)?;
-        cursor.space()?;
-    }
-    if cursor.peek() == Some(b'"') {
-        settings.internal_date = Some(date::date_time(cursor)?);
-        cursor.space()?;
-    }
-    if cursor.take_word("UTF8 (") {
-        settings.wrapper = Wrapper::Utf8;
-    }
-    cursor.end()?;
-    Ok(settings)
+    let words = reader.read(&mut call.arguments, announced)?;
+    Ok((target(call, &name)?, words))
 }
 
 /// The mailbox that messages go to, if the user may add some there.

@@ -2,7 +2,8 @@
 //! one already. What is there is not stored twice. Knows no submission: it compares what is stored.
 
 use super::Call;
-use super::append::{Pending, Settings};
+use super::append::Pending;
+use super::append_data::Settings;
 use crate::conversation::{moving, note};
 use crate::directory::rights;
 use crate::imap::flags::Changeable;

@@ -2,11 +2,13 @@
 //! `append`, what is replaced is found and removed. RFC 8508
 
 use super::Call;
-use super::append::{self, Arrived, Pending, Settings};
+use super::append::{self, Arrived, Pending};
+use super::append_data::{Reader, Word};
 use super::expunge;
 use super::share::{Share, shares};
 use crate::imap::fetch::body::gone;
 use crate::imap::view::SequenceSet;
+use crate::imap::wire::framing::Announced;
 use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal, Selected};
 use crate::mail::uid_set::UidSet;
@@ -17,7 +19,8 @@ use crate::store::change::Change;
 pub async fn begin(
     call: &mut Call<'_, '_>,
     selected: &Selected,
-) -> Result<(Pending, Settings), Refusal> {
+    (reader, announced): (&mut Reader<'_>, Option<Announced>),
+) -> Result<(Pending, Vec<Word>), Refusal> {
     let start = call.arguments.clone();
     let set = SequenceSet::parse(&mut call.arguments)?;
     if !set.is_single() {
@@ -26,7 +29,7 @@ pub async fn begin(
     call.arguments.space()?;
     let name = utf7::mailbox(&mut call.arguments)?;
     call.arguments.space()?;
-    let settings = append::settings(&mut call.arguments)?;
+    let words = reader.read(&mut call.arguments, announced)?;
     let replaced = selected.view.uids(&selected.view.select(&set, call.numbering)?);
     check(selected)?;
     if replaced.is_empty() {
@@ -36,7 +39,7 @@ pub async fn begin(
     // said before the message is sent in vain
     expunge::removal(call, selected, &replaced)?;
     let freed = freed(call, (selected, &replaced), &pending).await?;
-    Ok((Pending { replaced, freed, ..pending }, settings))
+    Ok((Pending { replaced, freed, ..pending }, words))
 }
 
 /// In the user's own mailboxes what is replaced is gone; a team keeps it in its Trash.

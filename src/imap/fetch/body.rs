@@ -2,6 +2,7 @@
 //! differs between recipients (the trace) stands in front of the stored bytes. Knows no view.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::binary::Binary;
@@ -40,6 +41,13 @@ enum Piece<'a> {
 }
 
 impl<'a> Piece<'a> {
+    fn into_owned(self) -> Piece<'static> {
+        match self {
+            Piece::Memory(bytes) => Piece::Memory(Cow::Owned(bytes.into_owned())),
+            Piece::Stored(range) => Piece::Stored(range),
+        }
+    }
+
     fn len(&self) -> u64 {
         match self {
             Piece::Memory(bytes) => bytes.len() as u64,
@@ -58,6 +66,37 @@ impl<'a> Piece<'a> {
         match self {
             Piece::Memory(bytes) => Piece::held(bytes[skip as usize..end as usize].to_vec()),
             Piece::Stored(range) => Piece::Stored(range.start + skip..range.start + end),
+        }
+    }
+}
+
+/// The bytes of a section on their way into another message.
+pub struct Copying {
+    blob: BlobId,
+    pieces: VecDeque<Piece<'static>>,
+}
+
+impl Copying {
+    /// How many are left.
+    pub fn bytes(&self) -> u64 {
+        self.pieces.iter().map(Piece::len).sum()
+    }
+
+    /// The next of them, `PIECE_BYTES_MAX` of what is stored at most; `None`: that was all.
+    pub async fn next(&mut self, store: &dyn Store) -> Result<Option<Vec<u8>>, StoreError> {
+        loop {
+            match self.pieces.pop_front() {
+                None => return Ok(None),
+                Some(Piece::Memory(bytes)) if bytes.is_empty() => {}
+                Some(Piece::Memory(bytes)) => return Ok(Some(bytes.into_owned())),
+                Some(Piece::Stored(range)) if range.is_empty() => {}
+                Some(Piece::Stored(range)) => {
+                    let bytes = read(store, self.blob, range.clone()).await?;
+                    let rest = range.start + bytes.len() as u64..range.end;
+                    self.pieces.push_front(Piece::Stored(rest));
+                    return Ok(Some(bytes));
+                }
+            }
         }
     }
 }
@@ -125,6 +164,15 @@ impl<'a> Source<'a> {
         out.push(b" ");
         literal_head(out.buffer(), pieces.iter().map(Piece::len).sum());
         self.stream(pieces, first, out).await
+    }
+
+    /// What FETCH would send as the section's literal; `None`: it would say NIL.
+    pub async fn copying(&self, wanted: &Section) -> Result<Option<Copying>, StoreError> {
+        let pieces = self.pieces(wanted).await?;
+        let pieces = pieces.map(|pieces| cut(pieces, wanted.partial));
+        let blob = self.entry.blob;
+        let owned = |pieces: Vec<Piece<'_>>| pieces.into_iter().map(Piece::into_owned).collect();
+        Ok(pieces.map(|pieces| Copying { blob, pieces: owned(pieces) }))
     }
 
     /// Sends the pieces; `first` is what has been read of the first stored one.

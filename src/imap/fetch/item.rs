@@ -73,6 +73,19 @@ pub struct Section {
     pub transfer: Transfer,
 }
 
+impl Section {
+    /// What `spec` would mean between the brackets of BODY.PEEK[]. RFC 5092 §11 `enc-section`
+    pub fn of(spec: &[u8]) -> Result<Section, Refusal> {
+        let bracketed = [b"[", spec, b"]"].concat();
+        let mut cursor = Cursor::new(&bracketed);
+        let section = section(&mut cursor, Reading::Peeks)?;
+        match cursor.rest() {
+            [] => Ok(section),
+            _ => Err(cursor.expected("the end of the section")),
+        }
+    }
+}
+
 /// What is done with the transfer encoding of a section.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Transfer {
@@ -446,6 +459,20 @@ mod tests {
         assert_eq!(one_section("BODY[3.MIME]").text, Text::Mime);
         assert_eq!(one_section("RFC822.HEADER").reading, Reading::Peeks);
         assert_eq!(one_section("BODY[TEXT]").reading, Reading::MarksSeen);
+    }
+
+    #[test]
+    fn a_section_is_read_without_its_brackets() {
+        assert_eq!(
+            Section::of(b"1.2.mime").map(|s| (s.path, s.text)),
+            Ok((vec![1, 2], Text::Mime))
+        );
+        assert_eq!(Section::of(b"").map(|s| s.text), Ok(Text::Whole));
+        let odd = Section::of(b"HEADER.FIELDS (\"a]b\")").map(|s| s.text);
+        assert!(matches!(odd, Ok(Text::Fields(names, _)) if names == [b"a]b"]));
+        for wrong in ["1]", "1]<0.5>", "1]<0.5>[", "MIME", "0", "1 ", "1.", "HEADER.FIELDS"] {
+            assert!(Section::of(wrong.as_bytes()).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -367,12 +367,14 @@ mod tests {
     fn what_is_not_told_is_refused_when_the_rest_is_understood() {
         for unknown in ["AnnotationChange", "X-Frob"] {
             let text = format!("(personal (MessageNew MessageExpunge {unknown}))");
-            assert!(matches!(parsed(&text), Err(Refusal::No { code: Some(KNOWN), .. })), "{text}");
+            let refusal = parsed(&text).expect_err("refused");
+            assert!(matches!(&refusal, Refusal::No { code: Some(c), .. } if c == KNOWN), "{text}");
         }
         let off = Capabilities::without(&["metadata".into()]);
         let text = b"(personal (MailboxMetadataChange))";
         let refusal = Request::parse(&mut Cursor::new(text), &off).expect_err("refused");
-        assert!(matches!(refusal, Refusal::No { code: Some(KNOWN_WITHOUT_METADATA), .. }));
+        let known = KNOWN_WITHOUT_METADATA;
+        assert!(matches!(refusal, Refusal::No { code: Some(code), .. } if code == known));
     }
 
     #[test]

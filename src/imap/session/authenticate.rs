@@ -152,7 +152,7 @@ impl Dialogue {
         match exchange.after(step, out) {
             Ok(next) => next,
             Err(Refusal::No { code, text }) => {
-                let code = code.unwrap_or("AUTHENTICATIONFAILED");
+                let code = code.unwrap_or("AUTHENTICATIONFAILED".into());
                 out.line(format_args!("{tag} NO [{code}] {text}"));
                 Next::Command
             }
@@ -164,7 +164,7 @@ impl Dialogue {
     /// The program tries again, and may find another node.
     fn unavailable(&mut self, tag: &str, error: StoreError, out: &mut Output<'_>) -> Next {
         if let Refusal::No { code, text } = error.into() {
-            let code = code.unwrap_or("UNAVAILABLE");
+            let code = code.unwrap_or("UNAVAILABLE".into());
             out.line(format_args!("{tag} NO [{code}] {text}"));
         }
         Next::Command

@@ -24,6 +24,10 @@ impl Dialogue {
             (_, Verb::Unauthenticate) => self.unauthenticate(command, out),
             (_, Verb::Compress) => self.compress(command, out),
             (_, Verb::Close | Verb::Unselect) => self.close(command, out).await,
+            (_, Verb::Append | Verb::Replace) => {
+                let incoming = self.begin(command, None, out).await?;
+                Ok(Done::Proposed(Next::Message(Box::new(incoming))))
+            }
             _ => self.after_login(command, out).await.map(Done::Completed),
         }
     }
@@ -218,8 +222,6 @@ async fn authenticated(verb: Verb, call: &mut Call<'_, '_>) -> Result<Completion
         Verb::GetMetadata => commands::metadata::get_metadata(call).await,
         Verb::SetMetadata => commands::metadata::set_metadata(call).await,
         Verb::DeleteAcl => commands::set_acl::delete_acl(call).await,
-        // the framing announces a message apart; this APPEND has none
-        Verb::Append => Err(call.arguments.expected("a mailbox and a message as a literal")),
         _ => Err(Refusal::Bad("not possible now".to_owned())),
     }
 }
@@ -241,9 +243,6 @@ async fn with_selected(
         Verb::Store => commands::store::run(call, selected).await,
         Verb::Copy => commands::copy::copy(call, selected).await,
         Verb::Move => commands::copy::r#move(call, selected).await,
-        Verb::Replace => {
-            Err(call.arguments.expected("a message, a mailbox and a message as a literal"))
-        }
         _ => Err(Refusal::Bad("not possible now".to_owned())),
     }
 }

@@ -52,12 +52,28 @@ pub fn begins_as_message(part: &Part, body: &[u8]) -> bool {
     begins_with_field(&decoded(part, body))
 }
 
+/// Without its transfer encoding, and in UTF-8 where it was in UTF-16.
 fn decoded(part: &Part, body: &[u8]) -> Vec<u8> {
     let mut decoder = Encoding::of(part).unwrap_or(Encoding::Identity).decoder();
     let mut bytes = Vec::new();
     decoder.push(body, &mut bytes);
     decoder.finish(&mut bytes);
-    bytes
+    match bytes.as_slice() {
+        [0xef, 0xbb, 0xbf, utf8 @ ..] => utf8.to_vec(),
+        [0xff, 0xfe, utf16 @ ..] => from_utf16(utf16, u16::from_le_bytes),
+        [0xfe, 0xff, utf16 @ ..] => from_utf16(utf16, u16::from_be_bytes),
+        // a header begins with ASCII, whatever the part is said to be
+        [first, 0, ..] if *first != 0 => from_utf16(&bytes, u16::from_le_bytes),
+        [0, second, ..] if *second != 0 => from_utf16(&bytes, u16::from_be_bytes),
+        _ => bytes,
+    }
+}
+
+fn from_utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Vec<u8> {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    let characters = char::decode_utf16(pairs.iter().map(|pair| unit(*pair)));
+    let text: String = characters.map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    text.into_bytes()
 }
 
 /// The message that a part holds, by the first `ATTACHED_SOURCE_BYTES_MAX` bytes of its body, and
@@ -111,6 +127,51 @@ mod tests {
         assert_eq!(ids(&message("message/global", "8bit", plain)), ["n@x"]);
         let quoted = "Message-ID:=20<n=40x>\r\n\r\nnote\r\n";
         assert_eq!(ids(&message("message/rfc822", "quoted-printable", quoted)), ["n@x"]);
+    }
+
+    #[test]
+    fn a_message_is_found_in_utf_16_too() {
+        let text =
+            "Subject: Gr\u{fc}\u{df}e \u{a0a}\u{d0d}\r\nMessage-ID: <n@x>\r\n\r\n\u{1f600}\r\n";
+        let [le, be] = [u16::to_le_bytes, u16::to_be_bytes]
+            .map(|bytes| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>());
+        let marked = |mark: &[u8], text: &[u8]| [mark, text].concat();
+        for bytes in [
+            marked(b"\xff\xfe", &le),
+            marked(b"\xfe\xff", &be),
+            marked(b"\xff\xfeF\0r\0o\0m\0 \0x\0\n\0", &le),
+            le.clone(),
+            be,
+            marked(b"\xef\xbb\xbf", text.as_bytes()),
+            // cut in the middle of a character
+            marked(&le, b"x"),
+        ] {
+            let base64: String = base64(&bytes);
+            for kind in [
+                "application/octet-stream",
+                "message/global",
+                "message/rfc822",
+                "text/plain; charset=utf-16; name=\"note.eml\"",
+                "text/plain; charset=utf-16le; name=\"note.eml\"",
+            ] {
+                assert_eq!(ids(&message(kind, "base64", &base64)), ["n@x"], "{kind} {bytes:?}");
+            }
+            let quoted: String = bytes.iter().map(|byte| format!("={byte:02X}=\r\n")).collect();
+            let found = ids(&message("application/x-eml", "quoted-printable", &quoted));
+            assert_eq!(found, ["n@x"], "{bytes:?}");
+        }
+        for nothing in
+            [&b"\0\0\0\0"[..], b"\xff\xfe", b"\xfe\xff\xd8", b"x\0", b"\0", b"\xef\xbb\xbf"]
+        {
+            let message = message("application/octet-stream", "base64", &base64(nothing));
+            assert!(ids(&message).is_empty(), "{nothing:?}");
+        }
+    }
+
+    fn base64(bytes: &[u8]) -> String {
+        use base64::Engine;
+        let lines = bytes.chunks(57).map(|line| base64::prelude::BASE64_STANDARD.encode(line));
+        lines.collect::<Vec<_>>().join("\r\n")
     }
 
     #[test]

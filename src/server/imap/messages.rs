@@ -1,97 +1,156 @@
-//! The messages of an APPEND or REPLACE on their way from the connection into the spool.
+//! The messages of an APPEND or REPLACE on their way from the connection, and from what is stored,
+//! into the spool.
 
 use std::io;
 
 use super::{Connection, TRANSFER_TIMEOUT, Wire};
 use crate::imap::Refusal;
 use crate::imap::output::Output;
-use crate::imap::session::{Incoming, Next};
+use crate::imap::session::{Belongs, Incoming, Next, Step};
 use crate::imap::wire::framing::Event;
 use crate::server::spool::{self, Spool, SpoolError, Spooled};
 use crate::sys::repeated::Repeated;
 
 impl Connection {
-    /// Takes invited messages into the spool, then stores them together. Their files stay until
-    /// the commit has answered.
+    /// Takes the messages of a command into the spool, then stores them together. Their files stay
+    /// until the commit has answered.
     pub(super) async fn messages(&mut self, mut incoming: Incoming) -> io::Result<Next> {
-        let mut kept = Vec::new();
+        let (mut kept, mut spool) = (Vec::new(), None);
+        let store = self.shared.store.clone();
         loop {
-            self.flush().await?;
-            match self.spool(&mut incoming).await? {
-                Ok(spooled) => {
-                    incoming.has_arrived(Ok(spooled.message().clone()));
-                    kept.push(spooled);
+            let next = match incoming.step(&*store).await {
+                Step::Literal => {
+                    self.literal(&mut incoming, &mut spool).await?;
+                    continue;
                 }
-                Err(error) => incoming.has_arrived(Err(refusal(&error))),
-            }
-            let event = self.behind_message().await?;
-            // rights may have changed while it came in
-            if matches!(self.take_directory(), Next::Close) {
-                return Ok(Next::Close);
-            }
-            match self.message_ended(incoming, event).await {
+                Step::Bytes(bytes) => {
+                    self.write_spool(&mut incoming, &mut spool, &bytes).await;
+                    continue;
+                }
+                Step::Whole => {
+                    kept.extend(self.whole(&mut incoming, spool.take()).await);
+                    continue;
+                }
+                Step::Follows => {
+                    let event = self.behind_message().await?;
+                    match self.take_directory() {
+                        Next::Close => Next::Close,
+                        _ => self.message_follows(incoming, event).await,
+                    }
+                }
+                // rights may have changed meanwhile
+                Step::Complete => match self.take_directory() {
+                    Next::Close => Next::Close,
+                    _ => self.messages_complete(incoming).await,
+                },
+            };
+            match next {
                 Next::Message(next) => incoming = *next,
                 next => return Ok(next),
             }
         }
     }
 
-    async fn message_ended(&mut self, incoming: Incoming, event: Event) -> Next {
+    async fn message_follows(&mut self, incoming: Incoming, event: Event) -> Next {
         let mut sink = Wire(&mut self.stream, self.deflate.as_deref_mut());
         let mut out = Output::new(&mut self.buffer, &mut sink);
-        match event {
+        let next = match &event {
             Event::Command(tail) => {
-                self.dialogue.messages_complete(incoming, &tail, &mut out).await
+                self.dialogue.message_follows(incoming, (tail, None), &mut out).await
             }
             Event::Message { head, announced } => {
-                let follows = (head.as_slice(), announced);
-                let next = self.dialogue.message_follows(incoming, follows, &mut out).await;
-                match next {
-                    Next::Message(_) => self.framer.accept(),
-                    _ => self.framer.refuse(),
-                }
-                next
+                let read = (head.as_slice(), Some(*announced));
+                self.dialogue.message_follows(incoming, read, &mut out).await
             }
-            other => self.perform(other).await,
+            _ => return self.perform(event).await,
+        };
+        if !matches!(next, Next::Message(_)) {
+            self.framer.refuse();
         }
+        next
     }
 
-    /// The outer error: the peer is gone. The inner one: the message cannot be kept, and the rest
-    /// of it is read all the same.
-    async fn spool(&mut self, incoming: &mut Incoming) -> io::Result<Result<Spooled, SpoolError>> {
-        let folder = spool::folder(&self.shared.config.load().data_dir);
-        let mut spool = Ok(match incoming.bytes_before() > spool::MEMORY_BYTES_MAX as u64 {
-            true => Spool::on_disk(folder.clone(), incoming.bytes()),
-            false => Spool::new(folder.clone(), incoming.bytes()),
-        });
+    async fn messages_complete(&mut self, incoming: Incoming) -> Next {
+        let mut sink = Wire(&mut self.stream, self.deflate.as_deref_mut());
+        let mut out = Output::new(&mut self.buffer, &mut sink);
+        self.framer.refuse();
+        self.dialogue.messages_complete(incoming, &mut out).await
+    }
+
+    /// All of a literal is read, also when it cannot be kept. An error: the peer is gone.
+    async fn literal(
+        &mut self,
+        incoming: &mut Incoming,
+        spool: &mut Option<Spool>,
+    ) -> io::Result<()> {
+        self.framer.accept();
+        self.write(|_, out| incoming.invite(out));
+        self.flush().await?;
         while let Some(piece) = self.framer.message_piece() {
-            incoming.received(&piece);
             if piece.is_empty() {
                 self.read_within(TRANSFER_TIMEOUT).await?;
-            } else if let Ok(open) = &mut spool
-                && let Err(error) = open.write(&piece).await
-            {
-                spool = Err(error);
+            } else if incoming.received(&piece) == Belongs::ToMessage {
+                self.write_spool(incoming, spool, &piece).await;
             }
         }
-        let spooled = match spool {
-            Ok(spool) => spool.finish().await,
-            Err(error) => Err(error),
-        };
-        match spooled {
-            Ok(spooled) if incoming.must_become_lines() => Ok(match spooled.loses_nul().await {
-                Ok(true) => {
-                    incoming.cannot_become_lines();
-                    Ok(spooled)
-                }
-                Ok(false) => spooled.as_lines(folder).await,
-                Err(error) => Err(error),
-            }),
-            other => Ok(other),
+        Ok(())
+    }
+
+    async fn write_spool(
+        &mut self,
+        incoming: &mut Incoming,
+        spool: &mut Option<Spool>,
+        piece: &[u8],
+    ) {
+        if incoming.is_refused() {
+            return;
+        }
+        let written = spool.get_or_insert_with(|| self.empty_spool(incoming)).write(piece).await;
+        if let Err(error) = written {
+            incoming.cannot_be_kept(refusal(&error));
         }
     }
 
-    /// What follows a message: the end of its command, or another one.
+    fn empty_spool(&self, incoming: &Incoming) -> Spool {
+        let (folder, bytes_max) = (self.spool_folder(), incoming.bytes_max());
+        match incoming.bytes_before() > spool::MEMORY_BYTES_MAX as u64 {
+            true => Spool::on_disk(folder, bytes_max),
+            false => Spool::new(folder, bytes_max),
+        }
+    }
+
+    fn spool_folder(&self) -> std::path::PathBuf {
+        spool::folder(&self.shared.config.load().data_dir)
+    }
+
+    /// A message is complete; `None`: it is refused.
+    async fn whole(&mut self, incoming: &mut Incoming, spool: Option<Spool>) -> Option<Spooled> {
+        let spool = spool.unwrap_or_else(|| self.empty_spool(incoming));
+        match self.spooled(incoming, spool).await {
+            Ok(spooled) => {
+                incoming.has_arrived(spooled.message().clone());
+                Some(spooled)
+            }
+            Err(error) => {
+                incoming.cannot_be_kept(refusal(&error));
+                None
+            }
+        }
+    }
+
+    async fn spooled(&self, incoming: &mut Incoming, spool: Spool) -> Result<Spooled, SpoolError> {
+        let spooled = spool.finish().await?;
+        if !incoming.must_become_lines() {
+            return Ok(spooled);
+        }
+        if spooled.loses_nul().await? {
+            incoming.cannot_become_lines();
+            return Ok(spooled);
+        }
+        spooled.as_lines(self.spool_folder()).await
+    }
+
+    /// What follows a literal: the end of its command, or another one.
     async fn behind_message(&mut self) -> io::Result<Event> {
         loop {
             match self.framer.next(&self.dialogue.limits()) {
