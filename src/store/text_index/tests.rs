@@ -1,6 +1,8 @@
 //! The index against the texts themselves: whatever it says is so, however much of it is made, and
 //! whatever happened to its files.
 
+mod refused;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use crate::mail::id::{MailboxId, Timestamp};
 use crate::mail::likeness::Pattern;
 use crate::mail::message::SearchText;
 use crate::mail::words::words;
+use crate::store::Store;
 use crate::store::contract::engines::{Folder as Place, Running, clock};
 use crate::store::contract::{Bench, delivery};
 use crate::store::embedded::indexed::Tables;
@@ -25,7 +28,6 @@ use crate::store::embedded::{self, Options, open_read_only};
 use crate::store::text::TextPlace::{self, Body, Header};
 use crate::store::text::{How, TextIndexing};
 use crate::store::texts::Packed;
-use crate::store::{Store, StoreError};
 use crate::sys::{Clock, ManualClock};
 
 fn needle(place: TextPlace, text: &str) -> Needle {
@@ -455,39 +457,6 @@ async fn an_index_of_another_store_is_thrown_away() {
     (other.index, other.work) = work(&other.place, &other.clock, ENOUGH as i64);
     other.work.take_up(&mut on).expect("takes up");
     assert_eq!(other.files().len(), 0);
-}
-
-#[tokio::test]
-async fn a_segment_that_is_not_proved_is_never_shown() {
-    let (mut indexed, mut other) = (Indexed::new().await, Indexed::new().await);
-    indexed.deliver(ENOUGH).await;
-    let changes = (0..ENOUGH).map(|n| delivery(other.mailbox, &format!("other {n}"))).collect();
-    other.bench().commit(changes).await.expect("commits");
-    other.step_all();
-    let wrong = other.files().remove(0);
-    // whole, about the same messages, and of other words
-    indexed.work.meddle = Some(Box::new(move |path| {
-        fs::copy(&wrong, path).expect("copies");
-    }));
-    let refused = indexed.work.step(&mut on);
-    assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{refused:?}");
-    assert_eq!((indexed.known(), indexed.files().len()), (0, 0));
-    indexed.work.meddle = None;
-    indexed.step_all();
-    assert_eq!(indexed.known(), ENOUGH);
-}
-
-#[tokio::test]
-async fn what_is_made_while_the_store_is_put_back_is_not_shown() {
-    let mut indexed = Indexed::new().await;
-    indexed.deliver(ENOUGH).await;
-    let index = indexed.index.clone();
-    indexed.work.meddle = Some(Box::new(move |_| index.doubt(ENOUGH as i64)));
-    assert!(indexed.work.step(&mut on).is_ok());
-    assert_eq!((indexed.known(), indexed.files().len()), (0, 0));
-    indexed.work.meddle = None;
-    indexed.step_all();
-    assert_eq!(indexed.known(), ENOUGH);
 }
 
 impl Indexed {

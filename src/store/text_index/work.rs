@@ -46,10 +46,13 @@ pub(in crate::store) struct Work {
     doubts: Option<u64>,
     /// First messages of segments that are to be made anew.
     stale: Vec<i64>,
-    /// What a test does with a file before it is proved.
     #[cfg(test)]
-    pub(super) meddle: Option<Box<dyn FnMut(&std::path::Path) + Send>>,
+    pub(super) meddle: Option<Meddle>,
 }
+
+/// What a test does with a file before it is proved.
+#[cfg(test)]
+pub(super) type Meddle = Box<dyn FnMut(&std::path::Path) + Send>;
 
 /// How a segment stands to the store.
 enum Standing {
