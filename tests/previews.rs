@@ -1,39 +1,21 @@
 //! A preview that the store does not have is made once, by the first FETCH that waits for it.
 
+mod store_support;
+
 use std::sync::Arc;
 
 use postfach::imap::fetch::item::Patience;
 use postfach::imap::fetch::preview::complete;
-use postfach::mail::account::{Account, Folder};
-use postfach::mail::flag::FlagList;
-use postfach::mail::id::{BlobId, MailboxId, Timestamp};
-use postfach::mail::message::parse;
-use postfach::store::change::{Actor, Bytes, Change, Delivered, NewMessage, Outcome, Transaction};
+use postfach::mail::id::{BlobId, MailboxId};
+use postfach::store::change::Change;
 use postfach::store::embedded::{self, Options};
 use postfach::store::{Facts, FactsWanted, Store};
 use postfach::sys::ManualClock;
+use store_support::{commit, delivered, mailbox};
 
 fn delivery(mailbox: MailboxId, n: usize) -> Change {
     let bytes = format!("Subject: {n}\r\n\r\nFirst words of number {n}\r\n").into_bytes();
-    Change::Delivered(Box::new(Delivered {
-        mailbox,
-        message: NewMessage {
-            hash: *blake3::hash(&bytes).as_bytes(),
-            parsed: Arc::new(parse(&bytes)),
-            bytes: Bytes::Memory(Arc::new(bytes)),
-        },
-        trace: Vec::new(),
-        flags: FlagList::default(),
-        seen_by: Vec::new(),
-        internal_date: Timestamp(1),
-        thread: None,
-        duplicate_key: None,
-    }))
-}
-
-async fn commit(store: &dyn Store, changes: Vec<Change>) -> Vec<Outcome> {
-    let transaction = Transaction { actor: Actor::Delivery, changes };
-    store.commit(transaction).await.expect("commits").outcomes
+    Change::Delivered(Box::new(delivered(mailbox, bytes)))
 }
 
 async fn previews(store: &dyn Store, blobs: &[BlobId]) -> Vec<Option<String>> {
@@ -56,14 +38,9 @@ async fn a_missing_preview_is_made_once_and_kept() {
         (store, std::thread::spawn(|| writer.run()))
     };
     let (store, writer) = open();
-    let made = Change::MailboxCreated {
-        account: Account::Inbox("Support".into()),
-        folder: Folder::root(),
-    };
-    let outcomes = commit(&store, vec![made]).await;
-    let [Outcome::Created(mailbox)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
-    commit(&store, (0..5).map(|n| delivery(*mailbox, n)).collect()).await;
-    let snapshot = store.snapshot(*mailbox).await.expect("exists");
+    let mailbox = mailbox(&store).await;
+    commit(&store, (0..5).map(|n| delivery(mailbox, n)).collect()).await;
+    let snapshot = store.snapshot(mailbox).await.expect("exists");
     let blobs: Vec<BlobId> = snapshot.iter().map(|entry| entry.blob).collect();
     store.stop();
     assert_eq!(writer.join().expect("no panic"), Ok(()));

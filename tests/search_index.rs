@@ -2,6 +2,8 @@
 //! some, without it, and in the engine that has none. Key trees are random, and so are the texts;
 //! their words are short, so that needles are found within them and across their breaks.
 
+mod store_support;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,14 +15,11 @@ use postfach::imap::search::evaluate::find;
 use postfach::imap::search::fuzzy::fuzzily;
 use postfach::imap::search::key::Key;
 use postfach::imap::view::{Claims, View};
-use postfach::mail::account::{Account, Folder, FolderNames};
+use postfach::mail::account::FolderNames;
 use postfach::mail::flag::{FlagList, SeenMode, SystemFlags};
 use postfach::mail::fold::fold;
-use postfach::mail::id::{BlobId, Login, MailboxId, Timestamp, Uid};
-use postfach::mail::message::parse;
-use postfach::store::change::{
-    Actor, Bytes, Change, Delivered, NewMessage, Outcome, Transaction, Transfer,
-};
+use postfach::mail::id::{BlobId, Login, MailboxId, Uid};
+use postfach::store::change::{Change, Delivered, Transfer};
 use postfach::store::embedded::{self, Embedded, Options};
 use postfach::store::memory::Memory;
 use postfach::store::text::TextIndexing;
@@ -30,6 +29,7 @@ use postfach::sys::ManualClock;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
+use store_support::{commit, delivered, mailbox};
 
 /// Enough for several segments.
 const INDEXED: usize = 2_300;
@@ -48,35 +48,12 @@ struct Engine {
 fn delivery(mailbox: MailboxId, n: usize, [subject, body]: [String; 2]) -> Change {
     let text = format!("Subject: {subject}\r\nX-Other: {n}\r\n\r\n{body} {n}\r\n");
     let bytes = text.into_bytes();
-    let flags = if n.is_multiple_of(3) { SystemFlags::FLAGGED } else { SystemFlags::NONE };
+    let system = if n.is_multiple_of(3) { SystemFlags::FLAGGED } else { SystemFlags::NONE };
     Change::Delivered(Box::new(Delivered {
-        mailbox,
-        message: NewMessage {
-            hash: *blake3::hash(&bytes).as_bytes(),
-            parsed: Arc::new(parse(&bytes)),
-            bytes: Bytes::Memory(Arc::new(bytes)),
-        },
         trace: format!("Received: from ab@{n}\r\n").into_bytes(),
-        flags: FlagList { system: flags, keywords: Vec::new() },
-        seen_by: Vec::new(),
-        internal_date: Timestamp(1),
-        thread: None,
-        duplicate_key: None,
+        flags: FlagList { system, keywords: Vec::new() },
+        ..delivered(mailbox, bytes)
     }))
-}
-
-async fn commit(store: &dyn Store, changes: Vec<Change>) -> Vec<Outcome> {
-    let transaction = Transaction { actor: Actor::Delivery, changes };
-    store.commit(transaction).await.expect("commits").outcomes
-}
-
-async fn mailbox(store: &dyn Store) -> MailboxId {
-    let account = Account::Inbox("Support".into());
-    let made = Change::MailboxCreated { account, folder: Folder::root() };
-    match commit(store, vec![made]).await.as_slice() {
-        [Outcome::Created(id)] => *id,
-        other => panic!("{other:?}"),
-    }
 }
 
 async fn fill(store: &dyn Store, mailbox: MailboxId, texts: &[(usize, [String; 2])]) {

@@ -10,6 +10,8 @@ pub mod explain;
 pub mod hash_password;
 pub mod migrate_store;
 pub mod operate;
+#[cfg(test)]
+mod place;
 pub mod queue;
 pub mod restored;
 pub mod route_test;

@@ -103,30 +103,13 @@ async fn commit(store: &dyn Store, changes: Vec<Change>) -> Result<(), StoreErro
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::PathBuf;
-
     use super::*;
+    use crate::admin::place::Place;
     use crate::mail::account::{Account, Folder};
     use crate::mail::id::{Login, UidValidity};
     use crate::server::queue::fake::new_queued;
 
-    struct Place(PathBuf);
-
     impl Place {
-        fn new(name: &str) -> Place {
-            let name = format!("postfach-restored-{}-{name}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            fs::create_dir_all(&path).expect("a folder");
-            let config = "hostname = \"mail.example.org\"\ndata_dir = \"data\"\n";
-            fs::write(path.join("postfach.toml"), config).expect("written");
-            Place(path)
-        }
-
-        fn config(&self) -> PathBuf {
-            self.0.join("postfach.toml")
-        }
-
         fn told(&self) -> (Outcome, String) {
             let mut out = Vec::new();
             let outcome = report(&self.config(), &mut out).expect("writes");
@@ -136,12 +119,6 @@ mod tests {
         fn with<T>(&self, work: impl AsyncFnOnce(&dyn Store) -> Result<T, StoreError>) -> T {
             let config = config::load(&self.config()).expect("valid");
             on_runtime(at_rest(&config, work)).map_err(|e| e.to_string()).expect("done")
-        }
-    }
-
-    impl Drop for Place {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
         }
     }
 

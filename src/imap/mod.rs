@@ -35,6 +35,7 @@ use crate::store::audit::Presence;
 use crate::store::change::Actor;
 use crate::store::mirror::Source;
 use crate::store::{Mailbox, Store, StoreError};
+use crate::sys::repeated::Repeated;
 use capability::Capabilities;
 use fetch::write::Beyond;
 use notify::Notify;
@@ -190,7 +191,10 @@ impl From<StoreError> for Refusal {
             }
             StoreError::Corrupt(why) => {
                 // the client is told to tell the administrator, who finds here what it is
-                tracing::error!(%why, "stored data is damaged");
+                static DAMAGED: Repeated = Repeated::new();
+                if let Some(unsaid) = DAMAGED.due(&why) {
+                    tracing::error!(%why, unsaid, "stored data is damaged");
+                }
                 Refusal::no("CORRUPTION", "Stored data is damaged, tell the administrator")
             }
         }
@@ -286,5 +290,18 @@ impl Session {
             (false, true) => Condstore::On,
             (false, false) => Condstore::Off,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::repeated::tests::logged_by;
+
+    #[test]
+    fn who_reads_a_damaged_message_again_and_again_does_not_fill_the_log() {
+        let read = |what: &str| drop(Refusal::from(StoreError::Corrupt(what.into())));
+        assert_eq!(logged_by(|| (0..1000).for_each(|_| read("imap: message 1"))), 1);
+        assert_eq!(logged_by(|| (0..1000).for_each(|_| read("imap: message 2"))), 1);
     }
 }

@@ -8,6 +8,7 @@ use super::{Context, Session, seen_mode};
 use crate::directory::{Directory, Place, Rights, Visible, rights_in, view, within};
 use crate::mail::account::{Account, Folder, FolderNames, FolderRole};
 use crate::mail::flag::SeenMode;
+use crate::mail::fold;
 use crate::mail::id::Login;
 use crate::store::Mailbox;
 
@@ -54,7 +55,19 @@ pub struct Named {
 
 /// Finds what `name` (decoded, UTF-8) means for the session's user. `None`: it is forbidden, or no
 /// account has a folder of that name; the two cannot be told apart.
+///
+/// A name that is not composed means the composed one too, so that none is made that cannot be
+/// told from another by eye. RFC 9051 §5.1
 pub fn resolve(context: &Context, session: &Session, name: &str) -> Option<Resolved> {
+    let exact = resolve_exactly(context, session, name);
+    let is_there = exact.as_ref().is_some_and(|found| found.mailbox.is_some());
+    match fold::composed(name).filter(|_| !is_there) {
+        Some(composed) => resolve_exactly(context, session, &composed),
+        None => exact,
+    }
+}
+
+fn resolve_exactly(context: &Context, session: &Session, name: &str) -> Option<Resolved> {
     let directory = &session.directory;
     let words = Words { names: &context.folder_names, directory };
     let (account, folder) = locate(words, &session.user, name)?;

@@ -7,6 +7,7 @@ use super::names::{DELIMITER, INBOX, OTHER_USERS, SHARED};
 use super::wire::lex::Cursor;
 use super::wire::utf7;
 use crate::conversation::State;
+use crate::mail::fold;
 use crate::mail::id::MailboxId;
 use crate::store::{Mailbox, Subscriptions};
 
@@ -105,6 +106,7 @@ fn mailbox_names(cursor: &mut Cursor<'_>) -> Result<Vec<String>, Refusal> {
     cursor.space()?;
     let one = |cursor: &mut Cursor<'_>| -> Result<String, Refusal> {
         let name = utf7::mailbox(cursor)?;
+        let name = fold::composed(&name).unwrap_or(name);
         let (first, rest) = name.split_at(name.find(DELIMITER).unwrap_or(name.len()));
         Ok(if first.eq_ignore_ascii_case(INBOX) { format!("{INBOX}{rest}") } else { name })
     };

@@ -2,7 +2,15 @@
 //! so substring search on the results is search without regard to case. Knows no message.
 
 use encoding_rs::Encoding;
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
+/// `text` in Normalization Form C; `None`: it is. RFC 5198 §3
+pub fn composed(text: &str) -> Option<String> {
+    match text.is_ascii() || is_nfc(text) {
+        true => None,
+        false => Some(text.nfc().collect()),
+    }
+}
 
 /// Folds text as i;unicode-casemap does (RFC 5051 §2), with two differences that only find more:
 /// upper case is the full mapping (`ß` finds `SS`), and a run of white space is one space, so that

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::store::change::{Actor, Change, Transaction};
 use crate::store::nodes::{Duty, LEASE};
@@ -60,6 +60,11 @@ impl End {
         End { timer: Instant::now() + time, clock: SystemTime::now() + time }
     }
 
+    /// So long after this.
+    fn later(self, time: Duration) -> End {
+        End { timer: self.timer + time, clock: self.clock + time }
+    }
+
     /// Whether it has not come yet, and will not so soon.
     fn is_beyond(self, time: Duration) -> bool {
         Instant::now() + time < self.timer && SystemTime::now() + time < self.clock
@@ -79,6 +84,12 @@ impl Tenure {
             Tenure::Elsewhere => false,
             Tenure::Ours { until, .. } => until.is_beyond(time),
         }
+    }
+
+    /// Whether the store cannot have given the duty to anybody else yet: this node may not have
+    /// worked any more, but nobody has begun.
+    fn is_unbroken(self) -> bool {
+        matches!(self, Tenure::Ours { until, .. } if until.later(MARGIN).is_beyond(Duration::ZERO))
     }
 
     /// Whether both are the same one, however long each lasts.
@@ -118,7 +129,8 @@ impl Post {
         Under { post: self.clone(), tenure: self.tenure() }
     }
 
-    /// Comes back when another tenure has begun, or one is known to be over.
+    /// Comes back when another tenure has begun, one is known to be over, or one that seemed to be
+    /// goes on.
     pub async fn changed(&mut self) {
         if self.tenure.changed().await.is_err() {
             std::future::pending().await
@@ -213,21 +225,28 @@ impl Duties {
 
 async fn keep(store: Arc<dyn Store>, duty: Duty, sender: watch::Sender<Tenure>) {
     loop {
-        let before = *sender.borrow();
+        let (before, began) = (*sender.borrow(), Instant::now());
         let next = ask(&*store, duty, before).await;
         if !next.is(before) {
             let ours = next != Tenure::Elsewhere;
             tracing::info!(duty = duty.name(), ours, "duty");
         }
-        // A tenure that only lasts longer wakes nobody.
-        sender.send_if_modified(|tenure| !std::mem::replace(tenure, next).is(next));
-        sleep(RENEWAL).await;
+        // A tenure that only lasts longer wakes nobody; who found it over waits for this.
+        let stands = next.is(before) && before.holds() == next.holds();
+        sender.send_if_modified(|tenure| {
+            *tenure = next;
+            !stands
+        });
+        sleep_until(began + RENEWAL).await;
     }
 }
 
 /// A lease that is renewed in time lasts until the next answer, and beginnings are not held up.
-const _: () =
-    assert!(RENEWAL.as_secs() + BEGINNING.as_secs() + MARGIN.as_secs() < LEASE.as_secs(),);
+const _: () = assert!(RENEWAL.as_secs() + BEGINNING.as_secs() + MARGIN.as_secs() < LEASE.as_secs());
+/// Nor does it end while answers are slow; and a beginning that was slow, too, leaves time for one
+/// more before anybody else may have the duty.
+const _: () = assert!(RENEWAL.as_secs() + ASKING.as_secs() + MARGIN.as_secs() < LEASE.as_secs());
+const _: () = assert!(3 * ASKING.as_secs() < LEASE.as_secs());
 
 /// Asks for a duty. Without an answer it stands as before: a tenure ends by itself.
 async fn ask(store: &dyn Store, duty: Duty, before: Tenure) -> Tenure {
@@ -243,7 +262,9 @@ async fn ask(store: &dyn Store, duty: Duty, before: Tenure) -> Tenure {
     }
     match before {
         // a database that was set back may have lost it
-        Tenure::Ours { number, .. } if before.holds() && store.tenure(duty) == Some(number) => {
+        Tenure::Ours { number, .. }
+            if before.is_unbroken() && store.tenure(duty) == Some(number) =>
+        {
             Tenure::Ours { number, until }
         }
         _ => match timeout(ASKING, begin(store, duty)).await {
@@ -265,6 +286,8 @@ async fn begin(store: &dyn Store, duty: Duty) -> Result<i64, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
     use crate::server::queue::fake::{FullableStore, Shelf};
     use crate::sys::ManualClock;
@@ -366,6 +389,62 @@ mod tests {
             assert!(under.may_begin());
             sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// What is under way on a slow database does not begin anew at each renewal.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_answered_slowly_keeps_its_tenure() {
+        for slowness in [2000, 2900].map(Duration::from_millis) {
+            let (one, two, _) = nodes();
+            two.slow_down(slowness);
+            let two: Arc<dyn Store> = two;
+            let first = Duties::start(&two);
+            sleep(2 * slowness + Duration::from_millis(10)).await;
+            let under = first.queue.present();
+            assert!(first.queue.holds() && under.is_present());
+            let second = Duties::start(&one);
+            // the first renewal comes late, for the beginning was slow, too
+            sleep(2 * slowness).await;
+            for _ in 0..1200 {
+                assert!(under.lasts(), "{slowness:?}");
+                assert_eq!(second.queue.tenure(), Tenure::Elsewhere);
+                sleep(Duration::from_millis(100)).await;
+            }
+            assert!(slowness > Duration::from_millis(2500) || under.may_begin());
+        }
+    }
+
+    /// One renewal is lost on the way, the next is heard before the lease is over.
+    #[tokio::test(start_paused = true)]
+    async fn a_tenure_that_nobody_else_can_have_got_goes_on_and_is_told_to_go_on() {
+        let (_, two, _) = nodes();
+        let shared: Arc<dyn Store> = two.clone();
+        let first = Duties::start(&shared);
+        settled().await;
+        let under = first.queue.present();
+        let (mut post, began) = (first.queue.clone(), Instant::now());
+        post.changed().await;
+        two.slow_down(ASKING + Duration::from_millis(1));
+        sleep_until(began + RENEWAL + ASKING - Duration::from_secs(1)).await;
+        two.slow_down(ASKING - Duration::from_millis(100));
+        sleep_until(began + LEASE - MARGIN).await;
+        assert!(!under.lasts());
+        timeout(MARGIN, post.changed()).await.expect("told");
+        assert!(under.lasts(), "the same one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenure_that_somebody_else_may_have_had_since_is_over() {
+        let (_, two, _) = nodes();
+        let shared: Arc<dyn Store> = two.clone();
+        let first = Duties::start(&shared);
+        settled().await;
+        let under = first.queue.present();
+        two.cut_off(true);
+        sleep(LEASE).await;
+        two.cut_off(false);
+        sleep(RENEWAL).await;
+        assert!(first.queue.holds() && !under.lasts());
     }
 
     #[tokio::test(start_paused = true)]

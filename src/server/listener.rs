@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::connections::{Connections, Protocol, Refused};
 use super::stream::Stream;
 use super::{Peer, Shared};
+use crate::sys::repeated::Repeated;
 
 /// How long the loop rests when the system has no more file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -67,7 +68,10 @@ async fn pause_after(error: &io::Error, service: &'static str) {
     if error.kind() == io::ErrorKind::ConnectionAborted {
         return;
     }
-    tracing::warn!(service, %error, "accept failed");
+    static FAILED: Repeated = Repeated::new();
+    if let Some(unsaid) = FAILED.due((service, error.to_string())) {
+        tracing::warn!(service, %error, unsaid, "accept failed");
+    }
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
@@ -117,7 +121,11 @@ fn turn_away(
     counts: &Connections,
 ) {
     let refused = counts.counts().refused;
-    tracing::warn!(service = service.name, %address, ?why, refused, "connection refused");
+    // once for an address: who is turned away comes again at once
+    static TURNED_AWAY: Repeated = Repeated::new();
+    if TURNED_AWAY.due((service.name, address.ip())).is_some() {
+        tracing::warn!(service = service.name, %address, ?why, refused, "connection refused");
+    }
     if service.security == Security::Implicit {
         return;
     }

@@ -28,6 +28,7 @@ use crate::smtp::{
     Client, Refusal, Reply, Role, Session, Settings, Step, Tls, Transaction, Verdict,
 };
 use crate::store::audit::Presence;
+use crate::sys::repeated::Repeated;
 
 /// Room for a batch of commands.
 const COMMAND_BUFFER_BYTES: usize = 4 * 1024;
@@ -243,7 +244,7 @@ impl Driver {
         if let Message::Spooling(spool) = &mut self.message
             && let Err(error) = spool.write(bytes).await
         {
-            tracing::error!(%error, "message cannot be kept");
+            log_unkept(&error);
             self.message = Message::Failed(error);
         }
     }
@@ -297,7 +298,7 @@ impl Driver {
         let spooled = match spool.finish().await {
             Ok(spooled) => spooled,
             Err(error) => {
-                tracing::error!(%error, "message cannot be kept");
+                log_unkept(&error);
                 return refused_by_spool(&error);
             }
         };
@@ -363,16 +364,27 @@ fn log(envelope: &Envelope, bytes: u64, result: &Result<Accepted, Failed>) {
             tracing::info!(bytes, recipients, instances, duplicates, queued, "accepted");
         }
         Err(Failed::Refused(Refused::Unavailable(error) | Refused::NoSpace(error))) => {
-            tracing::error!(bytes, recipients, %error, "cannot be stored");
+            static UNSTORED: Repeated = Repeated::new();
+            if let Some(unsaid) = UNSTORED.due(error.to_string()) {
+                tracing::error!(bytes, recipients, %error, unsaid, "cannot be stored");
+            }
         }
         Err(Failed::Spool(error)) => {
-            tracing::error!(bytes, recipients, %error, "message cannot be kept");
+            log_unkept(error);
         }
         // The answer names addresses.
         Err(Failed::Refused(Refused::Policy(_)) | Failed::Nul) => {
             tracing::info!(bytes, recipients, "refused by a rule for senders");
         }
         Err(Failed::Refused(refused)) => tracing::warn!(bytes, recipients, ?refused, "refused"),
+    }
+}
+
+/// A full disk is told by each message that comes.
+fn log_unkept(error: &SpoolError) {
+    static UNKEPT: Repeated = Repeated::new();
+    if let Some(unsaid) = UNKEPT.due(error.to_string()) {
+        tracing::error!(%error, unsaid, "message cannot be kept");
     }
 }
 

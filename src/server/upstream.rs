@@ -14,6 +14,7 @@ use crate::outbound::routes::{Route, Routes};
 use crate::outbound::verified::{Answer, Asked, Verified};
 use crate::smtp::client::Verification;
 use crate::sys::Clock;
+use crate::sys::repeated::Repeated;
 
 /// Questions asked at a time; who comes later waits.
 const ASKED_MAX: usize = 20;
@@ -73,7 +74,14 @@ impl Upstreams {
         match timeout(ASK_TIMEOUT, self.takes_at_last(asked)).await {
             Ok(takes) => takes,
             Err(_) => {
-                tracing::warn!(server = asked.server, "upstream does not answer in time");
+                static LATE: Repeated = Repeated::new();
+                if let Some(unsaid) = LATE.due(asked.server) {
+                    tracing::warn!(
+                        server = asked.server,
+                        unsaid,
+                        "upstream does not answer in time"
+                    );
+                }
                 Takes::Unknown
             }
         }
@@ -92,7 +100,11 @@ impl Upstreams {
             Verification::Accepted(_) => Answer::Accepted,
             Verification::Refused(told) => Answer::Refused(told.text),
             Verification::Unknown(told) => {
-                tracing::warn!(by = told.by, status = told.status, "upstream cannot be asked");
+                static MUTE: Repeated = Repeated::new();
+                if let Some(unsaid) = MUTE.due((&told.by, &told.status)) {
+                    let (by, status) = (told.by, told.status);
+                    tracing::warn!(by, status, unsaid, "upstream cannot be asked");
+                }
                 return Takes::Unknown;
             }
         };

@@ -28,6 +28,8 @@ pub struct Rows {
     pub keywords: Vec<(MailboxId, u8, Arc<str>)>,
     /// New messages.
     pub blobs: Vec<(BlobId, NewMessage)>,
+    /// Messages that are there already, and whose bytes are to be written anew.
+    pub healed: Vec<(BlobId, NewMessage)>,
     /// By how much the number of a message's instances and queue entries changes.
     pub blob_references: BTreeMap<BlobId, i64>,
     /// Previews of messages that had none.
@@ -90,6 +92,7 @@ impl Rows {
         self.blocks.extend(later.blocks);
         self.keywords.extend(later.keywords);
         self.blobs.extend(later.blobs);
+        self.healed.extend(later.healed);
         for (blob, delta) in later.blob_references {
             *self.blob_references.entry(blob).or_default() += delta;
         }
@@ -121,6 +124,7 @@ impl Rows {
             && self.blocks.is_empty()
             && self.keywords.is_empty()
             && self.blobs.is_empty()
+            && self.healed.is_empty()
             && self.blob_references.is_empty()
             && self.traces.is_empty()
             && self.trace_references.is_empty();
@@ -138,6 +142,11 @@ impl Rows {
             && self.absences.is_empty()
             && self.openings.is_empty();
         messages && others && people && self.deleted.is_empty()
+    }
+
+    /// All messages whose bytes are to be written.
+    pub fn brought(&self) -> impl Iterator<Item = &(BlobId, NewMessage)> {
+        self.blobs.iter().chain(&self.healed)
     }
 
     /// Counts one instance more (or less) of a message with its trace fields.

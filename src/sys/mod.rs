@@ -1,5 +1,7 @@
 //! Layer 0: the world as a parameter, so that tests can stop the clock and repeat what was random.
 
+pub mod repeated;
+
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

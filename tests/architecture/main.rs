@@ -23,7 +23,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("smtp", &["mail", "sasl"]),
     ("sasl", &["mail"]),
     ("conversation", &["mail", "sys", "directory", "store"]),
-    ("imap", &["mail", "directory", "store", "sasl", "conversation"]),
+    ("imap", &["mail", "sys", "directory", "store", "sasl", "conversation"]),
     (
         "delivery",
         &["mail", "sys", "directory", "store", "smtp", "sasl", "imap", "conversation", "outbound"],

@@ -9,7 +9,7 @@ import subprocess
 import time
 import xml.etree.ElementTree
 
-from database import free_port
+from database import free_port, stop_process
 
 START_SECONDS = 60
 # no signature, but it says to which service a request goes
@@ -89,9 +89,4 @@ class S3:
         )
 
     def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        stop_process(self.process)

@@ -38,6 +38,16 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def stop_process(process):
+    """By itself, or after a while by force."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class Database:
     """A running server; everybody on this machine may log in. With a certificate, a path and that of
     its key, the user `mail` comes with TLS and a password alone."""
@@ -113,19 +123,14 @@ class Database:
         return done.stdout.strip()
 
     def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        stop_process(self.process)
         self.log.close()
         if not os.environ.get("KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Proxy:
-    """Passes TCP connections on to a port, until it is told to cut or to stall them."""
+    """Passes TCP connections on to a port, until it is told to cut, to stall or to slow them."""
 
     def __init__(self, port):
         self.to = port
@@ -134,6 +139,8 @@ class Proxy:
         self.lock = threading.Lock()
         self.pairs = []
         self.cut_off = False
+        # on each connection, towards the server; None: as fast as it goes
+        self.thin_bytes_a_second = None
         self.moves = threading.Event()
         self.moves.set()
         threading.Thread(target=self.accept, daemon=True).start()
@@ -167,6 +174,8 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := a.recv(65536):
                 self.moves.wait()
+                if self.thin_bytes_a_second:
+                    time.sleep(len(data) / self.thin_bytes_a_second)
                 b.sendall(data)
         for end in (a, b):
             with contextlib.suppress(OSError):

@@ -21,6 +21,10 @@ CUT_SECONDS = 8
 STALL_SECONDS = 15
 AT_ONCE_SECONDS = 1
 SENDERS = 12
+# more than goes in one part of an upload
+LARGE_BYTES = 6 << 20
+# what one part takes on the thin line of the test, and more than a request without bytes may
+THIN_SECONDS = 30
 
 
 class Place:
@@ -90,6 +94,14 @@ def deliver_large(node, token):
     """So large that it lies in a file until it is stored."""
     content = nodes.message(token, ["support@example.org"]) + b"0123456789abcdef" * 40_000
     with node.smtp() as smtp:
+        smtp.sendmail("kundin@example.net", ["support@example.org"], content)
+
+
+def deliver_very_large(node, token):
+    content = nodes.message(token, ["support@example.org"])
+    content += (b"0123456789abcdef" * 60 + b"\r\n") * (LARGE_BYTES // 962 + 1)
+    with node.smtp() as smtp:
+        smtp.sock.settimeout(120)
         smtp.sendmail("kundin@example.net", ["support@example.org"], content)
 
 
@@ -181,6 +193,35 @@ def test_a_bucket_that_says_nothing_refuses_what_needs_it_and_comes_back(world):
     return away(world, "stall", STALL_SECONDS)
 
 
+def test_a_large_mail_on_a_thin_line_arrives_and_holds_nobody_up(world):
+    with place(world, "thin") as it:
+        node = it.node
+        node.deliver("before", "support@example.org")
+        client = node.imap("anna", SUPPORT)
+        it.proxy.thin_bytes_a_second = 150 * 1024
+        told = []
+        large = threading.Thread(target=lambda: told.append(timed(deliver_very_large, node, "huge")))
+        large.start()
+        slowest, count = 0, 0
+        while large.is_alive():
+            for work in (
+                lambda: node.deliver(f"small-{count}", "support@example.org"),
+                lambda: body(client, "before"),
+            ):
+                said, took = timed(work)
+                assert "451" not in str(said) and "UNAVAILABLE" not in str(said), said
+                slowest = max(slowest, took)
+            count += 1
+            time.sleep(0.5)
+        ((said, took),) = told
+        assert "451" not in str(said) and took > THIN_SECONDS, (said, took)
+        it.proxy.thin_bytes_a_second = None
+        read = next(iter(body(client, "huge").values()))[b"BODY[]"]
+        assert len(read) > LARGE_BYTES
+        client.logout()
+    return f"it took {took:.0f} s, {count} small ones beside it {slowest:.1f} s at most"
+
+
 def test_mail_on_its_way_out_waits_for_its_bucket(world):
     with place(world, "outward") as it:
         node, sink = it.node, Sink()
@@ -231,9 +272,14 @@ def test_an_object_that_is_lost_or_damaged_harms_its_message_alone(world):
         assert body(client, "whole")
         log = node.log()
         assert "missing" in log and "differs from its hash" in log, "the log tells the operator"
-        # the same mail once more is a new message, and whole
         node.deliver("another", "support@example.org")
         assert body(client, "another")
+        # the same mail once more makes whole what there is of it
+        for token in names:
+            node.deliver(token, "support@example.org")
+            client.noop()
+            for data in client.fetch(client.search(["SUBJECT", token]), ["BODY.PEEK[]"]).values():
+                assert b"Guten" in data[b"BODY[]"], (token, data)
         client.logout()
 
 

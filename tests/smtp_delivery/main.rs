@@ -1,5 +1,9 @@
 //! Mail from a socket to the mailboxes: the driver, the spool and delivery over a store in memory.
 
+#[macro_use]
+#[path = "../../src/server/queue/fake/passed_on.rs"]
+mod passed_on;
+
 mod gate;
 mod receipts;
 mod submission;

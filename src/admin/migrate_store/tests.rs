@@ -1,43 +1,17 @@
 //! The verb as an administrator sees it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
+use crate::admin::place::Place;
 use crate::mail::account::{Account, Folder};
 use crate::mail::id::Login;
 use crate::store::Store;
 use crate::store::change::{Actor, Change, Transaction};
 use crate::store::embedded::Options;
 use crate::sys::SystemClock;
-
-struct Place(PathBuf);
-
-impl Place {
-    fn new(name: &str) -> Place {
-        let name = format!("postfach-migrate-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).expect("a folder");
-        let config = "hostname = \"mail.example.org\"\ndata_dir = \"data\"\n";
-        fs::write(path.join("postfach.toml"), config).expect("written");
-        Place(path)
-    }
-
-    fn config(&self) -> PathBuf {
-        self.0.join("postfach.toml")
-    }
-
-    fn data(&self) -> PathBuf {
-        self.0.join("data")
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A store with a mailbox.
 fn fill(data_dir: &Path) {

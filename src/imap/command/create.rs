@@ -5,6 +5,7 @@ use crate::imap::annotation::{self, SPECIAL_USE};
 use crate::imap::names::{self, DELIMITER, Resolved};
 use crate::imap::{Completion, Refusal, wire::utf7};
 use crate::mail::account::{Folder, FolderRole};
+use crate::mail::fold;
 use crate::store::change::{About, Change, Outcome};
 
 /// Most special uses in one command.
@@ -33,6 +34,9 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
         });
     }
     let receipt = call.commit(changes).await?;
+    if fold::composed(name).is_some() {
+        call.tell_other_name(name, (&target.account, &target.folder));
+    }
     let is_created = |outcome: &&Outcome| matches!(outcome, Outcome::Created(_));
     Ok(created(call, receipt.outcomes.iter().rev().find(is_created)))
 }

@@ -4,6 +4,7 @@ use super::Call;
 use crate::imap::names::DELIMITER;
 use crate::imap::{Completion, Refusal, names};
 use crate::mail::account::{Account, Folder, FolderRole};
+use crate::mail::fold;
 use crate::mail::id::Uid;
 use crate::mail::uid_set::UidSet;
 use crate::store::Mailbox;
@@ -31,6 +32,9 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     let mut changes: Vec<Change> = rescue(call, mailbox).into_iter().collect();
     changes.push(Change::MailboxDeleted { mailbox: mailbox.id });
     call.commit(changes).await?;
+    if fold::composed(&name).is_some() {
+        call.tell_other_name(&name, (&target.account, &target.folder));
+    }
     Ok(Completion::ok("Deleted"))
 }
 

@@ -120,9 +120,19 @@ pub(in crate::imap) fn write_unasked(
 ) {
     let options = Options { extended: true, return_subscribed: true, ..Options::default() };
     let attributes = Attributes::of(context, &options).of_node(node);
-    let name = session.spelled(&node.name);
+    write_named(session, (&attributes.to_string(), &node.name), old, out);
+}
+
+/// A name, with another that it was called by, or is called by the client. RFC 9051 §6.3.9.7
+pub(in crate::imap) fn write_named(
+    session: &Session,
+    (attributes, name): (&str, &str),
+    old: Option<&str>,
+    out: &mut Output<'_>,
+) {
+    let old = old.filter(|old| *old != name);
     let old = old.map(|old| format!(" (\"OLDNAME\" ({}))", session.spelled(old)));
-    let old = old.unwrap_or_default();
+    let (name, old) = (session.spelled(name), old.unwrap_or_default());
     out.line(format_args!("* LIST ({attributes}) \"{DELIMITER}\" {name}{old}"));
 }
 
@@ -142,8 +152,7 @@ pub(in crate::imap) fn write_plain(session: &Session, name: &str, out: &mut Outp
 }
 
 fn write_bare(session: &Session, (attributes, name): (&str, &str), out: &mut Output<'_>) {
-    let name = session.spelled(name);
-    out.line(format_args!("* LIST ({attributes}) \"{DELIMITER}\" {name}"));
+    write_named(session, (attributes, name), None, out);
 }
 
 /// Which attributes are told, of any name.

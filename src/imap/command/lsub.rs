@@ -7,6 +7,7 @@ use crate::imap::names::DELIMITER;
 use crate::imap::wire::pattern::Pattern;
 use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal};
+use crate::mail::fold;
 
 /// LSUB. A `%` that stops above something subscribed tells of the parent, with \Noselect.
 pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
@@ -19,6 +20,7 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
         return Err(start.expected("a pattern of at most 4096 bytes"));
     }
     let pattern = format!("{reference}{pattern}");
+    let pattern = fold::composed(&pattern).unwrap_or(pattern);
     let is_open = pattern.ends_with('%');
     let pattern = Pattern::new(&pattern);
     let nodes = hierarchy::nodes(call.context, call.session);

@@ -47,8 +47,9 @@ use super::notify::own::Sketch;
 use super::output::Output;
 use super::wire::lex::Cursor;
 use super::wire::utf7;
-use super::{Context, Numbering, Refusal, Selected, Session};
+use super::{Context, Numbering, Refusal, Selected, Session, hierarchy};
 use crate::directory::rights::reads_by_role;
+use crate::mail::account::{Account, Folder};
 use crate::store::audit::{Deed, Note};
 use crate::store::change::{Change, Receipt, Transaction};
 use crate::store::{Mailbox, StoreError};
@@ -91,6 +92,25 @@ impl Call<'_, '_> {
         let resolved = resolved.ok_or_else(Refusal::no_such_mailbox)?;
         let mailbox = resolved.mailbox.clone().ok_or_else(Refusal::no_such_mailbox)?;
         Ok((resolved, mailbox))
+    }
+
+    /// Tells what a mailbox is called, and what the client has called it. RFC 9051 §6.3.9.7
+    fn tell_other_name(&mut self, given: &str, (account, folder): (&Account, &Folder)) {
+        if !self.session.rev2 {
+            return;
+        }
+        let name = names::name_of(self.context, self.session, account, folder);
+        let Some(name) = name else { return };
+        let nodes = hierarchy::nodes(self.context, self.session);
+        match nodes.iter().find(|node| node.name == name) {
+            Some(node) => {
+                list::write_unasked((self.context, self.session), node, Some(given), self.out);
+            }
+            None => {
+                let gone = ("\\NonExistent", name.as_str());
+                list::write_named(self.session, gone, Some(given), self.out);
+            }
+        }
     }
 
     /// Makes `changes` on behalf of the user.

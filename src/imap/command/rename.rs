@@ -6,6 +6,7 @@ use crate::imap::names::{self, DELIMITER, Resolved};
 use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal};
 use crate::mail::account::{Account, Folder};
+use crate::mail::fold;
 use crate::store::change::Change;
 
 /// RENAME. Needs `x` on the old name and `k` above the new one. RFC 4314 §4
@@ -27,6 +28,9 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
         false => renamings(call, &source, &target)?,
     };
     call.commit(changes).await?;
+    if fold::composed(&old).or(fold::composed(new)).is_some() {
+        call.tell_other_name(&old, (&target.account, &target.folder));
+    }
     Ok(Completion::ok("Renamed"))
 }
 

@@ -1,10 +1,10 @@
 //! SELECT and EXAMINE. What was selected before is gone when these are called; `* OK [CLOSED]` has
 //! been sent.
 
-use super::Call;
 use super::resync::{self, Known};
+use super::{Call, list};
 use crate::directory::Rights;
-use crate::imap::names::{DELIMITER, resolve};
+use crate::imap::names::{name_of, resolve};
 use crate::imap::view::{Claims, View};
 use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal, Selected, flags, virtual_mailbox};
@@ -29,6 +29,7 @@ enum Opened {
 }
 
 async fn open(call: &mut Call<'_, '_>, opened: Opened) -> Result<(Selected, Completion), Refusal> {
+    let given = utf7::given(&mut call.arguments.clone())?;
     let name = utf7::mailbox(&mut call.arguments)?;
     let known = parameters(call)?;
     call.context.store.reachable()?;
@@ -54,7 +55,7 @@ async fn open(call: &mut Call<'_, '_>, opened: Opened) -> Result<(Selected, Comp
     selected.heed(call.session);
     describe(call, &selected);
     if call.session.rev2 {
-        tell_name(call, &selected.mailbox, &name);
+        tell_name(call, &selected.mailbox, &given);
     }
     if let Some(known) = known {
         resync::tell(call, &selected.view, &known).await?;
@@ -105,14 +106,15 @@ pub(in crate::imap) fn is_read_only(rights: Rights, seen: SeenMode) -> bool {
     !letters.iter().any(|letter| rights.has(*letter))
 }
 
-/// The mailbox as LIST has it. RFC 9051 §6.3.2
-fn tell_name(call: &mut Call<'_, '_>, mailbox: &Mailbox, name: &str) {
+/// The mailbox as LIST has it, with the name that was given if it is another. RFC 9051 §6.3.2
+fn tell_name(call: &mut Call<'_, '_>, mailbox: &Mailbox, given: &str) {
     let attributes = match super::delete::has_children(call, &mailbox.account, &mailbox.folder) {
         true => "\\HasChildren",
         false => "\\HasNoChildren",
     };
-    let name = call.session.spelled(name);
-    call.out.line(format_args!("* LIST ({attributes}) \"{DELIMITER}\" {name}"));
+    let name = name_of(call.context, call.session, &mailbox.account, &mailbox.folder);
+    let name = name.unwrap_or_else(|| given.to_owned());
+    list::write_named(call.session, (attributes, &name), Some(given), call.out);
 }
 
 fn describe(call: &mut Call<'_, '_>, selected: &Selected) {

@@ -107,16 +107,21 @@ pub fn read(bytes: &[u8], spelling: Spelling) -> String {
 
 /// `mailbox`, as an argument of a command: decoded, and INBOX in its one spelling. RFC 3501 §9
 pub fn mailbox(arguments: &mut Cursor<'_>) -> Result<String, Refusal> {
+    let name = given(arguments)?;
+    Ok(if name.eq_ignore_ascii_case(INBOX) { INBOX.to_owned() } else { name })
+}
+
+/// `mailbox`, decoded, in the client's spelling of INBOX.
+pub fn given(arguments: &mut Cursor<'_>) -> Result<String, Refusal> {
     let (start, spelling) = (arguments.clone(), arguments.spelling());
-    let name = match arguments.peek() {
+    match arguments.peek() {
         // raw 8-bit characters, unquoted: mutt sends them
         Some(b'"' | b'{') => arguments.string().map(|bytes| read(&bytes, spelling)),
         _ => arguments
             .take_while("a mailbox name", |b| super::lex::is_astring_char(b) || b >= 0x80)
             .map(|bytes| read(bytes, spelling))
             .map_err(|_| start.expected("a mailbox name")),
-    };
-    name.map(|name| if name.eq_ignore_ascii_case(INBOX) { INBOX.to_owned() } else { name })
+    }
 }
 
 /// A name as it is written in a response: an atom where it can be, else quoted.

@@ -9,6 +9,7 @@ use crate::imap::output::Output;
 use crate::imap::session::{Belongs, Incoming, Next, Step};
 use crate::imap::wire::framing::Event;
 use crate::server::spool::{self, Spool, SpoolError, Spooled};
+use crate::sys::repeated::Repeated;
 
 impl Connection {
     /// Takes the messages of a command into the spool, then stores them together. Their files stay
@@ -161,6 +162,9 @@ impl Connection {
 }
 
 fn refusal(error: &SpoolError) -> Refusal {
-    tracing::warn!(?error, "a message for APPEND could not be kept");
+    static UNKEPT: Repeated = Repeated::new();
+    if let Some(unsaid) = UNKEPT.due(format!("{error:?}")) {
+        tracing::warn!(?error, unsaid, "a message for APPEND could not be kept");
+    }
     Refusal::no("UNAVAILABLE", "The message cannot be kept at the moment, try again later")
 }

@@ -5,6 +5,7 @@
 //! most the same number of tries once more from each such node, and whose password is right
 //! gets in.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::throttle::{ADDRESS_FAILURES_MAX, PAIR_FAILURES_MAX, Throttle, Verdict
 use crate::mail::id::Login;
 use crate::store::{Answer, Store};
 use crate::sys::Clock;
+use crate::sys::repeated::Repeated;
 
 /// How long the store may take to answer; then it counts as cut off.
 const ASKING: Duration = Duration::from_secs(2);
@@ -137,11 +139,11 @@ impl Shared {
         match timeout(ASKING, answer).await {
             Ok(Ok(answer)) => Some(answer),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "failures to log in are counted by this node alone");
+                log_alone(&error);
                 None
             }
             Err(_) => {
-                tracing::warn!("failures to log in are counted by this node alone");
+                log_alone(&"the store does not answer in time");
                 None
             }
         }
@@ -163,6 +165,14 @@ impl Shared {
         let parts: Vec<&[u8]> =
             [&b"failure"[..]].into_iter().chain(parts.iter().map(|p| p.as_bytes())).collect();
         self.key.fingerprint(&parts).bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Everybody who logs in meanwhile would say so.
+fn log_alone(error: &dyn Display) {
+    static ALONE: Repeated = Repeated::new();
+    if let Some(unsaid) = ALONE.due(error.to_string()) {
+        tracing::warn!(%error, unsaid, "failures to log in are counted by this node alone");
     }
 }
 

@@ -1,6 +1,8 @@
 //! A world for the runner's tests: servers that answer as they are told, a store that can be full,
 //! and a clock that follows tokio's paused one.
 
+#[macro_use]
+mod passed_on;
 mod store;
 
 pub(in crate::server) use store::{FullableStore, Shelf};

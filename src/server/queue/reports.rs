@@ -8,6 +8,7 @@ use crate::outbound::schedule::Action;
 use crate::store::change::Change;
 use crate::store::queue::Queued;
 use crate::store::{Store, StoreError};
+use crate::sys::repeated::Repeated;
 
 /// The changes that bring one report about; none when there is nobody to tell.
 pub(super) async fn changes(
@@ -66,7 +67,10 @@ async fn original(
     };
     match read.await {
         Err(error @ (StoreError::Gone | StoreError::Corrupt(_))) => {
-            tracing::error!(%error, "the message reported on cannot be read");
+            static UNREAD: Repeated = Repeated::new();
+            if let Some(unsaid) = UNREAD.due(error.to_string()) {
+                tracing::error!(%error, unsaid, "the message reported on cannot be read");
+            }
             Ok(Original::default())
         }
         other => other,

@@ -17,6 +17,7 @@ use crate::mail::id::Timestamp;
 use crate::server::stream::Stream;
 use crate::smtp::client::{Fate, Lost, Mail, Session, Step, Verification};
 use crate::sys::Clock;
+use crate::sys::repeated::Repeated;
 
 /// Room for replies.
 const REPLIES_BUFFER_BYTES: usize = 4 * 1024;
@@ -182,12 +183,23 @@ impl Connection {
                 Ok(Some(piece)) => piece,
                 Ok(None) if read_bytes == size_bytes => break,
                 Ok(None) => {
-                    tracing::error!(read_bytes, size_bytes, "a stored message has another size");
+                    static CUT: Repeated = Repeated::new();
+                    if let Some(unsaid) = CUT.due((read_bytes, size_bytes)) {
+                        tracing::error!(
+                            read_bytes,
+                            size_bytes,
+                            unsaid,
+                            "a stored message has another size"
+                        );
+                    }
                     self.session.abandon("the stored message is damaged");
                     return None;
                 }
                 Err(error) => {
-                    tracing::error!(%error, "a stored message cannot be read");
+                    static UNREAD: Repeated = Repeated::new();
+                    if let Some(unsaid) = UNREAD.due(error.to_string()) {
+                        tracing::error!(%error, unsaid, "a stored message cannot be read");
+                    }
                     self.session.abandon("the stored message cannot be read at the moment");
                     return None;
                 }

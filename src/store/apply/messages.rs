@@ -38,6 +38,7 @@ impl Draft<'_> {
         let arrival = Arrival::of(&delivered);
         let uid_validity = self.held(mailbox)?.mailbox.uid_validity;
         if self.is_duplicate(delivered.duplicate_key) {
+            self.heal(delivered.message);
             return Ok(Outcome::Duplicate);
         }
         let trace_bytes = delivered.trace.len() as u64;
@@ -328,13 +329,30 @@ impl Draft<'_> {
     pub(super) fn blob_of(&mut self, message: NewMessage) -> BlobId {
         let hash = message.hash;
         let known = self.own.blobs.get(&hash).or(self.group.blobs.get(&hash));
-        if let Some(blob) = known.or(self.base.known.blobs.get(&hash)) {
+        if let Some(blob) = known {
+            return *blob;
+        }
+        if let Some(blob) = self.base.known.blobs.get(&hash) {
+            self.heal(message);
             return *blob;
         }
         let blob = self.counters().next_blob();
         self.own.blobs.insert(hash, blob);
         self.own.rows.blobs.push((blob, message));
         blob
+    }
+
+    /// What has lost its bytes gets them from a message that is the same; once in a group.
+    fn heal(&mut self, message: NewMessage) {
+        let hash = message.hash;
+        let is_healed = self.own.blobs.contains_key(&hash) || self.group.blobs.contains_key(&hash);
+        if is_healed || !self.base.known.lost.contains(&hash) {
+            return;
+        }
+        if let Some(blob) = self.base.known.blobs.get(&hash) {
+            self.own.blobs.insert(hash, *blob);
+            self.own.rows.healed.push((*blob, message));
+        }
     }
 
     pub(super) fn trace_of(&mut self, trace: Vec<u8>) -> TraceId {

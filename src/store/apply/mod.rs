@@ -14,7 +14,7 @@ mod refreshed;
 mod transfer;
 mod turns;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub use epochs::renewed;
 pub use metadata::{
@@ -45,6 +45,8 @@ pub const SUBSCRIPTIONS_MAX: usize = 20_000;
 pub struct Known {
     /// Stored messages by hash.
     pub blobs: HashMap<[u8; 32], BlobId>,
+    /// Which of these have lost their bytes.
+    pub lost: HashSet<[u8; 32]>,
     /// When duplicate keys were used.
     pub duplicate_keys: HashMap<[u8; 32], Timestamp>,
 }

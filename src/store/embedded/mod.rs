@@ -202,6 +202,20 @@ impl Embedded {
         receipt.await.map_err(|_| stopped())?
     }
 
+    /// Reads messages' bytes; the writer hears of those that are lost.
+    async fn reading<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Reader) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let both = move |reader: &mut Reader| Ok((read(reader), reader.found_lost()));
+        let (read, lost) = self.0.readers.ask(both).await?;
+        if !lost.is_empty() {
+            // a store that has stopped finds it again
+            self.0.jobs.send(Job::Lost(lost)).ok();
+        }
+        Ok(read)
+    }
+
     /// Reads a mailbox's contents, loading them first if they are not in memory.
     async fn with_loaded<T>(
         &self,
@@ -337,15 +351,15 @@ impl Store for Embedded {
     }
 
     fn body(&self, blob: BlobId, range: Range<u64>) -> Answer<'_, Vec<u8>> {
-        Box::pin(self.0.readers.ask(move |reader| reader.body(blob, range)))
+        Box::pin(async move { self.reading(move |reader| reader.body(blob, range)).await? })
     }
 
     fn messages<'a>(&'a self, wanted: &'a [(BlobId, TraceId)]) -> Answer<'a, Vec<Option<Vec<u8>>>> {
         let wanted = wanted.to_vec();
         let read = move |reader: &mut Reader| {
-            Ok(wanted.iter().map(|(blob, trace)| reader.message(*blob, *trace).ok()).collect())
+            wanted.iter().map(|(blob, trace)| reader.message(*blob, *trace).ok()).collect()
         };
-        Box::pin(self.0.readers.ask(read))
+        Box::pin(self.reading(read))
     }
 
     fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {

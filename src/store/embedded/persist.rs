@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, Connection, params};
 
-use super::pack::Place;
+use super::pack::{HEADER_BYTES, Place};
 use crate::mail::account::Account;
 use crate::mail::id::{BlobId, Login, Timestamp};
 use crate::store::change::NewMessage;
@@ -109,6 +109,13 @@ fn messages(connection: &Connection, group: &Group<'_>) -> rusqlite::Result<()> 
         let instances = references.remove(id).unwrap_or(0);
         put_message(connection, (*id, message, place), (encoded, instances, group.now))
             .and_then(|()| put_facts(connection, *id, encoded))?;
+    }
+    let mut dead = connection.prepare_cached(sql::ADD_DEAD_OF)?;
+    let mut heal = connection.prepare_cached(sql::HEAL_MESSAGE)?;
+    for (id, _) in &group.changed.rows.healed {
+        let place = group.places.get(id).ok_or_else(incomplete)?;
+        dead.execute(params![HEADER_BYTES.cast_signed(), id.0])?;
+        heal.execute(params![place.pack, place.start.cast_signed(), id.0])?;
     }
     let mut keep = connection.prepare_cached(sql::KEEP_PREVIEW)?;
     for (id, preview) in &group.changed.rows.previews {

@@ -36,6 +36,8 @@ pub(super) struct Reader {
     pub(super) connection: Connection,
     packs: Arc<PackReader>,
     texts: TextReader,
+    /// Messages that were not where they should be, or not what they were: the writer notes them.
+    lost: Vec<(i64, Place)>,
 }
 
 impl Readers {
@@ -147,7 +149,7 @@ impl Reader {
         connection: Connection,
         packs: Arc<PackReader>,
     ) -> Result<Reader, StoreError> {
-        Ok(Reader { connection, packs, texts: TextReader::new()? })
+        Ok(Reader { connection, packs, texts: TextReader::new()?, lost: Vec::new() })
     }
 
     pub(super) fn facts(
@@ -223,6 +225,11 @@ impl Reader {
         Ok(())
     }
 
+    /// What has been found lost since it was asked.
+    pub(super) fn found_lost(&mut self) -> Vec<(i64, Place)> {
+        std::mem::take(&mut self.lost)
+    }
+
     pub(super) fn trace(&mut self, id: TraceId) -> Result<Vec<u8>, StoreError> {
         let mut statement = self.connection.prepare_cached(sql::TRACE).map_err(|e| failure(&e))?;
         let found = statement.query_row(params![id.0], |row| row.get(0)).optional();
@@ -250,12 +257,15 @@ impl Reader {
     pub(super) fn body(&mut self, blob: BlobId, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
         let mut tried = None;
         loop {
-            let (place, hash) = self.place(blob)?;
-            match self.packs.read(&place, &range) {
-                Ok(bytes) => return check(bytes, &place, &hash),
+            let (place, hash, is_marked) = self.place(blob)?;
+            let read = self.packs.read(&place, &range);
+            let read = read.map_err(|e| StoreError::Corrupt(format!("message {}: {e}", blob.0)));
+            match read.and_then(|bytes| check(bytes, &place, &hash)) {
+                Ok(bytes) => return Ok(bytes),
                 Err(_) if tried != Some(place) => tried = Some(place),
                 Err(error) => {
-                    return Err(StoreError::Corrupt(format!("message {}: {error}", blob.0)));
+                    self.lost.extend((!is_marked).then_some((blob.0, place)));
+                    return Err(error);
                 }
             }
         }
@@ -268,12 +278,14 @@ impl Reader {
         Ok(bytes)
     }
 
-    fn place(&mut self, blob: BlobId) -> Result<(Place, Vec<u8>), StoreError> {
+    /// With what the bytes must be, and whether it is noted already that they are not.
+    fn place(&mut self, blob: BlobId) -> Result<(Place, Vec<u8>, bool), StoreError> {
         let mut statement = self.connection.prepare_cached(sql::PLACE).map_err(|e| failure(&e))?;
         let found = statement.query_row(params![blob.0], |row| {
             let start = row.get::<_, i64>(1)?.unsigned_abs();
             let length = row.get::<_, i64>(2)?.unsigned_abs();
-            Ok((Place { pack: row.get(0)?, start, length }, row.get(3)?))
+            let place = Place { pack: row.get(0)?, start, length };
+            Ok((place, row.get(3)?, row.get::<_, i64>(4)? != 0))
         });
         found.optional().map_err(|e| failure(&e))?.ok_or(StoreError::Gone)
     }

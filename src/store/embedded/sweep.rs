@@ -2,6 +2,7 @@
 //! rewrites packs that are mostly dead, forgets old duplicate keys. Each step is small and a
 //! transaction of its own, so a crash between two costs nothing.
 
+use std::io::ErrorKind;
 use std::time::Instant;
 
 use rusqlite::{OptionalExtension, params};
@@ -110,14 +111,21 @@ impl Writer {
         if self.pack.roll_if_full().is_err() {
             return Ok(false);
         }
-        let mut moved = Vec::new();
+        let (mut moved, mut lost) = (Vec::new(), None);
         for record in records {
             let from = (&*self.shared.packs, &record.place);
             match self.pack.append_again(&record.hash, from) {
                 Ok(place) => moved.push((record.id, place)),
                 // A full disk or a damaged record: left where it is, for the operator.
-                Err(_) => break,
+                Err(error) => {
+                    let is_lost = [ErrorKind::InvalidData, ErrorKind::UnexpectedEof];
+                    lost = is_lost.contains(&error.kind()).then_some((record.id, record.place));
+                    break;
+                }
             }
+        }
+        if let Some(lost) = lost {
+            self.mark_lost(&[lost])?;
         }
         if moved.is_empty() || self.pack.flush().is_err() {
             self.pack.rewind_to_committed();

@@ -3,6 +3,7 @@
 
 mod audit;
 mod lookup;
+mod lost;
 mod nodes;
 mod queue;
 mod upgrade;

@@ -37,6 +37,8 @@ pub(super) enum Job {
     Commit(Box<Commit>),
     /// Brings a mailbox's contents into memory.
     Load(MailboxId, oneshot::Sender<Result<Loaded, StoreError>>),
+    /// Notes messages whose bytes are not where they should be.
+    Lost(Vec<(i64, Place)>),
     /// More is in memory than before: looks whether that is too much.
     Evict,
     /// Ends.
@@ -87,6 +89,7 @@ pub(super) struct Batch {
     pub(super) commits: Vec<Commit>,
     bytes: u64,
     loads: Vec<(MailboxId, oneshot::Sender<Result<Loaded, StoreError>>)>,
+    lost: Vec<(i64, Place)>,
     evict: bool,
     stop: bool,
 }
@@ -125,6 +128,7 @@ impl Writer {
                     batch.commits.push(*commit);
                 }
                 Job::Load(id, answer) => batch.loads.push((id, answer)),
+                Job::Lost(lost) => batch.lost.extend(lost),
                 Job::Evict => batch.evict = true,
                 Job::Stop => batch.stop = true,
             }
@@ -137,8 +141,12 @@ impl Writer {
         batch
     }
 
-    fn work(&mut self, batch: Batch) -> Result<(), StoreError> {
+    pub(super) fn work(&mut self, batch: Batch) -> Result<(), StoreError> {
         let mut evict = batch.evict;
+        // what was found before the same bytes came in
+        if !batch.lost.is_empty() {
+            self.mark_lost(&batch.lost)?;
+        }
         if !batch.commits.is_empty() {
             evict |= self.group(batch.commits)?;
         }
@@ -152,6 +160,17 @@ impl Writer {
             self.shared.evict();
         }
         Ok(())
+    }
+
+    /// Their bytes are written anew when the same come in. What has been since is not marked.
+    pub(super) fn mark_lost(&self, lost: &[(i64, Place)]) -> Result<(), StoreError> {
+        let marked = self.by_itself(|writer| {
+            let mut mark = writer.connection.prepare_cached(sql::MARK_LOST)?;
+            lost.iter().try_for_each(|(id, place)| {
+                mark.execute(params![id, place.pack, place.start.cast_signed()]).map(|_| ())
+            })
+        });
+        marked.map(|_| ())
     }
 
     /// Commits a group; whether contents were loaded for it.
@@ -234,8 +253,7 @@ impl Writer {
     fn append(&mut self, own: &Changed) -> Result<Vec<(BlobId, Place)>, StoreError> {
         let mark = self.pack.end();
         let pack = &mut self.pack;
-        let blobs = own.rows.blobs.iter();
-        let places = blobs.map(|(id, m)| Ok((*id, pack.append(&m.hash, &m.bytes)?)));
+        let places = own.rows.brought().map(|(id, m)| Ok((*id, pack.append(&m.hash, &m.bytes)?)));
         places.collect::<io::Result<Vec<_>>>().map_err(|error| {
             self.pack.rewind(mark);
             undone("storing a message", &error)
@@ -249,8 +267,11 @@ impl Writer {
         for change in commits.iter().flat_map(|commit| &commit.transaction.changes) {
             if let Some((message, _)) = change.brings() {
                 let hash = message.hash;
-                let found = by_hash.query_row(params![hash.as_slice()], |row| row.get(0));
-                known.blobs.extend(found.optional()?.map(|id| (hash, BlobId(id))));
+                let found = by_hash
+                    .query_row(params![hash.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)));
+                let found: Option<(i64, i64)> = found.optional()?;
+                known.lost.extend(found.filter(|(_, lost)| *lost != 0).map(|_| hash));
+                known.blobs.extend(found.map(|(id, _)| (hash, BlobId(id))));
             }
             if let Some(key) = change.asks_for() {
                 let found = by_key.query_row(params![key.as_slice()], |row| row.get(0));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::bodies::Bodies;
+use super::verify::Depth;
 use super::{
     Batch, End, Phase, Progress, Row, SOURCE, Stopped, Watcher, located, message_columns, shared,
     verify,
@@ -64,7 +65,7 @@ async fn begun(
     }
     let mut source = blake3::Hasher::new();
     for table in TELLING.into_iter().filter_map(table) {
-        source.update(&verify::digest(from, table).await?.bytes());
+        source.update(&verify::digest(from, table, Depth::Rows).await?.bytes());
     }
     let source = source.finalize();
     match to.notes().await? {

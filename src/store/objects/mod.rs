@@ -22,18 +22,17 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{BackoffConfig, Certificate, ClientOptions, RetryConfig};
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::StoreError;
 use super::change::Bytes;
 use failure::{corrupt, failed, told};
-use patience::Patience;
+use patience::{Patience, longest, no_answer};
 
 /// Longest wait for a connection to the store.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest request: a part of an upload over a slow line.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// After this time a request that failed is not tried again.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(6);
 /// Most repetitions of one request.
@@ -42,8 +41,10 @@ const RETRIES_MAX: usize = 3;
 const RETRY_WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// How long a connection is kept that nobody uses.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of messages on their way out at a time, in KiB; who comes later waits.
-const UPLOADS_KIB_MAX: u32 = 64 * 1024;
+/// Bytes of large messages on their way out at a time, in KiB; who comes later waits.
+const LARGE_UPLOADS_KIB_MAX: u32 = 48 * 1024;
+/// And of small ones, which wait for no large one.
+const SMALL_UPLOADS_KIB_MAX: u32 = 16 * 1024;
 /// Reads under way at a time; who comes later waits.
 const READS_MAX: usize = 128;
 /// Most objects in one answer of `list`.
@@ -111,9 +112,48 @@ struct Bucket {
     prefix: Path,
     /// As it is called in errors: `s3://bucket/prefix`.
     name: String,
-    uploads: Semaphore,
+    large_uploads: Semaphore,
+    small_uploads: Semaphore,
     reads: Semaphore,
     patience: Patience,
+}
+
+impl Bucket {
+    /// The answer to a request that takes `bytes` there or back.
+    async fn answer<T>(
+        &self,
+        bytes: u64,
+        request: impl Future<Output = Result<T, object_store::Error>>,
+    ) -> Result<T, object_store::Error> {
+        let probe = async {
+            let mark = self.prefix.clone().join(MARK);
+            self.store.get_range(&mark, 0..1).await.map(drop)
+        };
+        self.patience.answer(bytes, request, probe).await
+    }
+
+    /// The bytes that an object has in a range. Each piece that arrives is an answer.
+    async fn fetch(&self, at: &Path, range: Range<u64>) -> Result<Vec<u8>, object_store::Error> {
+        let length = range.end - range.start;
+        let all = async {
+            let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
+            let found = self.answer(0, self.store.get_opts(at, options)).await?;
+            let mut pieces = found.into_stream();
+            let mut bytes = Vec::new();
+            let mut next = async || {
+                let piece = async { pieces.next().await.transpose() };
+                self.answer(0, piece).await
+            };
+            while let Some(piece) = next().await? {
+                bytes.extend_from_slice(&piece);
+                if bytes.len() as u64 > length {
+                    break;
+                }
+            }
+            Ok(bytes)
+        };
+        timeout(longest(length), all).await.unwrap_or_else(|_| Err(no_answer()))
+    }
 }
 
 impl Objects {
@@ -127,7 +167,8 @@ impl Objects {
             store,
             prefix,
             name,
-            uploads: Semaphore::new(UPLOADS_KIB_MAX as usize),
+            large_uploads: Semaphore::new(LARGE_UPLOADS_KIB_MAX as usize),
+            small_uploads: Semaphore::new(SMALL_UPLOADS_KIB_MAX as usize),
             reads: Semaphore::new(READS_MAX),
             patience: Patience::new(),
         })))
@@ -153,14 +194,13 @@ impl Objects {
         };
         let text = PutPayload::from_static(MARK_TEXT.as_bytes());
         let length = MARK_TEXT.len() as u64;
-        let (store, patience) = (&self.0.store, &self.0.patience);
-        patience.answer(length, store.put(&mark, text)).await.map_err(what("writing to"))?;
-        let read = patience.answer(length, store.get_range(&mark, 0..length)).await;
-        let read = read.map_err(what("reading from"))?;
+        let (store, bucket) = (&self.0.store, &self.0);
+        bucket.answer(length, store.put(&mark, text)).await.map_err(what("writing to"))?;
+        let read = bucket.fetch(&mark, 0..length).await.map_err(what("reading from"))?;
         if read != MARK_TEXT.as_bytes() {
             return Err(corrupt(&self.0.name, "what was written is read otherwise"));
         }
-        match patience.answer(0, store.delete(&none)).await {
+        match bucket.answer(0, store.delete(&none)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(what("removing from")(error)),
         }
@@ -194,10 +234,8 @@ impl Objects {
             Vec::new()
         } else {
             let _permit = self.0.reads.acquire().await.map_err(|_| closed())?;
-            let path = self.path(object);
-            let reading = self.0.store.get_range(&path, range.clone());
-            let read = self.0.patience.answer(range.end - range.start, reading).await;
-            Vec::from(read.map_err(|error| failed("reading from", &self.0.name, &error))?)
+            let read = self.0.fetch(&self.path(object), range.clone()).await;
+            read.map_err(|error| failed("reading from", &self.0.name, &error))?
         };
         let damaged = |what| Err(corrupt(&self.0.name, &format!("{what} {}", name(object))));
         if bytes.len() as u64 != range.end - range.start {
@@ -217,7 +255,7 @@ impl Objects {
         let mut removed = 0;
         loop {
             let next = async { removals.next().await.transpose() };
-            match self.0.patience.answer(0, next).await {
+            match self.0.answer(0, next).await {
                 Ok(None) => return (removed, Ok(())),
                 Ok(Some(_)) | Err(object_store::Error::NotFound { .. }) => removed += 1,
                 Err(error) => return (removed, Err(failed("removing from", self.name(), &error))),
@@ -238,7 +276,7 @@ impl Objects {
             ..PaginatedListOptions::default()
         };
         let listing = self.0.store.list_paginated(prefix.as_deref(), options);
-        let listed = self.0.patience.answer(0, listing).await;
+        let listed = self.0.answer(0, listing).await;
         let listed = listed.map_err(|error| failed("listing", &self.0.name, &error))?;
         let names = listed.result.objects.iter().filter_map(|object| object.location.filename());
         let mut objects: Vec<ObjectId> = names.filter_map(parsed).collect();
@@ -268,7 +306,8 @@ fn closed() -> StoreError {
 fn builder(settings: Settings) -> Result<AmazonS3Builder, object_store::Error> {
     let mut client = ClientOptions::new()
         .with_connect_timeout(CONNECT_TIMEOUT)
-        .with_timeout(REQUEST_TIMEOUT)
+        // each request has its own, by its size: see `Patience`
+        .with_timeout_disabled()
         .with_pool_idle_timeout(IDLE_TIMEOUT)
         .with_allow_http(settings.transport == Transport::HttpAllowed);
     for authority in Certificate::from_pem_bundle(&settings.authority.unwrap_or_default())? {

@@ -9,7 +9,7 @@ use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt};
 
 use super::failure::corrupt;
-use super::patience::Patience;
+use super::patience::SMALL_BYTES_MAX;
 use super::{Bucket, Stored, closed};
 use crate::store::StoreError;
 use crate::store::change::Bytes;
@@ -64,7 +64,11 @@ pub(super) async fn put(
     (bytes, stored): (&Bytes, &Stored),
 ) -> Result<(), UploadError> {
     let kib = u32::try_from(bytes.len().min(PART_BYTES).div_ceil(1024)).unwrap_or(u32::MAX);
-    let _permit = bucket.uploads.acquire_many(kib).await.map_err(|_| UploadError::Closed)?;
+    let room = match bytes.len() {
+        0..=SMALL_BYTES_MAX => &bucket.small_uploads,
+        _ => &bucket.large_uploads,
+    };
+    let _permit = room.acquire_many(kib).await.map_err(|_| UploadError::Closed)?;
     match bytes {
         Bytes::Memory(bytes) => {
             one(bucket, at, bytes.to_vec()).await?;
@@ -85,7 +89,7 @@ pub(super) async fn put(
 
 async fn one(bucket: &Bucket, at: &Path, bytes: Vec<u8>) -> Result<(), UploadError> {
     let length = bytes.len() as u64;
-    bucket.patience.answer(length, bucket.store.put(at, bytes.into())).await?;
+    bucket.answer(length, bucket.store.put(at, bytes.into())).await?;
     Ok(())
 }
 
@@ -95,28 +99,27 @@ async fn in_parts(
     source: Source,
     stored: &Stored,
 ) -> Result<(), UploadError> {
-    let patience = &bucket.patience;
-    let mut upload = patience.answer(0, bucket.store.put_multipart(at)).await?;
-    let done = all_parts((upload.as_mut(), patience), source, stored).await;
+    let mut upload = bucket.answer(0, bucket.store.put_multipart(at)).await?;
+    let done = all_parts((upload.as_mut(), bucket), source, stored).await;
     if done.is_err() {
         // What cannot be taken back now, the bucket drops after its time.
-        let _ = patience.answer(0, upload.abort()).await;
+        let _ = bucket.answer(0, upload.abort()).await;
     }
     done
 }
 
 async fn all_parts(
-    (upload, patience): (&mut dyn MultipartUpload, &Patience),
+    (upload, bucket): (&mut dyn MultipartUpload, &Bucket),
     mut source: Source,
     stored: &Stored,
 ) -> Result<(), UploadError> {
     while source.at < source.end {
         let part;
         (source, part) = source.part().await?;
-        patience.answer(part.len() as u64, upload.put_part(part.into())).await?;
+        bucket.answer(part.len() as u64, upload.put_part(part.into())).await?;
     }
     source.check(stored)?;
-    patience.answer(0, upload.complete()).await?;
+    bucket.answer(0, upload.complete()).await?;
     Ok(())
 }
 

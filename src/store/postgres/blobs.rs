@@ -32,8 +32,8 @@ pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 /// The database's clock, as everything is stamped that nodes compare: microseconds since 1970.
 pub(super) const NOW: &str = "CAST(extract(epoch FROM now()) * 1000000 AS BIGINT)";
 
-/// Which of these are stored already.
-const KNOWN: &str = "SELECT hash FROM message WHERE hash = ANY($1)";
+/// Which of these are stored already, as far as is known.
+const KNOWN: &str = "SELECT hash FROM message WHERE hash = ANY($1) AND lost = 0";
 const PUT_CHUNK: &str = "INSERT INTO blob (object, chunk, data) VALUES ($1, $2, $3)";
 const CHUNKS: &str = "SELECT data FROM blob WHERE object = $1 AND chunk BETWEEN $2 AND $3
   ORDER BY chunk";
@@ -45,6 +45,15 @@ pub(super) const STAGED: &str =
     "SELECT id FROM object WHERE id = ANY($1) AND doomed = 0 FOR UPDATE";
 /// A message refers to them from now on.
 pub(super) const CLAIM: &str = "DELETE FROM object WHERE id = ANY($1) AND doomed = 0";
+
+/// What is left of messages' bytes goes: they are about to be written anew.
+pub(super) fn doom_places() -> String {
+    format!(
+        "INSERT INTO object (id, place, at, doomed)
+           SELECT start, pack, {NOW}, 1 FROM message WHERE id = ANY($1)
+           ON CONFLICT (id) DO NOTHING"
+    )
+}
 
 /// Where bytes are: the place, and the object there.
 pub(super) type Placed = (i64, i64);

@@ -27,7 +27,7 @@ use crate::store::change::{Bytes, Receipt};
 use crate::store::encode::Encoded;
 use crate::store::state::{Changed, Contents, State};
 
-const BY_HASH: &str = "SELECT hash, id FROM message WHERE hash = ANY($1)";
+const BY_HASH: &str = "SELECT hash, id, lost FROM message WHERE hash = ANY($1)";
 const KEYS: &str = "SELECT digest, used FROM duplicate_key WHERE digest = ANY($1)";
 const ADVANCE: &str = "UPDATE head SET version = $1, stamp = $2 WHERE one = 1";
 const TELL: &str = "SELECT pg_notify('postfach_' || left(current_schema(), 50), $1)";
@@ -185,6 +185,8 @@ async fn lock(
     for row in next() {
         let (hash, id) = (bytes(&row, 0), int(&row, 1).map_err(Failure::Undone)?);
         let hash = hash.ok().and_then(|hash| <[u8; 32]>::try_from(hash).ok());
+        let is_lost = int(&row, 2).map_err(Failure::Undone)? != 0;
+        known.lost.extend(hash.filter(|_| is_lost));
         known.blobs.extend(hash.map(|hash| (hash, BlobId(id))));
     }
     for row in next() {
@@ -325,6 +327,8 @@ pub(super) async fn write(
     let log = format!(
         "INSERT INTO log (version, prior, stamp, node, at, data) VALUES ($1, $2, $3, $4, {NOW}, $5)"
     );
+    let healed: Vec<i64> = changed.rows.healed.iter().map(|(id, _)| id.0).collect();
+    let doom = blobs::doom_places();
     let Point { version, stamp } = at;
     // to itself it is no news
     let told = shared.node.to_string();
@@ -332,6 +336,9 @@ pub(super) async fn write(
         let mut pipeline = Pipeline::new(client);
         if !claimed.is_empty() {
             pipeline.execute(blobs::CLAIM, vec![&claimed]).await?;
+        }
+        if !healed.is_empty() {
+            pipeline.execute(&doom, vec![&healed]).await?;
         }
         for batch in &batches {
             pipeline.batch(batch).await?;
@@ -349,13 +356,14 @@ pub(super) async fn write(
 
 type Places<'a> = (HashMap<BlobId, Placed>, Chunks<'a>, Vec<i64>);
 
-/// Where the bytes of each new message are or come to be; and which staged objects that takes.
+/// Where the bytes of each message that brings some are or come to be; and which staged objects
+/// that takes.
 fn places<'a>(
     changed: &'a Changed,
     staged: &BTreeMap<[u8; 32], Placed>,
 ) -> Result<Places<'a>, StoreError> {
     let (mut places, mut chunks, mut claimed) = (HashMap::new(), Chunks::default(), Vec::new());
-    for (id, message) in &changed.rows.blobs {
+    for (id, message) in changed.rows.brought() {
         let placed = match (staged.get(&message.hash), &message.bytes) {
             (Some(placed), _) => {
                 claimed.push(placed.1);

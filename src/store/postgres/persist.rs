@@ -80,6 +80,11 @@ fn messages<'a>(all: &mut Vec<Batch<'a>>, group: &Group<'a>) -> Result<(), Store
         }
         encoded.digests.iter().for_each(|digest| ids.row([I(*digest), I(id.0)]));
     }
+    let mut heal = Batch::new(sql::HEAL_MESSAGE, &[Int, Int, Int]);
+    for (id, _) in &group.changed.rows.healed {
+        let (place, object) = group.places.get(id).ok_or_else(incomplete)?;
+        heal.row([I(*place), I(*object), I(id.0)]);
+    }
     let mut keep = Batch::new(sql::KEEP_PREVIEW, &[Int, Bytes]);
     for (id, preview) in &group.changed.rows.previews {
         keep.row([I(id.0), Value::bytes(preview.as_bytes())]);
@@ -90,7 +95,7 @@ fn messages<'a>(all: &mut Vec<Batch<'a>>, group: &Group<'a>) -> Result<(), Store
     }
     all.push(put);
     all.extend(facts);
-    all.extend([ids, keep, count]);
+    all.extend([ids, heal, keep, count]);
     Ok(())
 }
 

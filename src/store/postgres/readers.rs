@@ -1,6 +1,6 @@
 //! Reading from the tables. Changes nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use deadpool_postgres::ClientWrapper;
@@ -158,17 +158,42 @@ pub(super) async fn located(
     Ok(((int(row, 0)?, int(row, 1)?), stored))
 }
 
-/// A range of a message's bytes. No connection is held while the bucket is asked.
+/// A range of a message's bytes. What is lost is noted, so that the same bytes heal it when they
+/// come in.
 pub(super) async fn body(
     shared: &Shared,
     blob: BlobId,
     range: Range<u64>,
 ) -> Result<Vec<u8>, StoreError> {
+    let mut tried = None;
+    loop {
+        let (placed, read) = read_at_place(shared, blob, range.clone()).await?;
+        match read {
+            // it may have been written anew since we looked, or removed
+            Err(StoreError::Corrupt(_)) if tried != Some(placed) => tried = Some(placed),
+            Err(StoreError::Corrupt(why)) => {
+                mark_lost(shared, &[(blob.0, placed)]).await;
+                return Err(StoreError::Corrupt(why));
+            }
+            read => return read,
+        }
+    }
+}
+
+type Read = Result<Vec<u8>, StoreError>;
+
+/// No connection is held while the bucket is asked.
+async fn read_at_place(
+    shared: &Shared,
+    blob: BlobId,
+    range: Range<u64>,
+) -> Result<(Placed, Read), StoreError> {
     let (placed, stored) = {
         let client = shared.client().await?;
         let (placed, stored) = located(&client, blob).await?;
         if placed.0 == IN_DATABASE {
-            return read(&client, (placed.1, blob), (range, &stored)).await;
+            let read = read(&client, (placed.1, blob), (range, &stored)).await;
+            return Ok((placed, read));
         }
         (placed, stored)
     };
@@ -177,14 +202,23 @@ pub(super) async fn body(
         let why = format!("message {} is in a bucket, and [store] blobs names none", blob.0);
         return Err(StoreError::Unavailable(why));
     };
-    match objects.read(ObjectId(placed.1), range, &stored).await {
-        // it may have been removed since we looked
-        Err(StoreError::Gone) => {
-            located(&*shared.client().await?, blob).await?;
+    let read = objects.read(ObjectId(placed.1), range, &stored).await;
+    let read = read.map_err(|error| match error {
+        StoreError::Gone => {
             let why = format!("the object of message {} is missing in {}", blob.0, objects.name());
-            Err(StoreError::Corrupt(why))
+            StoreError::Corrupt(why)
         }
-        read => read,
+        error => error,
+    });
+    Ok((placed, read))
+}
+
+/// Notes messages whose bytes are not where they should be. What cannot be noted now is found again
+/// by the next who reads it.
+async fn mark_lost(shared: &Shared, lost: &[(i64, Placed)]) {
+    let Ok(client) = shared.client().await else { return };
+    for (id, (place, object)) in lost {
+        let _ = ask(&client, sql::MARK_LOST, &[id, place, object]).await;
     }
 }
 
@@ -242,14 +276,29 @@ pub(super) async fn messages(
     let mut bodies = blobs::read_all(&client, &chunked).await?;
     drop(client);
     let in_bucket: Vec<_> = found.values().filter(objects(IN_BUCKET)).copied().collect();
+    let mut unread: HashSet<i64> = in_bucket.iter().map(|(placed, _)| placed.1).collect();
     let read = from_bucket(shared.target.objects().cloned(), in_bucket).await;
-    bodies.extend(read.into_iter().filter_map(|(object, bytes)| Some((object, bytes.ok()?))));
-    let whole = |(blob, trace): &(BlobId, TraceId)| {
-        let ((_, object), stored) = found.get(&blob.0)?;
-        let body = check(bodies.get(object).cloned().unwrap_or_default(), &stored.hash, *blob);
+    for (object, read) in read {
+        if matches!(read, Ok(_) | Err(StoreError::Gone | StoreError::Corrupt(_))) {
+            unread.remove(&object);
+        }
+        bodies.extend(read.ok().map(|bytes| (object, bytes)));
+    }
+    let mut lost = Vec::new();
+    let mut whole = |(blob, trace): &(BlobId, TraceId)| {
+        let (placed, stored) = found.get(&blob.0)?;
+        let body = bodies.get(&placed.1).cloned().unwrap_or_default();
+        let body = check(body, &stored.hash, *blob);
+        if body.is_err() && !unread.contains(&placed.1) {
+            lost.push((blob.0, *placed));
+        }
         Some([heads.get(&trace.0)?, &body.ok()?[..]].concat())
     };
-    Ok(wanted.iter().map(whole).collect())
+    let messages = wanted.iter().map(&mut whole).collect();
+    if !lost.is_empty() {
+        mark_lost(shared, &lost).await;
+    }
+    Ok(messages)
 }
 
 /// Whole objects, several at a time.

@@ -41,7 +41,7 @@ pub(super) const TENURES: &str = "SELECT duty, number FROM tenure";
 pub(super) const AUDIT_TIP: &str = "SELECT id, hash FROM audit_tip WHERE one = 1";
 
 // Looking up before a group is applied.
-pub(super) const MESSAGE_BY_HASH: &str = "SELECT id FROM message WHERE hash = $1";
+pub(super) const MESSAGE_BY_HASH: &str = "SELECT id, lost FROM message WHERE hash = $1";
 pub(super) const DUPLICATE_KEY: &str = "SELECT used FROM duplicate_key WHERE digest = $1";
 
 // Writing a group.
@@ -76,6 +76,9 @@ pub(super) const PUT_OVERLAY: &str = "INSERT INTO overlay (mailbox, login, block
 pub(super) const PUT_MESSAGE: &str = "INSERT INTO message
   (id, hash, pack, start, length, instances, freed, text_check)
   VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+/// Its bytes have been written anew.
+pub(super) const HEAL_MESSAGE: &str =
+    "UPDATE message SET pack = $1, start = $2, lost = 0 WHERE id = $3";
 pub(super) const COUNT_MESSAGE: &str = "UPDATE message SET instances = instances + $1,
   freed = CASE WHEN instances + $1 = 0 THEN $2 ELSE NULL END WHERE id = $3";
 pub(super) const PUT_ENVELOPE: &str = "INSERT INTO envelope (id, data) VALUES ($1, $2)";
@@ -158,7 +161,7 @@ pub(super) const DELETE_MAILBOX: [&str; 7] = [
 pub(super) const TOMBSTONES: &str =
     "SELECT first, last FROM tombstone WHERE mailbox = $1 AND modseq > $2";
 pub(super) const TRACE: &str = "SELECT data FROM trace WHERE id = $1";
-pub(super) const PLACE: &str = "SELECT pack, start, length, hash FROM message WHERE id = $1";
+pub(super) const PLACE: &str = "SELECT pack, start, length, hash, lost FROM message WHERE id = $1";
 pub(super) const ENVELOPES: &str =
     "SELECT id, data FROM envelope WHERE id BETWEEN $1 AND $2 ORDER BY id";
 pub(super) const STRUCTURES: &str =
@@ -194,6 +197,10 @@ pub(super) const TEXT_CHECKS: &str =
     "SELECT id, text_check FROM message WHERE id BETWEEN $1 AND $2 ORDER BY id";
 pub(super) const SET_TEXT_CHECK: &str = "UPDATE message SET text_check = $1 WHERE id = $2";
 
+// When bytes are not where they should be, or not what they were.
+pub(super) const MARK_LOST: &str = "UPDATE message SET lost = 1
+  WHERE id = $1 AND pack = $2 AND start = $3 AND lost = 0";
+
 // Upgrading.
 pub(super) const ALL_ENVELOPES: &str = "SELECT id, data FROM envelope ORDER BY id";
 pub(super) const OLD_TEXTS: &str = "SELECT id, data FROM search_text ORDER BY id";
@@ -220,6 +227,9 @@ pub(super) const DELETE_FREED_TRACES: &str = "DELETE FROM trace WHERE id IN
 pub(super) const DELETE_OLD_KEYS: &str = "DELETE FROM duplicate_key WHERE digest IN
   (SELECT digest FROM duplicate_key WHERE used <= $1 ORDER BY used LIMIT $2)";
 pub(super) const ADD_DEAD: &str = "UPDATE pack SET dead = dead + $1 WHERE number = $2";
+pub(super) const ADD_DEAD_OF: &str = "UPDATE pack SET
+  dead = dead + $1 + (SELECT length FROM message WHERE id = $2)
+  WHERE number = (SELECT pack FROM message WHERE id = $2)";
 pub(super) const MESSAGES_IN_PACK: &str =
     "SELECT id, start, length, hash FROM message WHERE pack = $1 ORDER BY start LIMIT $2";
 pub(super) const MOVE_MESSAGE: &str = "UPDATE message SET pack = $1, start = $2 WHERE id = $3";

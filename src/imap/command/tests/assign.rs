@@ -1,32 +1,11 @@
 //! The keyword that names an assignee, set and taken by STORE and APPEND.
 
-use super::{count, in_support, selected};
+use super::{ANNA, BEN, DONE, TRASH, counts, in_support, rig, selected};
 use crate::imap::rig::Rig;
 use crate::mail::flag::FlagList;
 use crate::mail::id::Uid;
 use crate::mail::uid_set::UidSet;
 use crate::store::change::{Change, FlagOperation};
-
-const ANNA: &str = "Shared/Support/Assigned/anna";
-const BEN: &str = "Shared/Support/Assigned/ben";
-const DONE: &str = "Shared/Support/Done";
-const TRASH: &str = "Shared/Support/Trash";
-
-/// Messages 1 and 3 are a conversation, 2 is another.
-fn rig() -> Rig {
-    let rig = Rig::new();
-    rig.assignable(&["anna", "ben"]);
-    rig.deliver("From: c@customer.example\r\nMessage-ID: <1@c>\r\n\r\none\r\n");
-    rig.deliver("From: d@customer.example\r\nMessage-ID: <2@c>\r\n\r\ntwo\r\n");
-    rig.deliver(
-        "From: c@customer.example\r\nMessage-ID: <3@c>\r\nIn-Reply-To: <1@c>\r\n\r\nthree\r\n",
-    );
-    rig
-}
-
-fn counts(rig: &Rig) -> [usize; 5] {
-    ["Shared/Support", ANNA, BEN, DONE, TRASH].map(|name| count(rig, "anna", name))
-}
 
 fn flags_of_all(rig: &Rig, name: &str) -> String {
     let mut client = selected(rig, "anna", name);

@@ -1,28 +1,11 @@
 //! MOVE between the folders of an inbox that tell who has a conversation.
 
-use super::{count, in_support, selected};
+use super::{ANNA, BEN, DONE, count, in_support, rig, selected};
 use crate::directory::Moves;
-use crate::imap::rig::Rig;
 use crate::mail::account::{Folder, FolderRole};
 use crate::mail::flag::SeenMode;
 use crate::mail::id::{Login, Uid};
 use crate::store::change::{Change, Transfer};
-
-const ANNA: &str = "Shared/Support/Assigned/anna";
-const BEN: &str = "Shared/Support/Assigned/ben";
-const DONE: &str = "Shared/Support/Done";
-
-/// Messages 1 and 3 are a conversation, 2 is another.
-fn rig() -> Rig {
-    let rig = Rig::new();
-    rig.assignable(&["anna", "ben"]);
-    rig.deliver("From: c@customer.example\r\nMessage-ID: <1@c>\r\n\r\none\r\n");
-    rig.deliver("From: d@customer.example\r\nMessage-ID: <2@c>\r\n\r\ntwo\r\n");
-    rig.deliver(
-        "From: c@customer.example\r\nMessage-ID: <3@c>\r\nIn-Reply-To: <1@c>\r\n\r\nthree\r\n",
-    );
-    rig
-}
 
 #[test]
 fn a_move_takes_the_conversation_along() {

@@ -13,6 +13,29 @@ mod undelete;
 
 use crate::imap::rig::{Client, Rig};
 
+const OPEN: &str = "Shared/Support";
+const ANNA: &str = "Shared/Support/Assigned/anna";
+const BEN: &str = "Shared/Support/Assigned/ben";
+const DONE: &str = "Shared/Support/Done";
+const TRASH: &str = "Shared/Support/Trash";
+
+/// Messages 1 and 3 are a conversation, 2 is another.
+fn rig() -> Rig {
+    let rig = Rig::new();
+    rig.assignable(&["anna", "ben"]);
+    rig.deliver("From: c@customer.example\r\nMessage-ID: <1@c>\r\n\r\none\r\n");
+    rig.deliver("From: d@customer.example\r\nMessage-ID: <2@c>\r\n\r\ntwo\r\n");
+    rig.deliver(
+        "From: c@customer.example\r\nMessage-ID: <3@c>\r\nIn-Reply-To: <1@c>\r\n\r\nthree\r\n",
+    );
+    rig
+}
+
+/// How many messages are open, anna's, ben's, done and deleted.
+fn counts(rig: &Rig) -> [usize; 5] {
+    [OPEN, ANNA, BEN, DONE, TRASH].map(|folder| count(rig, "anna", folder))
+}
+
 /// A client of `login` with Support selected.
 fn in_support(rig: &Rig, login: &str) -> Client {
     selected(rig, login, "Shared/Support")

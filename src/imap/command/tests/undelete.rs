@@ -1,30 +1,8 @@
 //! What is dragged out of an inbox's Trash goes back to where it was.
 
-use super::{count, in_support, selected};
+use super::{ANNA, BEN, DONE, OPEN, TRASH, counts, in_support, rig, selected};
 use crate::directory::Moves;
 use crate::imap::rig::{Client, Rig};
-
-const ANNA: &str = "Shared/Support/Assigned/anna";
-const BEN: &str = "Shared/Support/Assigned/ben";
-const DONE: &str = "Shared/Support/Done";
-const OPEN: &str = "Shared/Support";
-const TRASH: &str = "Shared/Support/Trash";
-
-/// Messages 1 and 3 are a conversation, 2 is another.
-fn rig() -> Rig {
-    let rig = Rig::new();
-    rig.assignable(&["anna", "ben"]);
-    rig.deliver("From: c@customer.example\r\nMessage-ID: <1@c>\r\n\r\none\r\n");
-    rig.deliver("From: d@customer.example\r\nMessage-ID: <2@c>\r\n\r\ntwo\r\n");
-    rig.deliver(
-        "From: c@customer.example\r\nMessage-ID: <3@c>\r\nIn-Reply-To: <1@c>\r\n\r\nthree\r\n",
-    );
-    rig
-}
-
-fn counts(rig: &Rig) -> [usize; 5] {
-    [OPEN, ANNA, BEN, DONE, TRASH].map(|folder| count(rig, "anna", folder))
-}
 
 /// Marks and expunges all of a folder.
 fn delete_all(rig: &Rig, folder: &str) {

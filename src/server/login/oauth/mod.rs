@@ -22,6 +22,7 @@ use crate::directory::source::Place;
 use crate::sasl::bearer::BearerToken;
 use crate::server::{outgoing, relay};
 use crate::sys::Clock;
+use crate::sys::repeated::Repeated;
 use introspection::Endpoint;
 use keys::{Keys, Source};
 use token::{Head, PublicKey};
@@ -92,7 +93,10 @@ impl Tokens {
                 Ok(Some(claims)) => token::named(&self.oauth, &claims, self.clock.now()),
                 Ok(None) => Err("its issuer says that it is not active"),
                 Err(error) => {
-                    tracing::warn!(%error, "tokens cannot be shown to their issuer");
+                    static MUTE: Repeated = Repeated::new();
+                    if let Some(unsaid) = MUTE.due(error.to_string()) {
+                        tracing::warn!(%error, unsaid, "tokens cannot be shown to their issuer");
+                    }
                     return Verdict::Unknown;
                 }
             },

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -70,6 +71,8 @@ pub(in crate::server) struct FullableStore {
     /// What it shares with other nodes, and its own number.
     node: Option<(Arc<Shelf>, i64)>,
     is_cut_off: AtomicBool,
+    /// How long its database takes to answer this node.
+    slowness: Mutex<Duration>,
     pub(in crate::server) is_full: AtomicBool,
     /// No report that has to leave is taken.
     pub(in crate::server) is_queue_full: AtomicBool,
@@ -93,11 +96,30 @@ impl FullableStore {
         self.is_cut_off.store(is_cut_off, Ordering::SeqCst);
     }
 
+    /// How long the database takes from now on to answer a commit and to lease.
+    pub(in crate::server) fn slow_down(&self, slowness: Duration) {
+        *self.slowness.lock().expect("no panic") = slowness;
+    }
+
+    /// The answer, that late.
+    fn slowly<'a, T: Send + 'a>(&self, answer: Answer<'a, T>) -> Answer<'a, T> {
+        let slowness = *self.slowness.lock().expect("no panic");
+        if slowness.is_zero() {
+            return answer;
+        }
+        Box::pin(async move {
+            let answer = answer.await;
+            tokio::time::sleep(slowness).await;
+            answer
+        })
+    }
+
     fn with(inner: Arc<Memory>, node: Option<(Arc<Shelf>, i64)>) -> Arc<FullableStore> {
         Arc::new(FullableStore {
             inner,
             node,
             is_cut_off: AtomicBool::new(false),
+            slowness: Mutex::default(),
             is_full: AtomicBool::new(false),
             is_queue_full: AtomicBool::new(false),
             queue_max: AtomicUsize::new(usize::MAX),
@@ -145,143 +167,7 @@ impl Store for FullableStore {
         if !self.has_room(&transaction.changes) {
             return Box::pin(async { Err(StoreError::Limit("queued messages")) });
         }
-        self.inner.commit(transaction)
-    }
-
-    fn mailboxes(&self, account: &Account) -> Vec<Arc<Mailbox>> {
-        self.inner.mailboxes(account)
-    }
-
-    fn usage(&self, account: &Account) -> Usage {
-        self.inner.usage(account)
-    }
-
-    fn find(&self, account: &Account, folder: &Folder) -> Option<Arc<Mailbox>> {
-        self.inner.find(account, folder)
-    }
-
-    fn mailbox(&self, id: MailboxId) -> Option<Arc<Mailbox>> {
-        self.inner.mailbox(id)
-    }
-
-    fn status<'a>(&'a self, id: MailboxId, user: &'a Login, seen: SeenMode) -> Answer<'a, Status> {
-        self.inner.status(id, user, seen)
-    }
-
-    fn snapshot(&self, id: MailboxId) -> Answer<'_, Arc<Snapshot>> {
-        self.inner.snapshot(id)
-    }
-
-    fn overlay<'a>(&'a self, id: MailboxId, user: &'a Login) -> Answer<'a, Arc<Overlay>> {
-        self.inner.overlay(id, user)
-    }
-
-    fn claim_recent(&self, id: MailboxId, user: &Login) -> Uid {
-        self.inner.claim_recent(id, user)
-    }
-
-    fn expunged_since(&self, id: MailboxId, since: ModSeq) -> Answer<'_, UidSet> {
-        self.inner.expunged_since(id, since)
-    }
-
-    fn facts<'a>(&'a self, blobs: &'a [BlobId], wanted: FactsWanted) -> Answer<'a, Vec<Facts>> {
-        self.inner.facts(blobs, wanted)
-    }
-
-    fn trace(&self, id: TraceId) -> Answer<'_, Vec<u8>> {
-        self.inner.trace(id)
-    }
-
-    fn body(&self, blob: BlobId, range: Range<u64>) -> Answer<'_, Vec<u8>> {
-        self.inner.body(blob, range)
-    }
-
-    fn messages<'a>(&'a self, wanted: &'a [(BlobId, TraceId)]) -> Answer<'a, Vec<Option<Vec<u8>>>> {
-        self.inner.messages(wanted)
-    }
-
-    fn instances_of(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
-        self.inner.instances_of(message_id)
-    }
-
-    fn referring_to(&self, message_id: &str) -> Answer<'_, Vec<Instance>> {
-        self.inner.referring_to(message_id)
-    }
-
-    fn subscriptions(&self, user: &Login) -> Arc<Subscriptions> {
-        self.inner.subscriptions(user)
-    }
-
-    fn turns(&self, account: &Account) -> Arc<Turns> {
-        self.inner.turns(account)
-    }
-
-    fn metadata(&self, user: Option<&Login>) -> Arc<Metadata> {
-        self.inner.metadata(user)
-    }
-
-    fn grants(&self) -> Arc<Vec<Grant>> {
-        self.inner.grants()
-    }
-
-    fn watch(&self, id: MailboxId) -> watch::Receiver<ModSeq> {
-        self.inner.watch(id)
-    }
-
-    fn watch_mailboxes(&self) -> watch::Receiver<u64> {
-        self.inner.watch_mailboxes()
-    }
-
-    fn attach(&self, bell: &Arc<Bell>, mailboxes: &[MailboxId]) {
-        self.inner.attach(bell, mailboxes);
-    }
-
-    fn queued(&self, id: QueueId) -> Option<Arc<Queued>> {
-        self.inner.queued(id)
-    }
-
-    fn queued_from(&self, first: QueueId, max: usize) -> Vec<Arc<Queued>> {
-        self.inner.queued_from(first, max)
-    }
-
-    fn watch_queue(&self) -> watch::Receiver<QueueId> {
-        self.inner.watch_queue()
-    }
-
-    fn audited(&self, first: EntryId, since: Timestamp, max: usize) -> Answer<'_, Vec<Record>> {
-        self.inner.audited(first, since, max)
-    }
-
-    fn audit_tip(&self) -> Tip {
-        self.inner.audit_tip()
-    }
-
-    fn trashed(&self, trash: MailboxId) -> Answer<'_, BTreeMap<Uid, EntryId>> {
-        self.inner.trashed(trash)
-    }
-
-    fn absences(&self) -> Arc<Absences> {
-        self.inner.absences()
-    }
-
-    fn openings(&self) -> Arc<Vec<Opening>> {
-        self.inner.openings()
-    }
-
-    fn access_known(&self) -> Answer<'_, BTreeMap<Account, UsersRights>> {
-        self.inner.access_known()
-    }
-
-    fn directory(&self) -> Option<Arc<Published>> {
-        self.inner.directory()
-    }
-
-    fn tenure(&self, duty: Duty) -> Option<i64> {
-        self.inner.tenure(duty)
-    }
-
-    fn watch_asks(&self) -> watch::Receiver<Asks> {
-        self.inner.watch_asks()
+        self.slowly(self.inner.commit(transaction))
     }
 
     fn is_shared(&self) -> bool {
@@ -291,7 +177,7 @@ impl Store for FullableStore {
     fn lease(&self, duty: Duty) -> Answer<'_, bool> {
         let lease = |(shelf, node): &(Arc<Shelf>, i64)| shelf.lease(duty, *node);
         let answer = self.reached().map(|()| self.node.as_ref().is_none_or(lease));
-        Box::pin(std::future::ready(answer))
+        self.slowly(Box::pin(std::future::ready(answer)))
     }
 
     fn release(&self, duty: Duty) -> Answer<'_, ()> {
@@ -324,7 +210,5 @@ impl Store for FullableStore {
         Box::pin(std::future::ready(answer))
     }
 
-    fn now(&self) -> Timestamp {
-        self.inner.now()
-    }
+    passed_on!();
 }

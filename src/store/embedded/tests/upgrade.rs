@@ -40,6 +40,7 @@ fn make_version_1(place: &Place) {
         ("mailbox", "messages"),
         ("mailbox", "size_bytes"),
         ("message", "text_check"),
+        ("message", "lost"),
     ];
     for (table, column) in added {
         let drop = format!("ALTER TABLE now.{table} DROP COLUMN {column}");

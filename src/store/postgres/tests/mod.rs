@@ -7,6 +7,7 @@ mod delta;
 mod heavy;
 mod indexed;
 mod lease;
+mod lost;
 mod migrate;
 mod outages;
 pub(in crate::store) mod poorer;

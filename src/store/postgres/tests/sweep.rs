@@ -23,12 +23,12 @@ use crate::sys::ManualClock;
 const LATER_SECS: i64 = 2 * 24 * 3600;
 
 /// Nodes on one database, with or without a bucket.
-struct World {
-    config: Config,
-    bucket: Option<TestBucket>,
+pub(super) struct World {
+    pub(super) config: Config,
+    pub(super) bucket: Option<TestBucket>,
     clock: Arc<ManualClock>,
-    nodes: Vec<Node>,
-    mailbox: MailboxId,
+    pub(super) nodes: Vec<Node>,
+    pub(super) mailbox: MailboxId,
     folder: Folder,
 }
 
@@ -53,12 +53,12 @@ impl World {
     }
 
     /// A node that dies, and comes back.
-    async fn restart(&mut self, number: usize) {
+    pub(super) async fn restart(&mut self, number: usize) {
         let new = self.start().await;
         std::mem::replace(&mut self.nodes[number], new).kill();
     }
 
-    fn bench(&self, node: usize) -> Bench {
+    pub(super) fn bench(&self, node: usize) -> Bench {
         let store = Arc::new(self.nodes[node].store.clone());
         Bench { store, clock: self.clock.clone() }
     }
@@ -89,7 +89,7 @@ impl World {
         NewMessage { bytes: Bytes::File { path, len: 300_000 }, hash, ..plain }
     }
 
-    async fn deliver(&self, node: usize, text: u8) -> Result<Uid, StoreError> {
+    pub(super) async fn deliver(&self, node: usize, text: u8) -> Result<Uid, StoreError> {
         let of = delivered(self.mailbox, "");
         let it = Delivered { message: self.new_message(text), trace: b"X: y\r\n".to_vec(), ..of };
         let changes = vec![Change::Delivered(Box::new(it))];
@@ -104,7 +104,7 @@ impl World {
     }
 
     /// Until every node has followed the others.
-    async fn agreed(&self) {
+    pub(super) async fn agreed(&self) {
         let last = self.nodes.iter().map(|node| node.store.version()).max();
         while self.nodes.iter().any(|node| Some(node.store.version()) < last) {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -112,7 +112,7 @@ impl World {
     }
 
     /// Every message of the mailbox, on every node.
-    async fn all_is_readable(&self) {
+    pub(super) async fn all_is_readable(&self) {
         self.agreed().await;
         for node in &self.nodes {
             let snapshot = node.store.snapshot(self.mailbox).await.expect("there");
@@ -124,7 +124,7 @@ impl World {
         }
     }
 
-    async fn count(&self, table: &str) -> i64 {
+    pub(super) async fn count(&self, table: &str) -> i64 {
         let (client, connection) = self.config.connect(NoTls).await.expect("connects");
         let driving = tokio::spawn(connection);
         let count = client.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await;
@@ -134,14 +134,14 @@ impl World {
         count
     }
 
-    async fn objects(&self) -> Vec<ObjectId> {
+    pub(super) async fn objects(&self) -> Vec<ObjectId> {
         match &self.bucket {
             Some(bucket) => bucket.objects().list(None).await.expect("lists"),
             None => Vec::new(),
         }
     }
 
-    async fn step(&self, node: usize, step: usize) {
+    pub(super) async fn step(&self, node: usize, step: usize) {
         let shared = self.shared(node);
         match step {
             0 => sweep::doom_abandoned(shared).await.map(|()| false),
@@ -152,7 +152,7 @@ impl World {
         .expect("sweeps");
     }
 
-    async fn make_objects_old(&self) {
+    pub(super) async fn make_objects_old(&self) {
         SHARED.execute(&self.config, "UPDATE object SET at = at - 7200000000").await;
     }
 
@@ -165,7 +165,7 @@ impl World {
         assert_eq!(self.objects().await, []);
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         for node in self.nodes {
             node.stop().await;
         }
@@ -173,7 +173,7 @@ impl World {
 }
 
 /// In the database, and in a bucket.
-async fn worlds() -> [World; 2] {
+pub(super) async fn worlds() -> [World; 2] {
     [World::new(None).await, World::new(Some(TestBucket::new())).await]
 }
 
@@ -267,6 +267,8 @@ async fn a_bucket_that_is_away_takes_nothing_and_loses_nothing() {
     assert!(matches!(unread, Err(StoreError::Unavailable(_))), "{unread:?}");
     let none = node.store.messages(&[(entry.blob, entry.trace)]).await.expect("answers");
     assert_eq!(none, [None]);
+    let held = "DO $$ BEGIN ASSERT (SELECT count(*) FROM message WHERE lost <> 0) = 0; END $$";
+    SHARED.execute(&config, held).await;
     assert_eq!(bench.uids(mailbox).await, [1], "sessions go on with what is in memory");
     door.set(Manners::Slow(Duration::from_millis(300)));
     bench.deliver(mailbox, "slowly").await;
