@@ -13,6 +13,7 @@ use crate::imap::wire::framing::Announced;
 use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal, quota};
 use crate::mail::flag::{SeenMode, SystemFlags};
+use crate::mail::fold;
 use crate::mail::id::MailboxId;
 use crate::mail::uid_set::UidSet;
 use crate::store::change::{Change, Delivered, NewMessage, Outcome};
@@ -44,7 +45,12 @@ pub async fn begin(
     let name = utf7::mailbox(&mut call.arguments)?;
     call.arguments.space()?;
     let words = reader.read(&mut call.arguments, announced)?;
-    Ok((target(call, &name)?, words))
+    let pending = target(call, &name)?;
+    // RFC 9051 §6.3.12
+    if fold::composed(&name).is_some() {
+        call.tell_other_name(&name, (&pending.target.account, &pending.target.folder));
+    }
+    Ok((pending, words))
 }
 
 /// The mailbox that messages go to, if the user may add some there.
