@@ -48,7 +48,7 @@ impl Drop for Folder {
 
 /// What is opened when its lock is free. A process that another test starts meanwhile has it for a
 /// moment, too: until it runs its own program.
-pub(in crate::store) fn once_free<T>(open: impl Fn() -> Result<T, StoreError>) -> T {
+pub(in crate::store) fn unlocked<T>(open: impl Fn() -> Result<T, StoreError>) -> T {
     for _ in 0..LOCKED_LOOKS {
         match open() {
             Err(StoreError::Unavailable(why)) if why.contains("would block") => {
@@ -79,7 +79,7 @@ impl Running {
         clock: &Arc<ManualClock>,
         options: Options,
     ) -> Running {
-        let (store, writer) = once_free(|| embedded::open(path, options, clock.clone()));
+        let (store, writer) = unlocked(|| embedded::open(path, options, clock.clone()));
         Running { store, writer: std::thread::spawn(|| writer.run()) }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::*;
 use crate::store::Store;
 use crate::store::change::{Change, Delivered, NewMessage};
-use crate::store::contract::engines::{Folder, Running, clock, once_free};
+use crate::store::contract::engines::{Folder, Running, clock, unlocked};
 use crate::store::contract::{Bench, delivery, message};
 use crate::store::embedded::{self, Options, migrate as ends};
 
@@ -172,8 +172,8 @@ async fn whoever_is_killed_at_any_put_goes_on_there() {
     for late in [false, true] {
         let to = Folder::new();
         for puts in 1.. {
-            let mut source = once_free(|| ends::source(from.path()));
-            let target = once_free(|| ends::target(to.path()));
+            let mut source = unlocked(|| ends::source(from.path()));
+            let target = unlocked(|| ends::target(to.path()));
             let mut target = Side::new(Dying { end: target.0, puts: 1 + puts % 3, late });
             let scratch = to.path().join("scratch");
             match run((&mut source, &mut target), scratch, &mut |_| {}).await {
@@ -188,7 +188,7 @@ async fn whoever_is_killed_at_any_put_goes_on_there() {
                 Err(error) => Err(error),
                 Ok(_) => panic!("a daemon takes it"),
             };
-            let why = once_free(refused);
+            let why = unlocked(refused);
             assert!(why.contains("not complete"), "{why}");
         }
         for table in shared() {
