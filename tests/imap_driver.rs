@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use imap_support::{DIRECTORY, account};
 use postfach::config;
 use postfach::directory::{Access, Directory, file, password};
+use postfach::imap::command::catenate::PLACES_MAX;
 use postfach::mail::account::Folder;
 use postfach::mail::flag::FlagList;
 use postfach::mail::id::{Login, Timestamp};
@@ -369,6 +370,34 @@ async fn long_fields_and_short_ones_are_put_in_alike() {
         let wanted = format!("{{{bytes}}}\n{})", field.replace("\r\n", "\n"));
         assert!(answer.contains(&wanted), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn one_command_takes_parts_of_64_mailboxes_and_not_of_one_more() {
+    let daemon = Daemon::start("loopback").await;
+    let mut client = daemon.logged_in("anna").await;
+    for n in 1..=PLACES_MAX + 1 {
+        client.tell("a", &format!("CREATE {n}")).await;
+        client.send(format!("b APPEND {n} {{1+}}\r\nx\r\n").as_bytes()).await;
+        assert!(client.until("b").await.contains("b OK "));
+    }
+    let parts = |last: usize| -> String {
+        let urls: Vec<String> = (1..=last).map(|n| format!("URL /{n}/;UID=1")).collect();
+        urls.join(" ")
+    };
+    // a mailbox that is known counts once, in both messages
+    let command = format!("APPEND INBOX CATENATE ({} URL /./1/;UID=1)", parts(PLACES_MAX));
+    let again = format!("{command} CATENATE ({})", parts(PLACES_MAX));
+    assert!(client.tell("c", &again).await.contains("c OK [APPENDUID "));
+    let refused = "d NO [LIMIT] Take parts of 64 mailboxes at most in one command\n";
+    let one_more = format!("APPEND INBOX CATENATE ({})", parts(PLACES_MAX + 1));
+    assert_eq!(client.tell("d", &one_more).await, refused);
+    // what is not there is not there, whatever was taken before
+    let answer = client.tell("d", &format!("{command} CATENATE (URL /Never/;UID=1)")).await;
+    assert!(answer.starts_with("d NO [BADURL \"/Never/;UID=1\"]"), "{answer}");
+    let other = format!("{command} CATENATE (URL /{}/;UID=1)", PLACES_MAX + 1);
+    assert_eq!(client.tell("d", &other).await, refused);
+    assert!(client.tell("e", "STATUS INBOX (MESSAGES)").await.contains("MESSAGES 2"));
 }
 
 #[tokio::test]

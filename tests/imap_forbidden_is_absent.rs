@@ -5,13 +5,14 @@
 mod imap_support;
 
 use imap_support::{Client, DIRECTORY, World, account};
+use postfach::imap::wire::utf7;
 use postfach::mail::account::FolderNames;
 use postfach::mail::id::Login;
 use postfach::store::Store;
 use postfach::store::change::{Actor, Change, Grant, Transaction};
 
-/// `NAME` is put in, and as part of a URL `ENCODED`. Each runs with the user's INBOX selected and
-/// one message in it; the lines of one command are sent together.
+/// `NAME` is put in, in modified UTF-7, and as part of a URL `ENCODED`. Each runs with the user's
+/// INBOX selected and one message in it; the lines of one command are sent together.
 const COMMANDS: [&str; 45] = [
     "a SELECT NAME",
     "a EXAMINE NAME",
@@ -61,9 +62,30 @@ const COMMANDS: [&str; 45] = [
     "a DELETEACL NAME dora",
 ];
 
-/// What may stand below an account's name.
-const BELOW: [&str; 7] =
-    ["", "/Done", "/Trash", "/Assigned", "/Assigned/anna", "/Ideas", "/Nothing"];
+/// An inbox and a channel with names beyond ASCII, beside those of the sample organisation.
+const BEYOND_ASCII: &str = r#"
+[[inbox]]
+name = "Ärzte"
+addresses = ["aerzte@example.org"]
+teams = ["sales"]
+[[channel]]
+name = "Ben Büro"
+owner = "ben"
+addresses = ["ben.buero@example.org"]
+"#;
+
+/// What may stand below an account's name; the last ones mean `Cafés`, composed and decomposed.
+const BELOW: [&str; 9] = [
+    "",
+    "/Done",
+    "/Trash",
+    "/Assigned",
+    "/Assigned/anna",
+    "/Ideas",
+    "/Nothing",
+    "/Caf&AOk-s",
+    "/Cafe&AwE-s",
+];
 
 /// Where the one who asks is told nothing, and a name that nobody has in its place.
 struct Case {
@@ -91,7 +113,7 @@ const fn case(
     Case { user, granted, forbidden, absent, seen_by_eve }
 }
 
-const CASES: [Case; 17] = [
+const CASES: [Case; 22] = [
     // a member of no team, and a member of another
     case(("dora", None), "Shared/Support", "Shared/Nowhere", Seen::ByEve),
     case(("anna", None), "Shared/Sales", "Shared/Never", Seen::ByEve),
@@ -138,6 +160,22 @@ const CASES: [Case; 17] = [
     case(("eve", None), "\"Other Users/anna/Own\"", "\"Other Users/anno/Own\"", Seen::ByNobody),
     case(("dora", None), "\"Other Users/carla\"", "\"Other Users/carlo\"", Seen::ByNobody),
     case(("eve", None), "Private/anna", "Private/anno", Seen::ByNobody),
+    // names beyond ASCII: a decomposed one means the composed one too, where that may be seen
+    case(("anna", None), "Shared/A&Awg-rzte", "Shared/O&Awg-rzte", Seen::ByEve),
+    case(("anna", None), "Shared/&AMQ-rzte", "Shared/&ANY-rzte", Seen::ByEve),
+    case(
+        ("ben", Some(("inbox Ärzte", "rswite"))),
+        "Shared/A&Awg-rzte",
+        "Shared/O&Awg-rzte",
+        Seen::ByEve,
+    ),
+    case(
+        ("dora", None),
+        "\"Other Users/ben/Ben Bu&Awg-ro\"",
+        "\"Other Users/ben/Ben Bo&Awg-ro\"",
+        Seen::ByEve,
+    ),
+    case(("dora", None), "\"Private/Ben Bu&Awg-ro\"", "\"Private/Ben Bo&Awg-ro\"", Seen::ByNobody),
 ];
 
 #[tokio::test]
@@ -210,19 +248,30 @@ async fn compare(case: &Case, below: &str, wrong: &mut Vec<String>) {
 
 /// The sample organisation, with what the case needs and a message in each INBOX and inbox.
 async fn world(case: &Case) -> World {
-    let mut world = World::of(DIRECTORY, FolderNames::default(), &[]).await;
+    let directory = [DIRECTORY, BEYOND_ASCII].concat();
+    let mut world = World::of(&directory, FolderNames::default(), &[]).await;
     let mut eve = world.client("eve").await;
-    for command in ["CREATE Shared/Support/Ideas", "CREATE Shared/Sales/Ideas"] {
-        eve.send(&world, format!("x {command}\r\n").as_bytes()).await;
+    for inbox in ["Support", "Sales", "&AMQ-rzte"] {
+        for folder in ["Ideas", "Caf&AOk-s"] {
+            let command = format!("x CREATE Shared/{inbox}/{folder}\r\n");
+            eve.send(&world, command.as_bytes()).await;
+            assert!(eve.take().contains("x OK "));
+        }
     }
     for user in ["anna", "ben", "carla", "dora", "eve"] {
         let mut client = world.client(user).await;
         client.send(&world, b"x CREATE Own\r\n").await;
         world.deliver(&account(&format!("user {user}")), "Subject: own\r\n\r\nown\r\n").await;
     }
-    for shared in
-        ["inbox Support", "inbox Sales", "inbox Info", "channel Anna Sales", "channel Ben Desk"]
-    {
+    for shared in [
+        "inbox Support",
+        "inbox Sales",
+        "inbox Info",
+        "inbox Ärzte",
+        "channel Anna Sales",
+        "channel Ben Desk",
+        "channel Ben Büro",
+    ] {
         world.deliver(&account(shared), "Subject: secret\r\n\r\nx\r\n").await;
     }
     if let Some((to, letters)) = case.granted {
@@ -273,9 +322,13 @@ fn filled(command: &str, name: &str, below: &str) -> String {
     filled.replace("NAME", &full)
 }
 
-/// A name as it stands in a URL.
+/// A name as it stands in a URL: in UTF-8. RFC 5092 §2
 fn encoded(name: &str) -> String {
-    name.replace(' ', "%20")
+    let encode = |byte: u8| match byte.is_ascii() && byte != b' ' {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    utf7::decode(name.as_bytes()).bytes().map(encode).collect()
 }
 
 fn bare(name: &str) -> &str {

@@ -2,18 +2,20 @@
 //! read it, as FETCH would send it. One refusal for all that is not there. RFC 4469 §3
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::Call;
 use crate::imap::fetch::body::{Copying, Source};
 use crate::imap::fetch::item::{FieldsFrom, Section, Text};
-use crate::imap::names::{name_of, resolve};
+use crate::imap::names::name_of;
 use crate::imap::wire::url::{MessageUrl, written};
 use crate::imap::{Refusal, Selected, virtual_mailbox};
 use crate::mail::id::{BlobId, MailboxId, Uid};
 use crate::store::snapshot::Entry;
 use crate::store::{Facts, FactsWanted, Mailbox, Store, StoreError};
 
+/// Of how many mailboxes one command may take something: the URLs of each are in memory until it
+/// ends.
+pub const PLACES_MAX: usize = 64;
 /// Up to this, what has been read of a part to measure it is kept until it is copied.
 const KEPT_BYTES_MAX: u64 = 1024;
 
@@ -27,12 +29,28 @@ pub struct Part {
     found: Option<Copying>,
 }
 
-/// The mailboxes of which a command takes something, by name, with the first URL for each.
+/// The mailboxes of which a command takes something.
 #[derive(Default)]
 pub struct Places {
-    names: BTreeMap<MailboxId, (String, Vec<u8>)>,
+    known: BTreeMap<Place, Named>,
     /// The last message: mostly several parts of one are taken.
     last: Option<(BlobId, Facts)>,
+}
+
+/// Where a message is found.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// In which mailbox.
+    mailbox: MailboxId,
+    /// Where that is a virtual one: in which the message lies.
+    origin: Option<MailboxId>,
+}
+
+/// How the client has named a mailbox.
+struct Named {
+    name: String,
+    /// The first URL that did.
+    url: Vec<u8>,
 }
 
 impl Places {
@@ -53,7 +71,7 @@ impl Places {
             *from = FieldsFrom::Message;
         }
         let name = name(call, selected, &meant).ok_or_else(refused)?;
-        let mailbox = readable(call, &name).ok_or_else(refused)?;
+        let (_, mailbox) = call.readable(&name).map_err(|_| refused())?;
         if meant.uid_validity.is_some_and(|epoch| epoch != mailbox.uid_validity) {
             return Err(refused());
         }
@@ -61,13 +79,25 @@ impl Places {
         let told = |error| told(&url, error);
         virtual_mailbox::freshen(call.context, call.session, &mailbox).await.map_err(told)?;
         let store = &*call.context.store;
-        let entry = entry(store, mailbox.id, meant.uid).await.map_err(told)?;
-        let entry = entry.ok_or_else(refused)?;
-        let mut part = Part { bytes: 0, entry, section, url: Vec::new(), found: None };
-        self.measure(store, &mut part).await.map_err(told)?;
-        self.names.entry(mailbox.id).or_insert_with(|| (name, url.clone()));
-        part.url = url;
-        Ok(part)
+        let message = message(store, mailbox.id, meant.uid).await.map_err(told)?;
+        let (place, entry) = message.ok_or_else(refused)?;
+        self.note(place, (name, &url))?;
+        let mut part = Part { url, entry, section, bytes: 0, found: None };
+        match self.measure(store, &mut part).await {
+            Ok(()) => Ok(part),
+            Err(error) => Err(part.told(error)),
+        }
+    }
+
+    fn note(&mut self, place: Place, (name, url): (String, &[u8])) -> Result<(), Refusal> {
+        if self.known.contains_key(&place) {
+            return Ok(());
+        }
+        if self.known.len() == PLACES_MAX {
+            return Err(Refusal::no("LIMIT", "Take parts of 64 mailboxes at most in one command"));
+        }
+        self.known.insert(place, Named { name, url: url.to_vec() });
+        Ok(())
     }
 
     async fn measure(&mut self, store: &dyn Store, part: &mut Part) -> Result<(), StoreError> {
@@ -94,13 +124,23 @@ impl Places {
 
     /// Rights may have changed while the rest of the command came in.
     pub fn check(&self, call: &Call<'_, '_>) -> Result<(), Refusal> {
-        let is_lost = |(id, (name, _)): &(&MailboxId, &(String, Vec<u8>))| {
-            readable(call, name).is_none_or(|mailbox| mailbox.id != **id)
-        };
-        match self.names.iter().find(is_lost) {
-            Some((_, (_, url))) => Err(bad_url(url)),
+        match self.known.iter().find(|(place, named)| !place.is_open(call, &named.name)) {
+            Some((_, named)) => Err(bad_url(&named.url)),
             None => Ok(()),
         }
+    }
+}
+
+impl Place {
+    /// Whether the user may read what is here. A virtual mailbox is always its user's own; what it
+    /// shows is not.
+    fn is_open(self, call: &Call<'_, '_>, name: &str) -> bool {
+        let Ok((_, mailbox)) = call.readable(name) else { return false };
+        let is_shown = |origin: MailboxId| {
+            let sources = virtual_mailbox::sources(call.context, call.session, &mailbox);
+            sources.is_some_and(|sources| sources.iter().any(|source| source.mailbox == origin))
+        };
+        mailbox.id == self.mailbox && self.origin.is_none_or(is_shown)
     }
 }
 
@@ -149,18 +189,15 @@ fn name(call: &Call<'_, '_>, selected: Option<&Selected>, url: &MessageUrl) -> O
     url.mailbox(selected.as_deref())
 }
 
-/// The mailbox of that name, if the user may read it: the door of SELECT.
-fn readable(call: &Call<'_, '_>, name: &str) -> Option<Arc<Mailbox>> {
-    let found = resolve(call.context, call.session, name)?;
-    found.mailbox.filter(|_| found.rights.has('r'))
-}
-
-async fn entry(
+async fn message(
     store: &dyn Store,
     mailbox: MailboxId,
     uid: Uid,
-) -> Result<Option<Entry>, StoreError> {
-    Ok(store.snapshot(mailbox).await?.by_uid(uid).cloned())
+) -> Result<Option<(Place, Entry)>, StoreError> {
+    let snapshot = store.snapshot(mailbox).await?;
+    let mirrored = snapshot.mirror.as_ref().and_then(|mirror| mirror.origin(uid));
+    let place = Place { mailbox, origin: mirrored.map(|origin| origin.mailbox) };
+    Ok(snapshot.by_uid(uid).map(|entry| (place, entry.clone())))
 }
 
 /// What is gone, and what never was, are alike.

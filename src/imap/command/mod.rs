@@ -94,6 +94,15 @@ impl Call<'_, '_> {
         Ok((resolved, mailbox))
     }
 
+    /// As `find`, where the user may read the messages.
+    fn readable(&self, name: &str) -> Result<(Resolved, Arc<Mailbox>), Refusal> {
+        let (found, mailbox) = self.find(name)?;
+        match found.rights.has('r') {
+            true => Ok((found, mailbox)),
+            false => Err(Refusal::no_permission("You may see this mailbox, but not read it")),
+        }
+    }
+
     /// Tells what a mailbox is called, and what the client has called it. RFC 9051 §6.3.9.7
     fn tell_other_name(&mut self, given: &str, (account, folder): (&Account, &Folder)) {
         if !self.session.rev2 {

@@ -4,7 +4,7 @@
 use super::resync::{self, Known};
 use super::{Call, list};
 use crate::directory::Rights;
-use crate::imap::names::{name_of, resolve};
+use crate::imap::names::name_of;
 use crate::imap::view::{Claims, View};
 use crate::imap::wire::utf7;
 use crate::imap::{Completion, Refusal, Selected, flags, virtual_mailbox};
@@ -33,11 +33,7 @@ async fn open(call: &mut Call<'_, '_>, opened: Opened) -> Result<(Selected, Comp
     let name = utf7::mailbox(&mut call.arguments)?;
     let known = parameters(call)?;
     call.context.store.reachable()?;
-    let found = resolve(call.context, call.session, &name).ok_or_else(Refusal::no_such_mailbox)?;
-    let mailbox = found.mailbox.ok_or_else(Refusal::no_such_mailbox)?;
-    if !found.rights.has('r') {
-        return Err(Refusal::no_permission("You may see this mailbox, but not read it"));
-    }
+    let (found, mailbox) = call.readable(&name)?;
     let claims = match (call.session.rev2, opened) {
         (true, _) => Claims::Unknown,
         (false, Opened::ReadWrite) => Claims::Recent,

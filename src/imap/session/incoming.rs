@@ -212,11 +212,13 @@ impl Incoming {
         Usage { messages: messages as u64, bytes: bytes_before + bytes }
     }
 
-    /// The URL that has come as a literal, if that was one.
-    pub(super) fn take_url(&mut self) -> Option<Vec<u8>> {
-        let is_url = |(slot, _): &(Slot, Announced)| slot.role == Role::Url;
-        let taken = self.taking.take();
-        taken.is_some_and(|taken| is_url(&taken)).then(|| std::mem::take(&mut self.url))
+    /// The literal, if there was one, is here: what follows belongs to none. Gives the URL, where
+    /// the literal was that.
+    pub(super) fn literal_ends(&mut self) -> Option<Vec<u8>> {
+        match self.taking.take() {
+            Some((Slot { role: Role::Url, .. }, _)) => Some(std::mem::take(&mut self.url)),
+            _ => None,
+        }
     }
 
     /// What is to be done next.

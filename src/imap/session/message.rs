@@ -11,7 +11,7 @@ use crate::imap::output::Output;
 use crate::imap::wire::framing::Announced;
 use crate::imap::wire::lex::Cursor;
 use crate::imap::wire::utf7::Spelling;
-use crate::imap::{Completion, Context, Refusal, Selected};
+use crate::imap::{Completion, Context, Refusal, Selected, Session};
 
 impl Dialogue {
     /// RFC 6855 §4; where that is switched off, everything is taken as it comes.
@@ -50,13 +50,8 @@ impl Dialogue {
         out: &mut Output<'_>,
     ) -> Result<Incoming, Refusal> {
         let headers = self.headers();
-        let (session, selected) = match &mut self.state {
-            State::Authenticated(session) => (session, None),
-            State::Selected(session, selected) => (session, Some(&**selected)),
-            State::NotAuthenticated | State::Logout => {
-                return Err(Refusal::Bad("log in first".to_owned()));
-            }
-        };
+        let (session, selected) = logged_in(&mut self.state)?;
+        let selected = selected.as_deref();
         let mut call = super::dispatch::call(&self.context, (command, session), out);
         let mut state = append_data::State::default();
         let mut reader = reader(&self.context, command.row, &mut state);
@@ -95,19 +90,14 @@ impl Dialogue {
         out: &mut Output<'_>,
     ) -> Result<(), Refusal> {
         let mut arguments = Cursor::new(head);
-        let mut words: Vec<Word> = incoming.take_url().into_iter().map(Word::Url).collect();
+        let mut words: Vec<Word> = incoming.literal_ends().into_iter().map(Word::Url).collect();
         let mut reader = reader(&self.context, incoming.row, &mut incoming.state);
         words.append(&mut reader.read(&mut arguments, announced)?);
         if let Some(refusal) = incoming.refusal.take() {
             return Err(refusal);
         }
-        let (session, selected) = match &mut self.state {
-            State::Authenticated(session) => (session, None),
-            State::Selected(session, selected) => (session, Some(&**selected)),
-            State::NotAuthenticated | State::Logout => {
-                return Err(Refusal::Bad("log in first".to_owned()));
-            }
-        };
+        let (session, selected) = logged_in(&mut self.state)?;
+        let selected = selected.as_deref();
         let command = Command { tag: incoming.tag.clone(), row: incoming.row, arguments };
         let mut call = super::dispatch::call(&self.context, (&command, session), out);
         plan((&mut call, selected), incoming, (words, announced)).await
@@ -131,13 +121,7 @@ impl Dialogue {
         if let Some(refusal) = refusal {
             return Err(refusal);
         }
-        let (session, selected) = match &mut self.state {
-            State::Authenticated(session) => (session, None),
-            State::Selected(session, selected) => (session, Some(&mut **selected)),
-            State::NotAuthenticated | State::Logout => {
-                return Err(Refusal::Bad("log in first".to_owned()));
-            }
-        };
+        let (session, selected) = logged_in(&mut self.state)?;
         let mut call = super::dispatch::call(&self.context, (command, session), out);
         places.check(&call)?;
         match (command.row.verb, selected) {
@@ -146,6 +130,15 @@ impl Dialogue {
             // it was taken away meanwhile
             (_, None) => Err(Refusal::no_such_mailbox()),
         }
+    }
+}
+
+/// Who is here, and what they have selected.
+fn logged_in(state: &mut State) -> Result<(&mut Session, Option<&mut Selected>), Refusal> {
+    match state {
+        State::Authenticated(session) => Ok((session, None)),
+        State::Selected(session, selected) => Ok((session, Some(selected))),
+        State::NotAuthenticated | State::Logout => Err(Refusal::Bad("log in first".to_owned())),
     }
 }
 
