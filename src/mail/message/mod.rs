@@ -173,6 +173,6 @@ pub enum Content {
     Leaf,
     /// multipart/*: at least one part.
     Multipart(Vec<Part>),
-    /// message/rfc822 (not transfer-encoded): its envelope and its top part.
+    /// message/rfc822 or message/global (not transfer-encoded): its envelope and its top part.
     Message(Box<Envelope>, Box<Part>),
 }
