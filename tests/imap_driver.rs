@@ -348,6 +348,29 @@ async fn large_messages_are_put_together_in_the_spool() {
     assert!(answer.ends_with("e NO [TOOBIG] The message is too large for this server\n"));
 }
 
+/// What is kept of a part since it was measured, and what is read anew, are the same.
+#[tokio::test]
+async fn long_fields_and_short_ones_are_put_in_alike() {
+    let daemon = Daemon::start("loopback").await;
+    let mut client = daemon.logged_in("anna").await;
+    for (uid, bytes) in [(1, 1024), (2, 1025)] {
+        // the name, the end of its line and an empty line
+        let field = format!("X: {}\r\n\r\n", "y".repeat(bytes - 7));
+        let message = format!("Subject: x\r\n{field}text\r\n");
+        client
+            .send(format!("a APPEND Sent {{{}+}}\r\n{message}\r\n", message.len()).as_bytes())
+            .await;
+        assert!(client.until("a").await.contains("a OK "));
+        let url = format!("/Sent/;UID={uid}/;SECTION=HEADER.FIELDS%20(X)");
+        let answer = client.tell("b", &format!("APPEND Drafts CATENATE (URL \"{url}\")")).await;
+        assert!(answer.contains("b OK "), "{answer}");
+        client.tell("c", "SELECT Drafts").await;
+        let answer = client.tell("d", &format!("FETCH {uid} BODY.PEEK[]")).await;
+        let wanted = format!("{{{bytes}}}\n{})", field.replace("\r\n", "\n"));
+        assert!(answer.contains(&wanted), "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn of_a_command_that_is_cut_off_nothing_is_left() {
     let daemon = Daemon::start("loopback").await;

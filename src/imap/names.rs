@@ -105,13 +105,15 @@ pub fn name_of(
 }
 
 /// Whether `name` is well-formed: levels that are not empty, not too long, not too many; without
-/// wildcards, which no pattern could name, and without line and paragraph separators. RFC 6855 §3
+/// wildcards, which no pattern could name, without line and paragraph separators, and without what
+/// nobody could see, a byte order mark. RFC 6855 §3
 pub fn is_well_formed(name: &str) -> bool {
     let level = |l: &str| !l.is_empty() && l.len() <= LEVEL_BYTES_MAX && !l.starts_with('\\');
     name.split(DELIMITER).count() <= LEVELS_MAX
         && name.split(DELIMITER).all(level)
         && !name.chars().any(|c| {
-            c.is_control() || matches!(c, '*' | '%' | '\u{fffd}' | '\u{2028}' | '\u{2029}')
+            c.is_control()
+                || matches!(c, '*' | '%' | '\u{fffd}' | '\u{feff}' | '\u{2028}' | '\u{2029}')
         })
 }
 

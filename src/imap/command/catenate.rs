@@ -2,6 +2,7 @@
 //! read it, as FETCH would send it. One refusal for all that is not there. RFC 4469 §3
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Call;
 use crate::imap::fetch::body::{Copying, Source};
@@ -9,9 +10,12 @@ use crate::imap::fetch::item::{FieldsFrom, Section, Text};
 use crate::imap::names::{name_of, resolve};
 use crate::imap::wire::url::{MessageUrl, written};
 use crate::imap::{Refusal, Selected, virtual_mailbox};
-use crate::mail::id::{MailboxId, Uid};
+use crate::mail::id::{BlobId, MailboxId, Uid};
 use crate::store::snapshot::Entry;
-use crate::store::{FactsWanted, Mailbox, Store, StoreError};
+use crate::store::{Facts, FactsWanted, Mailbox, Store, StoreError};
+
+/// Up to this, what has been read of a part to measure it is kept until it is copied.
+const KEPT_BYTES_MAX: u64 = 1024;
 
 /// A message or a part of one that goes into another message.
 pub struct Part {
@@ -20,11 +24,16 @@ pub struct Part {
     section: Section,
     /// How long it is.
     pub bytes: u64,
+    found: Option<Copying>,
 }
 
 /// The mailboxes of which a command takes something, by name, with the first URL for each.
 #[derive(Default)]
-pub struct Places(BTreeMap<MailboxId, (String, Vec<u8>)>);
+pub struct Places {
+    names: BTreeMap<MailboxId, (String, Vec<u8>)>,
+    /// The last message: mostly several parts of one are taken.
+    last: Option<(BlobId, Facts)>,
+}
 
 impl Places {
     /// What a URL means now. Nothing is read of a message but its header, where fields of it are
@@ -53,12 +62,34 @@ impl Places {
         virtual_mailbox::freshen(call.context, call.session, &mailbox).await.map_err(told)?;
         let store = &*call.context.store;
         let entry = entry(store, mailbox.id, meant.uid).await.map_err(told)?;
-        let mut part =
-            Part { entry: entry.ok_or_else(refused)?, section, url: Vec::new(), bytes: 0 };
-        part.bytes = part.measured(store).await.map_err(told)?;
-        self.0.entry(mailbox.id).or_insert_with(|| (name, url.clone()));
+        let entry = entry.ok_or_else(refused)?;
+        let mut part = Part { bytes: 0, entry, section, url: Vec::new(), found: None };
+        self.measure(store, &mut part).await.map_err(told)?;
+        self.names.entry(mailbox.id).or_insert_with(|| (name, url.clone()));
         part.url = url;
         Ok(part)
+    }
+
+    async fn measure(&mut self, store: &dyn Store, part: &mut Part) -> Result<(), StoreError> {
+        let blob = part.entry.blob;
+        if part.is_all() && part.section.partial.is_none() {
+            part.bytes = u64::from(part.entry.size_bytes);
+            return Ok(());
+        }
+        let found = match part.is_all() {
+            true => part.copying(store, &Facts::default()).await?,
+            false => {
+                let known = self.last.take().filter(|(last, _)| *last == blob);
+                let facts = match known {
+                    Some((_, facts)) => facts,
+                    None => part.facts(store).await?,
+                };
+                part.copying(store, &self.last.insert((blob, facts)).1).await?
+            }
+        };
+        part.bytes = found.bytes();
+        part.found = Some(found).filter(|found| found.memory_bytes() <= KEPT_BYTES_MAX);
+        Ok(())
     }
 
     /// Rights may have changed while the rest of the command came in.
@@ -66,7 +97,7 @@ impl Places {
         let is_lost = |(id, (name, _)): &(&MailboxId, &(String, Vec<u8>))| {
             readable(call, name).is_none_or(|mailbox| mailbox.id != **id)
         };
-        match self.0.iter().find(is_lost) {
+        match self.names.iter().find(is_lost) {
             Some((_, (_, url))) => Err(bad_url(url)),
             None => Ok(()),
         }
@@ -75,8 +106,15 @@ impl Places {
 
 impl Part {
     /// Its bytes.
-    pub async fn open(&self, store: &dyn Store) -> Result<Copying, Refusal> {
-        self.opened(store).await.map_err(|error| self.told(error))
+    pub async fn open(&mut self, store: &dyn Store) -> Result<Copying, Refusal> {
+        if let Some(found) = self.found.take() {
+            return Ok(found);
+        }
+        let opened = match self.facts(store).await {
+            Ok(facts) => self.copying(store, &facts).await,
+            Err(error) => Err(error),
+        };
+        opened.map_err(|error| self.told(error))
     }
 
     /// Why its bytes cannot be read.
@@ -84,19 +122,20 @@ impl Part {
         told(&self.url, error)
     }
 
-    async fn measured(&self, store: &dyn Store) -> Result<u64, StoreError> {
-        let Section { path, text, partial, .. } = &self.section;
-        match path.is_empty() && *text == Text::Whole && partial.is_none() {
-            true => Ok(u64::from(self.entry.size_bytes)),
-            false => Ok(self.opened(store).await?.bytes()),
-        }
+    fn is_all(&self) -> bool {
+        self.section.path.is_empty() && self.section.text == Text::Whole
     }
 
-    async fn opened(&self, store: &dyn Store) -> Result<Copying, StoreError> {
-        let is_all = self.section.path.is_empty() && self.section.text == Text::Whole;
-        let wanted = FactsWanted { structure: !is_all, ..FactsWanted::default() };
-        let facts = store.facts(&[self.entry.blob], wanted).await?.pop().unwrap_or_default();
-        let source = Source::new(store, &self.entry, &facts);
+    async fn facts(&self, store: &dyn Store) -> Result<Facts, StoreError> {
+        if self.is_all() {
+            return Ok(Facts::default());
+        }
+        let wanted = FactsWanted { structure: true, ..FactsWanted::default() };
+        Ok(store.facts(&[self.entry.blob], wanted).await?.pop().unwrap_or_default())
+    }
+
+    async fn copying(&self, store: &dyn Store, facts: &Facts) -> Result<Copying, StoreError> {
+        let source = Source::new(store, &self.entry, facts);
         source.copying(&self.section).await?.ok_or(StoreError::Gone)
     }
 }
@@ -111,7 +150,7 @@ fn name(call: &Call<'_, '_>, selected: Option<&Selected>, url: &MessageUrl) -> O
 }
 
 /// The mailbox of that name, if the user may read it: the door of SELECT.
-fn readable(call: &Call<'_, '_>, name: &str) -> Option<std::sync::Arc<Mailbox>> {
+fn readable(call: &Call<'_, '_>, name: &str) -> Option<Arc<Mailbox>> {
     let found = resolve(call.context, call.session, name)?;
     found.mailbox.filter(|_| found.rights.has('r'))
 }

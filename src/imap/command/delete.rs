@@ -21,7 +21,7 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     let Some(mailbox) = &target.mailbox else {
         let has_children = has_children(call, &target.account, &target.folder);
         return Err(if has_children {
-            Refusal::no("CANNOT", "There is no mailbox of its own, only others below it")
+            Refusal::no("HASCHILDREN", "There is no mailbox of its own, only others below it")
         } else {
             Refusal::no_such_mailbox()
         });

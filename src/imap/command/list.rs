@@ -175,9 +175,14 @@ impl Attributes {
 
     fn of_node(&self, node: &Node) -> String {
         let mut attributes = Vec::new();
-        if !matches!(node.kind, Kind::Mailbox(_)) {
-            attributes.extend(self.non_existent.then_some("\\NonExistent"));
-            attributes.push("\\Noselect");
+        match &node.kind {
+            // RFC 5819 §2
+            Kind::Mailbox(named) if !named.rights.has('r') => attributes.push("\\Noselect"),
+            Kind::Mailbox(_) => (),
+            Kind::Parent | Kind::Gone => {
+                attributes.extend(self.non_existent.then_some("\\NonExistent"));
+                attributes.push("\\Noselect");
+            }
         }
         if self.children {
             attributes.push(if node.has_children { "\\HasChildren" } else { "\\HasNoChildren" });

@@ -35,6 +35,13 @@ pub async fn set_acl(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
         Modification::Add => letters.union(now),
         Modification::Remove => Rights::letters(&now.to_string().replace(|c| letters.has(c), "")),
     };
+    // who may not know of a mailbox can do nothing with it
+    if !then.is_none() && !then.has('l') {
+        return Err(Refusal::no(
+            "CANNOT",
+            "Without l the other rights are worth nothing: give l, too",
+        ));
+    }
     call.commit(vec![grant(account, user, Some(then.to_string()))]).await?;
     Ok(Completion::ok("Access changed"))
 }

@@ -82,6 +82,12 @@ impl Copying {
         self.pieces.iter().map(Piece::len).sum()
     }
 
+    /// How many of these are in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        let in_memory = self.pieces.iter().filter(|piece| matches!(piece, Piece::Memory(_)));
+        in_memory.map(Piece::len).sum()
+    }
+
     /// The next of them, `PIECE_BYTES_MAX` of what is stored at most; `None`: that was all.
     pub async fn next(&mut self, store: &dyn Store) -> Result<Option<Vec<u8>>, StoreError> {
         loop {

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::modifiers::Modifiers;
+use super::write::string;
 use crate::imap::Refusal;
 use crate::imap::view::Condstore;
 use crate::imap::wire::lex::Cursor;
@@ -361,9 +362,29 @@ fn section(cursor: &mut Cursor<'_>, reading: Reading) -> Result<Section, Refusal
         return Err(cursor.expected("]"));
     }
     let mut label = b"BODY".to_vec();
-    label.extend_from_slice(&open[..open.len() - cursor.rest().len()]);
+    let asked = &open[..open.len() - cursor.rest().len()];
+    match &text {
+        Text::Fields(names, _) | Text::FieldsNot(names) => label_fields(&mut label, asked, names),
+        _ => label.extend_from_slice(asked),
+    }
     let partial = partial(cursor)?;
     Ok(Section { label, path, text, partial, reading, transfer: Transfer::Kept })
+}
+
+/// As it was asked for, but that a literal of the client's has a form that a server may send.
+/// RFC 9051 §4.3
+fn label_fields(label: &mut Vec<u8>, asked: &[u8], names: &[Vec<u8>]) {
+    let list = memchr::memchr(b'(', asked).unwrap_or(asked.len());
+    if memchr::memchr(b'{', asked).is_none() {
+        label.extend_from_slice(asked);
+        return;
+    }
+    label.extend_from_slice(&asked[..list]);
+    for (n, name) in names.iter().enumerate() {
+        label.push(if n == 0 { b'(' } else { b' ' });
+        string(label, name);
+    }
+    label.extend_from_slice(b")]");
 }
 
 fn section_text(cursor: &mut Cursor<'_>, path: &[u32]) -> Result<Text, Refusal> {

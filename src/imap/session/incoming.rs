@@ -244,7 +244,7 @@ impl Incoming {
                 Some(Work::Begin(settings)) => {
                     (self.settings, self.found, self.bytes) = (settings, Found::NOTHING, 0);
                 }
-                Some(Work::Copy(part)) => match part.open(store).await {
+                Some(Work::Copy(mut part)) => match part.open(store).await {
                     Ok(copying) => self.copying = Some((part, copying)),
                     Err(refusal) => self.refuse(refusal),
                 },

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::{Bench, START};
 use crate::mail::id::Timestamp;
@@ -45,6 +46,23 @@ impl Drop for Folder {
     }
 }
 
+/// What is opened when its lock is free. A process that another test starts meanwhile has it for a
+/// moment, too: until it runs its own program.
+pub(in crate::store) fn unlocked<T>(open: impl Fn() -> Result<T, StoreError>) -> T {
+    for _ in 0..LOCKED_LOOKS {
+        match open() {
+            Err(StoreError::Unavailable(why)) if why.contains("would block") => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened.expect("opens"),
+        }
+    }
+    panic!("somebody has it");
+}
+
+/// How often it is looked whether a lock is free.
+const LOCKED_LOOKS: u32 = 400;
+
 /// An embedded store and its writer's thread.
 pub(in crate::store) struct Running {
     pub(in crate::store) store: Embedded,
@@ -61,7 +79,7 @@ impl Running {
         clock: &Arc<ManualClock>,
         options: Options,
     ) -> Running {
-        let (store, writer) = embedded::open(path, options, clock.clone()).expect("opens");
+        let (store, writer) = unlocked(|| embedded::open(path, options, clock.clone()));
         Running { store, writer: std::thread::spawn(|| writer.run()) }
     }
 

@@ -1,6 +1,8 @@
 //! The index against the texts themselves: whatever it says is so, however much of it is made, and
 //! whatever happened to its files.
 
+mod refused;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;

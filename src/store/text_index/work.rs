@@ -46,7 +46,13 @@ pub(in crate::store) struct Work {
     doubts: Option<u64>,
     /// First messages of segments that are to be made anew.
     stale: Vec<i64>,
+    #[cfg(test)]
+    pub(super) meddle: Option<Meddle>,
 }
+
+/// What a test does with a file before it is proved.
+#[cfg(test)]
+pub(super) type Meddle = Box<dyn FnMut(&std::path::Path) + Send>;
 
 /// How a segment stands to the store.
 enum Standing {
@@ -64,7 +70,16 @@ impl Work {
         clock: Arc<dyn Clock>,
     ) -> Result<Work, StoreError> {
         let texts = TextReader::new()?;
-        Ok(Work { index, source, clock, texts, doubts: None, stale: Vec::new() })
+        Ok(Work {
+            index,
+            source,
+            clock,
+            texts,
+            doubts: None,
+            stale: Vec::new(),
+            #[cfg(test)]
+            meddle: None,
+        })
     }
 
     /// Finds the segments of an earlier run. Nothing is believed of a segment before each of its
@@ -179,6 +194,8 @@ impl Work {
         }
         let Some(last) = last else { return Ok(false) };
         let (path, proofs) = builder.write(last, &self.index.folder).map_err(disk)?;
+        #[cfg(test)]
+        self.meddle.iter_mut().for_each(|meddle| meddle(&path));
         let segment = Segment::open(&path).map_err(disk)?;
         if !segment.is_proved_by(&proofs).map_err(disk)? {
             fs::remove_file(&path).map_err(disk)?;

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::{restored, sweep};
 use super::restored::copy;
 use super::server::{Node, SHARED, patient};
-use crate::mail::id::{BlobId, MailboxId};
+use crate::mail::id::{BlobId, MailboxId, Timestamp};
 use crate::store::contract::engines::{Folder, clock};
 use crate::store::contract::{Bench, delivery};
 use crate::store::postgres::Options;
@@ -16,7 +17,7 @@ use crate::store::text::TextPlace::Body;
 use crate::store::text::{How, Needle, Verdict};
 use crate::store::text_index::BACKLOG_MESSAGES;
 use crate::store::{Facts, FactsWanted, Store};
-use crate::sys::ManualClock;
+use crate::sys::{Clock, ManualClock};
 
 /// Enough to be worth a segment.
 const ENOUGH: usize = BACKLOG_MESSAGES as usize;
@@ -148,4 +149,55 @@ async fn nothing_is_said_of_messages_that_a_restored_database_has_no_more() {
     tokio::time::timeout(PATIENCE, renewed).await.expect("is noticed");
     node.knows_all(mailbox, &words).await;
     node.stop().await;
+}
+
+/// As when the log has gone on too far: nothing new comes in, and yet the index is taken up again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_is_taken_up_again_when_the_state_has_been_loaded_anew() {
+    let (schema, clock) = (SHARED.schema().await, clock());
+    let node = Indexing::start(&schema, &clock, Folder::new()).await;
+    let mailbox = node.bench.inbox().await;
+    let words = ["common", "number7", "nowhere"];
+    node.deliver(mailbox, "common").await;
+    node.knows_all(mailbox, &words).await;
+    let made = files(node.folder.path());
+    {
+        let shared = &node.node.store.0.shared;
+        let _turn = shared.turn.lock().await;
+        let client = shared.client().await.expect("a connection");
+        restored::reload(shared, &client).await.expect("loads");
+    }
+    assert!(node.said(mailbox, &words).await.is_empty(), "nothing is said before it is compared");
+    node.knows_all(mailbox, &words).await;
+    assert_eq!(files(node.folder.path()), made);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_of_messages_that_any_node_has_removed_leave_the_index() {
+    let (schema, clock) = (SHARED.schema().await, clock());
+    let first = Indexing::start(&schema, &clock, Folder::new()).await;
+    let second = Indexing::start(&schema, &clock, Folder::new()).await;
+    let mailbox = first.bench.inbox().await;
+    let words = ["common", "number7", "number1000"];
+    first.deliver(mailbox, "common").await;
+    while second.node.store.version() < first.node.store.version() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    second.knows_all(mailbox, &words).await;
+    let made = files(second.folder.path());
+    let folder = second.stop().await;
+    first.bench.expunge(mailbox, &format!("1:{}", ENOUGH / 2)).await;
+    clock.set(Timestamp::from_seconds(clock.now().seconds() + 3600));
+    while sweep::remove_freed(&first.node.store.0.shared).await.expect("sweeps") {}
+    let second = Indexing::start(&schema, &clock, folder).await;
+    let anew = async {
+        while files(second.folder.path()) == made {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, anew).await.expect("is made anew");
+    second.knows_all(mailbox, &words).await;
+    second.stop().await;
+    first.stop().await;
 }

@@ -5,7 +5,7 @@ use super::super::{Options, Target, open};
 use super::server::{Node, SHARED, patient};
 use crate::store::StoreError;
 use crate::store::contract::Bench;
-use crate::store::contract::engines::{Folder, clock};
+use crate::store::contract::engines::{Folder, clock, unlocked};
 use crate::store::contract::moving::{Home, once_free};
 use crate::store::migrate::tests::{Dying, filled};
 use crate::store::migrate::{self, Side, Stopped};
@@ -60,7 +60,7 @@ async fn whoever_is_killed_at_any_put_into_a_database_goes_on_there() {
         let mut to = Home::new(number).await;
         let scratch = Folder::new();
         for puts in 1.. {
-            let mut source = crate::store::embedded::migrate::source(from.path()).expect("free");
+            let mut source = unlocked(|| crate::store::embedded::migrate::source(from.path()));
             let target = loop {
                 // the last one's connection ends a moment later
                 match to.target().await {
