@@ -54,7 +54,7 @@ fn a_condition_looks_at_what_people_see() {
         ("", "Subject: anything", true),
         (
             "header = \"X-Tier\"\ncontains = \"gold\"",
-            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nX-Tier: gold\r\n\r\nx\r\n--b--",
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nX-Tier: gold\r\n\r\nx",
             false,
         ),
         ("subject = [\"x\"]\nsender_domain = [\"b.example\"]", "From: a@b.example", false),

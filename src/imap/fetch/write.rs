@@ -280,9 +280,9 @@ fn disposition_and_on(out: &mut Vec<u8>, part: &Part) {
     nstring(out, part.location.as_ref());
 }
 
-/// Values that are encoded with a charset become UTF-8, under the same name. RFC 9051 §7.5.2 says so
-/// of the parameters of a body; of those of a disposition, only that sections are joined: there the
-/// encoded form is left, which tells by itself what it is.
+/// Values that are encoded with a charset become UTF-8, under the same name. RFC 9051 §7.5.2 says
+/// so of the parameters of a body; of those of a disposition, only that sections are joined: there
+/// the encoded form is left, which tells by itself what it is.
 fn told_parameters(list: &Parameters, beyond: Beyond) -> Cow<'_, Parameters> {
     let is_encoded = |(name, _): &(String, _)| name.ends_with('*');
     if beyond != Beyond::Rev2 || !list.iter().any(is_encoded) {

@@ -1,5 +1,5 @@
-//! The folded text of a message for SEARCH: header fields, those of all parts, and the bodies of all
-//! text parts (and of reports such as message/delivery-status), decoded.
+//! The folded text of a message for SEARCH: header fields, those of all parts, and the bodies of
+//! all text parts (and of reports such as message/delivery-status), decoded.
 //! Knows offsets from `structure`; never gives mail-parser more than one bounded body.
 
 use std::borrow::Cow;
