@@ -344,8 +344,16 @@ fn is_unknown_to_the_judge(line: &str) -> bool {
     let starts = |start: &str| line.starts_with(start);
     let items = ["(\"CHILDINFO\" (\"SUBSCRIBED\"))", "(\"OLDNAME\" ("];
     let is_extended_list = starts("* LIST (") && items.iter().any(|item| line.contains(item));
-    // RFC 8474, RFC 8514, RFC 8970, RFC 3516
-    let items = ["EMAILID (", "THREADID (", "SAVEDATE \"", "PREVIEW ", "BINARY[", "BINARY.SIZE["];
+    // RFC 8474, RFC 8514, RFC 8970, RFC 3516, and the envelope of one in IMAP4rev2: RFC 9051 §9
+    let items = [
+        "EMAILID (",
+        "THREADID (",
+        "SAVEDATE \"",
+        "PREVIEW ",
+        "BINARY[",
+        "BINARY.SIZE[",
+        "(\"MESSAGE\" \"GLOBAL\" (\"NAME\" \"note.u8msg\") NIL NIL \"8BIT\" 166 (NIL ",
+    ];
     let is_extended_fetch =
         line.contains(" FETCH (") && items.iter().any(|item| line.contains(item));
     let counts = ["MAILBOXID (", "APPENDLIMIT ", "DELETED-STORAGE "];

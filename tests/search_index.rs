@@ -45,8 +45,21 @@ struct Engine {
     view: View,
 }
 
+/// Whose second part has the text in fields of its own only.
+fn with_part(top: &str, text: &str, n: usize) -> String {
+    format!(
+        "{top}Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\r\n{n}\r\n\
+         --o\r\nContent-Type: image/png\r\nSubject: {text}\r\nX-Other: {text}\r\n\r\nx\r\n\
+         --o--\r\n"
+    )
+}
+
 fn delivery(mailbox: MailboxId, n: usize, [subject, body]: [String; 2]) -> Change {
-    let text = format!("Subject: {subject}\r\nX-Other: {n}\r\n\r\n{body} {n}\r\n");
+    let top = format!("Subject: {subject}\r\nX-Other: {n}\r\n");
+    let text = match n % 4 {
+        0 => with_part(&top, &body, n),
+        _ => format!("{top}\r\n{body} {n}\r\n"),
+    };
     let bytes = text.into_bytes();
     let system = if n.is_multiple_of(3) { SystemFlags::FLAGGED } else { SystemFlags::NONE };
     Change::Delivered(Box::new(Delivered {

@@ -6,7 +6,7 @@
 use super::Scope;
 use crate::directory::Routing;
 use crate::mail::address::Address;
-use crate::mail::message::{Envelope, EnvelopeAddress};
+use crate::mail::message::{Envelope, EnvelopeAddress, own_fields};
 
 /// Who is told, and by which of the inbox's addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,7 +75,7 @@ pub fn told(
     if is_program(&to) || authors(envelope).any(|author| is_program(&author)) {
         return Err(Silence::Role);
     }
-    for line in header.lines() {
+    for line in own_fields(header).lines() {
         let Some((name, value)) = line.split_once(':') else { continue };
         match (name, value.trim()) {
             // RFC 3834 §5: whatever stands there but "no", parameters or not

@@ -53,6 +53,9 @@ fn a_customer_is_told_by_the_address_that_they_wrote_to() {
     }
     let header = format!("Auto-Submitted: No\r\nPrecedence: first-class\r\n{TO}");
     assert!(judge("bob@c.example", &header).is_ok());
+    let part = "\r\n--b\r\nList-Id: <l.example>\r\nAuto-Submitted: yes\r\n\r\nx\r\n--b--";
+    let header = format!("Content-Type: multipart/mixed; boundary=b\r\n{TO}{part}");
+    assert!(judge("bob@c.example", &header).is_ok(), "a part says nothing of the message");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::directory::rule::{Condition, Pick, Rule, Words};
 use crate::mail::address::Address;
 use crate::mail::fold::fold;
 use crate::mail::id::Login;
-use crate::mail::message::Parsed;
+use crate::mail::message::{Parsed, own_fields};
 
 /// What of a message rules look at.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl<'a> Facts<'a> {
         Facts {
             sender_domain: sender.map(|sender| sender.domain().to_lowercase()),
             detail: detail.map(fold),
-            header: &parsed.text.header,
+            header: own_fields(&parsed.text.header),
         }
     }
 

@@ -52,6 +52,11 @@ fn a_condition_looks_at_what_people_see() {
         ("subject = [\"größe\"]", "Subject: =?utf-8?q?Gr=C3=B6=C3=9Fe_42?=", true),
         ("subject = [\"x\"]", "From: a@b.example", false),
         ("", "Subject: anything", true),
+        (
+            "header = \"X-Tier\"\ncontains = \"gold\"",
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nX-Tier: gold\r\n\r\nx",
+            false,
+        ),
         ("subject = [\"x\"]\nsender_domain = [\"b.example\"]", "From: a@b.example", false),
     ];
     for (rule, header, expected) in rows {

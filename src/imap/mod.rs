@@ -94,7 +94,7 @@ impl Selected {
     /// From now on what the client has asked for by NOTIFY is told of this mailbox. RFC 5465 §6.1
     pub fn heed(&mut self, session: &Session) {
         let wishes = session.notify.as_ref().and_then(|notify| notify.wishes());
-        let beyond = Beyond::spelled(session.spelling());
+        let beyond = session.beyond();
         self.view.heed(wishes.map(|wishes| (wishes, beyond)));
     }
 
@@ -276,6 +276,15 @@ impl Session {
     /// How mailbox names are spelled to the client.
     pub fn spelling(&self) -> Spelling {
         if self.utf8 || self.rev2 { Spelling::Utf8 } else { Spelling::Utf7 }
+    }
+
+    /// How envelopes and structures are written to the client.
+    pub fn beyond(&self) -> Beyond {
+        match (self.rev2, self.utf8) {
+            (true, _) => Beyond::Rev2,
+            (false, true) => Beyond::Shown,
+            (false, false) => Beyond::Encoded,
+        }
     }
 
     /// A mailbox name as it is written to the client.

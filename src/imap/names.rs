@@ -57,14 +57,19 @@ pub struct Named {
 /// account has a folder of that name; the two cannot be told apart.
 ///
 /// A name that is not composed means the composed one too, so that none is made that cannot be
-/// told from another by eye. RFC 9051 §5.1
+/// told from another by eye; what is there, or above it, is as it is. RFC 9051 §5.1
 pub fn resolve(context: &Context, session: &Session, name: &str) -> Option<Resolved> {
     let exact = resolve_exactly(context, session, name);
-    let is_there = exact.as_ref().is_some_and(|found| found.mailbox.is_some());
-    match fold::composed(name).filter(|_| !is_there) {
-        Some(composed) => resolve_exactly(context, session, &composed),
-        None => exact,
+    let is_there =
+        |found: &Option<Resolved>| found.as_ref().is_some_and(|found| found.mailbox.is_some());
+    if is_there(&exact) || fold::composed(name).is_none() {
+        return exact;
     }
+    let mut ends = name.rmatch_indices(DELIMITER).map(|(end, _)| end).take(LEVELS_MAX);
+    let above = ends.find(|end| is_there(&resolve_exactly(context, session, &name[..*end])));
+    let (above, below) = name.split_at(above.unwrap_or(0));
+    let below = fold::composed(below).unwrap_or_else(|| below.to_owned());
+    resolve_exactly(context, session, &format!("{above}{below}"))
 }
 
 fn resolve_exactly(context: &Context, session: &Session, name: &str) -> Option<Resolved> {
@@ -105,15 +110,13 @@ pub fn name_of(
 }
 
 /// Whether `name` is well-formed: levels that are not empty, not too long, not too many; without
-/// wildcards, which no pattern could name, without line and paragraph separators, and without what
-/// nobody could see, a byte order mark. RFC 6855 §3
+/// wildcards, which no pattern could name, and without line and paragraph separators. RFC 6855 §3
 pub fn is_well_formed(name: &str) -> bool {
     let level = |l: &str| !l.is_empty() && l.len() <= LEVEL_BYTES_MAX && !l.starts_with('\\');
     name.split(DELIMITER).count() <= LEVELS_MAX
         && name.split(DELIMITER).all(level)
         && !name.chars().any(|c| {
-            c.is_control()
-                || matches!(c, '*' | '%' | '\u{fffd}' | '\u{feff}' | '\u{2028}' | '\u{2029}')
+            c.is_control() || matches!(c, '*' | '%' | '\u{fffd}' | '\u{2028}' | '\u{2029}')
         })
 }
 

@@ -11,7 +11,8 @@ use super::capability::Capabilities;
 use super::command::append_data::{Messages, Reader, State, Word};
 use super::command::table::{Verb, find};
 use super::command::{
-    Call, append, close, copy, enable, expunge, fetch, list, notify, search, select, store,
+    Call, append, close, copy, create, enable, expunge, fetch, list, lsub, notify, search, select,
+    status, store,
 };
 use super::notify::{Notify, Overflow};
 use super::output::Output;
@@ -276,6 +277,9 @@ impl Rig {
             Verb::Enable => enable::run(&mut call, selected.as_ref()),
             Verb::Notify => notify::run(&mut call, selected.as_mut()).await,
             Verb::List => list::run(&mut call).await,
+            Verb::Lsub => lsub::run(&mut call).await,
+            Verb::Create => create::run(&mut call).await,
+            Verb::Status => status::run(&mut call).await,
             Verb::Noop => Ok(Completion::ok("Nothing to do")),
             Verb::Append => append(&mut call, literal.as_bytes()).await,
             verb => on_selected(verb, &mut call, selected.as_mut().expect("selected")).await,

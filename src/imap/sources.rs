@@ -101,29 +101,36 @@ fn below<'n>(root: &str, name: &'n str) -> Option<&'n str> {
     }
 }
 
-/// `one-or-more-mailbox`, in the form in which `names` has them. RFC 5465 §8
+/// `one-or-more-mailbox`, INBOX in the form in which `names` has it; what is not composed in both
+/// forms, as a name is. RFC 5465 §8, RFC 9051 §5.1
 fn mailbox_names(cursor: &mut Cursor<'_>) -> Result<Vec<String>, Refusal> {
     cursor.space()?;
     let one = |cursor: &mut Cursor<'_>| -> Result<String, Refusal> {
         let name = utf7::mailbox(cursor)?;
-        let name = fold::composed(&name).unwrap_or(name);
         let (first, rest) = name.split_at(name.find(DELIMITER).unwrap_or(name.len()));
         Ok(if first.eq_ignore_ascii_case(INBOX) { format!("{INBOX}{rest}") } else { name })
     };
-    if !cursor.take(b'(') {
-        return Ok(vec![one(cursor)?]);
-    }
     let mut names = Vec::new();
+    if !cursor.take(b'(') {
+        names.push(one(cursor)?);
+        return Ok(in_both_forms(names));
+    }
     loop {
         names.push(one(cursor)?);
         if names.len() > NAMES_MAX {
             return Err(cursor.expected("at most 1000 mailboxes"));
         }
         if cursor.take(b')') {
-            return Ok(names);
+            return Ok(in_both_forms(names));
         }
         cursor.space()?;
     }
+}
+
+fn in_both_forms(mut names: Vec<String>) -> Vec<String> {
+    let composed: Vec<String> = names.iter().filter_map(|name| fold::composed(name)).collect();
+    names.extend(composed);
+    names
 }
 
 #[cfg(test)]

@@ -112,6 +112,10 @@ pub(super) fn check_may_stand(target: &Resolved) -> Result<(), Refusal> {
     if target.folder.has_role() || first == Some(FolderRole::Assigned.path()) {
         return Err(Refusal::no("CANNOT", "The folders of members are made by the server"));
     }
+    // a byte order mark, which nobody could see. RFC 9051 §5.1
+    if target.folder.path().contains('\u{feff}') {
+        return Err(cannot());
+    }
     if first.is_some_and(|first| Folder::new(first).virtual_role().is_some()) {
         return Err(Refusal::no("CANNOT", "A virtual mailbox has no others below it"));
     }

@@ -7,7 +7,6 @@ use crate::imap::fetch::answer::Answer;
 use crate::imap::fetch::body::gone;
 use crate::imap::fetch::item::{Item, Request};
 use crate::imap::fetch::modifiers::Modifiers;
-use crate::imap::fetch::write::Beyond;
 use crate::imap::view::{Edit, Expunge, Message, Own, Selection, SequenceSet, Shown, updates_with};
 use crate::imap::{Completion, Numbering, Refusal, Selected};
 use crate::mail::flag::{FlagList, SeenMode, SystemFlags};
@@ -48,7 +47,7 @@ pub async fn run(call: &mut Call<'_, '_>, selected: &mut Selected) -> Result<Com
     }
     let marks_seen = request.marks_seen() && may_mark_seen(selected);
     let batch = if marks_seen { SEEN_BATCH } else { selection.len() };
-    let beyond = Beyond::spelled(call.session.spelling());
+    let beyond = call.session.beyond();
     // what is gone from a virtual mailbox is not shown: it may be forbidden now
     let is_lost = selected.sources.is_some() && call.numbering == Numbering::Sequence;
     let mut failure = (is_lost && selected.view.has_lost(&selection)).then(gone);

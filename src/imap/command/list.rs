@@ -11,6 +11,7 @@ use crate::imap::output::Output;
 use crate::imap::wire::pattern::Pattern;
 use crate::imap::wire::utf7;
 use crate::imap::{Completion, Context, Refusal, Session, seen_mode, virtual_mailbox};
+use crate::mail::fold;
 
 /// LIST.
 pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
@@ -79,13 +80,17 @@ fn tell_delimiter(call: &mut Call<'_, '_>, reference: &str) {
     call.out.line(format_args!("* LIST (\\Noselect) \"{DELIMITER}\" {}", utf7::quoted(&root)));
 }
 
-/// The patterns, with the reference before each.
+/// The patterns, with the reference before each; what is not composed is looked for in both forms,
+/// as a name is. RFC 9051 §5.1
 struct Asked(Vec<Pattern>);
 
 impl Asked {
     fn of(options: &Options) -> Asked {
-        let full = |p: &String| Pattern::new(&format!("{}{p}", options.reference));
-        Asked(options.patterns.iter().filter(|p| !p.is_empty()).map(full).collect())
+        let full = |p: &String| format!("{}{p}", options.reference);
+        let full: Vec<String> =
+            options.patterns.iter().filter(|p| !p.is_empty()).map(full).collect();
+        let composed = full.iter().filter_map(|p| fold::composed(p));
+        Asked(composed.chain(full.iter().cloned()).map(|p| Pattern::new(&p)).collect())
     }
 
     fn has(&self, node: &Node) -> bool {

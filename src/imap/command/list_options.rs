@@ -4,7 +4,6 @@ use super::{metadata, status};
 use crate::imap::wire::lex::{Cursor, is_astring_char};
 use crate::imap::wire::utf7;
 use crate::imap::{Context, Refusal};
-use crate::mail::fold;
 
 /// Most patterns in one LIST.
 pub(super) const PATTERNS_MAX: usize = 100;
@@ -148,28 +147,20 @@ fn patterns(
         check_on(context, arguments, "LIST-EXTENDED")?;
         options.extended = true;
         list(arguments, |arguments| {
-            add_pattern(options, arguments)?;
+            options.patterns.push(pattern(arguments)?);
             if options.patterns.len() > PATTERNS_MAX {
                 return Err(arguments.expected("at most 100 patterns"));
             }
             Ok(())
         })?;
     } else {
-        add_pattern(options, arguments)?;
+        options.patterns.push(pattern(arguments)?);
     }
     let too_long = |p: &String| p.len() + options.reference.len() > PATTERN_BYTES_MAX;
     match options.patterns.iter().any(too_long) {
         true => Err(start.expected("a pattern of at most 4096 bytes")),
         false => Ok(()),
     }
-}
-
-/// One that is not composed is looked for in both forms, as a name is. RFC 9051 §5.1
-fn add_pattern(options: &mut Options, arguments: &mut Cursor<'_>) -> Result<(), Refusal> {
-    let pattern = pattern(arguments)?;
-    options.patterns.extend(fold::composed(&pattern));
-    options.patterns.push(pattern);
-    Ok(())
 }
 
 /// `list-mailbox`: as a mailbox name, with wildcards. RFC 3501 §9

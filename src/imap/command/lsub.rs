@@ -20,18 +20,20 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
         return Err(start.expected("a pattern of at most 4096 bytes"));
     }
     let pattern = format!("{reference}{pattern}");
-    let pattern = fold::composed(&pattern).unwrap_or(pattern);
+    let composed = fold::composed(&pattern).map(|pattern| Pattern::new(&pattern));
     let is_open = pattern.ends_with('%');
     let pattern = Pattern::new(&pattern);
+    let is_meant =
+        |name: &str| pattern.matches(name) || composed.as_ref().is_some_and(|p| p.matches(name));
     let nodes = hierarchy::nodes(call.context, call.session);
     let subscribed: Vec<&Node> = nodes.iter().filter(|node| node.subscribed).collect();
     let mut told: Vec<&str> = Vec::new();
     for node in &subscribed {
-        if pattern.matches(&node.name) {
-            let is_mailbox = matches!(node.kind, Kind::Mailbox(_));
+        if is_meant(&node.name) {
+            let is_mailbox = matches!(&node.kind, Kind::Mailbox(named) if named.rights.has('r'));
             write_name(call, &node.name, if is_mailbox { "" } else { "\\Noselect" });
         } else if is_open {
-            for parent in parents(&node.name).filter(|p| pattern.matches(p)) {
+            for parent in parents(&node.name).filter(|p| is_meant(p)) {
                 if !told.contains(&parent) && !subscribed.iter().any(|s| s.name == parent) {
                     told.push(parent);
                     write_name(call, parent, "\\Noselect");

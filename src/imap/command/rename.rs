@@ -29,7 +29,9 @@ pub async fn run(call: &mut Call<'_, '_>) -> Result<Completion, Refusal> {
     };
     call.commit(changes).await?;
     if fold::composed(&old).or(fold::composed(new)).is_some() {
-        call.tell_other_name(&old, (&target.account, &target.folder));
+        // INBOX is what it was
+        let given = if source.folder.is_root() { new } else { &old };
+        call.tell_other_name(given, (&target.account, &target.folder));
     }
     Ok(Completion::ok("Renamed"))
 }

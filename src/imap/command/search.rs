@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::Call;
 use crate::imap::fetch::item::Request;
-use crate::imap::fetch::write::Beyond;
 use crate::imap::output::Output;
 use crate::imap::search::answer::{WithModSeq, write_esearch, write_numbers};
 use crate::imap::search::contexts::{CONTEXTS_MAX, Context, ORDERED_MAX, Order, tag_correlator};
@@ -281,7 +280,7 @@ pub(super) fn watch(
     } else {
         let key = program.key.clone().lasting(&selected.view);
         let (tag, found) = (call.tag.to_owned(), uids(hits));
-        let beyond = Beyond::spelled(call.session.spelling());
+        let beyond = call.session.beyond();
         contexts.push(Context { tag, correlator, by, key, found, order, shows, beyond });
     }
     selected.view.put_contexts(contexts);

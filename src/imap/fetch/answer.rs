@@ -57,7 +57,7 @@ impl Answer<'_> {
         while let Some(batch) = next {
             let ahead = self.gather(store, batches.next());
             let (ahead, written) =
-                join(ahead, self.write_batch((store, out), &batch, failure)).await;
+                join(ahead, self.write_batch((store, out), batch, failure)).await;
             written?;
             next = ahead?;
         }
@@ -78,21 +78,21 @@ impl Answer<'_> {
     async fn write_batch(
         &self,
         (store, out): (&dyn Store, &mut Output<'_>),
-        batch: &AtHand,
+        batch: AtHand,
         failure: &mut Option<Refusal>,
     ) -> Result<(), Refusal> {
         let wanted = self.facts_wanted();
         let is_patient = self.request.items.contains(&Item::Preview(Patience::Patient));
-        let mut wholes = batch.wholes.iter();
+        let mut wholes = batch.wholes.into_iter();
         for (message, facts) in self.selected.view.messages(&batch.selection).zip(&batch.facts) {
-            let whole = wholes.next().and_then(Option::as_deref);
+            let whole = wholes.next().flatten();
             if is_gone(facts, wanted) || is_patient && facts.preview.is_none() {
                 failure.get_or_insert_with(gone);
                 continue;
             }
             self.begin(&message, out);
             self.simple_items(&message, facts, out);
-            let source = Source::new(store, message.entry, facts).with_whole(whole);
+            let source = Source::new(store, message.entry, facts).with_whole(whole.as_deref());
             if let Err(refusal) = self.sections(&source, out).await? {
                 failure.get_or_insert(refusal);
             }

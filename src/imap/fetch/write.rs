@@ -1,11 +1,12 @@
 //! Writes ENVELOPE and BODYSTRUCTURE from what was computed at delivery. RFC 3501 §7.4.2
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::imap::wire::number;
-use crate::imap::wire::utf7::Spelling;
-use crate::mail::message::{Content, Envelope, EnvelopeAddress, Parameters, Part};
+use crate::mail::message::{Content, Envelope, EnvelopeAddress, Parameters, Part, extended_text};
 
 /// Longest string that is written in quotes.
 const QUOTED_BYTES_MAX: usize = 1024;
@@ -47,23 +48,15 @@ pub fn string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-/// Whether text beyond ASCII may stand in an envelope.
+/// What a client understands beyond ASCII, and beyond IMAP4rev1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Beyond {
-    /// As it is: the client has enabled UTF-8.
+    /// All that IMAP4rev2 has: UTF-8 as it is, message/global as a message, decoded parameters.
+    Rev2,
+    /// UTF-8 as it is: the client has enabled that alone. RFC 6855
     Shown,
     /// UTF-8 becomes encoded words, where words stand. RFC 6855 §8, RFC 2047 §2
     Encoded,
-}
-
-impl Beyond {
-    /// As names are spelled to the client.
-    pub fn spelled(spelling: Spelling) -> Beyond {
-        match spelling {
-            Spelling::Utf8 => Beyond::Shown,
-            Spelling::Utf7 => Beyond::Encoded,
-        }
-    }
 }
 
 /// Most bytes of UTF-8 in one encoded word of at most 75 characters.
@@ -171,7 +164,7 @@ pub fn structure(out: &mut Vec<u8>, part: &Part, (extensions, beyond): (Extensio
             string(out, part.subtype.as_bytes());
             if extensions == Extensions::Shown {
                 out.push(b' ');
-                parameters(out, &part.parameters);
+                parameters(out, &told_parameters(&part.parameters, beyond));
                 disposition_and_on(out, part);
             }
         }
@@ -189,19 +182,13 @@ pub fn structure(out: &mut Vec<u8>, part: &Part, (extensions, beyond): (Extensio
 
 /// `body-type-basic`, `body-type-msg` and `body-type-text`, without parentheses. RFC 3501 §9
 fn single(out: &mut Vec<u8>, part: &Part, content: &Content, form: (Extensions, Beyond)) {
-    let is_message = part.media_type == "MESSAGE"
-        && (part.subtype == "RFC822" || matches!(content, Content::Message(..)));
-    // a multipart without parts has no form of its own
-    let is_broken = part.media_type == "MULTIPART";
-    let (media_type, subtype) = match is_broken {
-        true => ("TEXT", "PLAIN"),
-        false => (part.media_type.as_str(), part.subtype.as_str()),
-    };
+    let is_message = is_message(part, form.1);
+    let (media_type, subtype) = told_type(part, form.1);
     string(out, media_type.as_bytes());
     out.push(b' ');
     string(out, subtype.as_bytes());
     out.push(b' ');
-    parameters(out, &part.parameters);
+    parameters(out, &told_parameters(&part.parameters, form.1));
     for field in [&part.id, &part.description] {
         out.push(b' ');
         nstring(out, field.as_ref());
@@ -216,6 +203,30 @@ fn single(out: &mut Vec<u8>, part: &Part, content: &Content, form: (Extensions, 
     if is_message || media_type == "TEXT" {
         out.push(b' ');
         number::write(out, part.lines);
+    }
+}
+
+/// Whether envelope and body follow. In IMAP4rev1, message/global is a type like any other: what
+/// follows would be taken for extension data. RFC 9051 §9 `media-message`, RFC 3501 §9
+fn is_message(part: &Part, beyond: Beyond) -> bool {
+    let is_shown = matches!(part.content, Content::Message(..));
+    match (part.media_type.as_str(), part.subtype.as_str()) {
+        ("MESSAGE", "RFC822") => true,
+        ("MESSAGE", "GLOBAL") => is_shown && beyond == Beyond::Rev2,
+        ("MESSAGE", _) => is_shown,
+        _ => false,
+    }
+}
+
+fn told_type(part: &Part, beyond: Beyond) -> (&str, &str) {
+    match (part.media_type.as_str(), part.subtype.as_str()) {
+        // one without parts has no form of its own
+        ("MULTIPART", _) => ("TEXT", "PLAIN"),
+        // encoded: IMAP4rev2 has no form for one that cannot be looked into. RFC 9051 §9
+        ("MESSAGE", "GLOBAL") if beyond == Beyond::Rev2 && part.content == Content::Leaf => {
+            ("APPLICATION", "OCTET-STREAM")
+        }
+        own => own,
     }
 }
 
@@ -267,6 +278,23 @@ fn disposition_and_on(out: &mut Vec<u8>, part: &Part) {
     }
     out.push(b' ');
     nstring(out, part.location.as_ref());
+}
+
+/// Values that are encoded with a charset become UTF-8, under the same name. RFC 9051 §7.5.2 says
+/// so of the parameters of a body; of those of a disposition, only that sections are joined: there
+/// the encoded form is left, which tells by itself what it is.
+fn told_parameters(list: &Parameters, beyond: Beyond) -> Cow<'_, Parameters> {
+    let is_encoded = |(name, _): &(String, _)| name.ends_with('*');
+    if beyond != Beyond::Rev2 || !list.iter().any(is_encoded) {
+        return Cow::Borrowed(list);
+    }
+    let mut told = list.clone();
+    for (_, value) in told.iter_mut().filter(|one| one.0.ends_with('*')) {
+        if let Some(text) = extended_text(value) {
+            *value = text.into_bytes();
+        }
+    }
+    Cow::Owned(told)
 }
 
 fn parameters(out: &mut Vec<u8>, list: &Parameters) {
@@ -363,6 +391,43 @@ mod tests {
         let mut out = Vec::new();
         envelope(&mut out, &broken, Beyond::Encoded);
         assert!(out.windows(4).any(|bytes| bytes == b"Gr\xfcn"), "what is no UTF-8 stays");
+    }
+
+    #[test]
+    fn message_global_is_a_message_in_rev2_only() {
+        let mut outer = part("MESSAGE", "GLOBAL");
+        let as_told =
+            |part: &Part, beyond| text(|out| structure(out, part, (Extensions::Omitted, beyond)));
+        let opaque = "(\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"7BIT\" 9)";
+        let octets = "(\"APPLICATION\" \"OCTET-STREAM\" NIL NIL NIL \"7BIT\" 9)";
+        assert_eq!(as_told(&outer, Beyond::Rev2), octets, "cannot be looked into");
+        assert_eq!(as_told(&outer, Beyond::Shown), opaque);
+        outer.content = Content::Message(Box::default(), Box::new(part("TEXT", "HTML")));
+        assert_eq!(as_told(&outer, Beyond::Shown), opaque);
+        assert_eq!(as_told(&outer, Beyond::Encoded), opaque);
+        let told = as_told(&outer, Beyond::Rev2);
+        assert!(told.starts_with("(\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"7BIT\" 9 (NIL "), "{told}");
+        assert!(told.ends_with("(\"TEXT\" \"HTML\" NIL NIL NIL \"7BIT\" 9 0) 0)"), "{told}");
+    }
+
+    #[test]
+    fn parameters_of_a_body_are_decoded_in_rev2_only() {
+        let mut leaf = part("IMAGE", "PNG");
+        let pair = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+        leaf.parameters = vec![
+            pair("A", "utf-8''%41"),
+            pair("NAME*", "iso-8859-1'de'Gr%FCn"),
+            pair("ODD*", "x-unknown''%41"),
+        ];
+        leaf.disposition = Some(("INLINE".into(), vec![pair("FILENAME*", "utf-8''%41")]));
+        let told = |beyond| text(|out| structure(out, &leaf, (Extensions::Shown, beyond)));
+        let as_it_is = "(\"IMAGE\" \"PNG\" (\"A\" \"utf-8''%41\" \"NAME*\" \
+            \"iso-8859-1'de'Gr%FCn\" \"ODD*\" \"x-unknown''%41\") NIL NIL \"7BIT\" 9 NIL \
+            (\"INLINE\" (\"FILENAME*\" \"utf-8''%41\")) NIL NIL)";
+        assert_eq!(told(Beyond::Encoded), as_it_is);
+        assert_eq!(told(Beyond::Shown), as_it_is, "RFC 6855 says nothing of it");
+        let decoded = as_it_is.replace("\"iso-8859-1'de'Gr%FCn\"", "{5}\r\nGr\u{fc}n");
+        assert_eq!(told(Beyond::Rev2), decoded);
     }
 
     #[test]

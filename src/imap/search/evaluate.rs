@@ -272,8 +272,8 @@ fn contains(text: &str, needle: &str) -> bool {
     memmem::find(text.as_bytes(), needle.as_bytes()).is_some()
 }
 
-/// Whether a folded line `NAME: value` has `needle` in its value. Most headers do not have it at
-/// all, which is found out faster than line by line.
+/// Whether a folded line `NAME: value` of the message's own has `needle` in its value. Most headers
+/// do not have it at all, which is found out faster than line by line.
 fn has_field(lines: &str, name: &str, needle: &str) -> bool {
     if !contains(lines, needle) {
         return false;
@@ -282,7 +282,7 @@ fn has_field(lines: &str, name: &str, needle: &str) -> bool {
         let value = line.strip_prefix(name)?.strip_prefix(':')?;
         Some(value.strip_prefix(' ').unwrap_or(value).contains(needle))
     };
-    lines.lines().any(|line| value(line).unwrap_or(false))
+    message::own_fields(lines).lines().any(|line| value(line).unwrap_or(false))
 }
 
 #[cfg(test)]
@@ -297,5 +297,10 @@ mod tests {
         assert!(!has_field(lines, "SUBJ", "HELLO"));
         assert!(has_field(lines, "EMPTY", ""));
         assert!(!has_field(lines, "ABSENT", ""));
+        let with_parts = format!("{lines}\nCONTENT-ID: PART\nSUBJECT: OTHER\n");
+        assert!(has_field(&with_parts, "SUBJECT", "WORLD"));
+        assert!(!has_field(&with_parts, "SUBJECT", "OTHER"));
+        assert!(!has_field(&with_parts, "CONTENT-ID", "PART"));
+        assert!(!has_field(&with_parts, "\nCONTENT-ID", "PART"));
     }
 }

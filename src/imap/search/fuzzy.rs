@@ -6,6 +6,7 @@
 use super::key::{Key, When};
 use crate::imap::date::Day;
 use crate::mail::likeness::{Likeness, Pattern};
+use crate::mail::message::{fields_of_parts, own_fields};
 use crate::mail::words::words;
 
 /// Most words of one text that are looked for, the longest; the others are left out.
@@ -112,7 +113,7 @@ impl Like {
         let [header, trace, body] = texts;
         match &self.place {
             Place::Field(name) => {
-                let mut lines = header.lines().chain(trace.lines());
+                let mut lines = own_fields(header).lines().chain(trace.lines());
                 lines.any(|line| field(line, name).is_some_and(any))
             }
             Place::Body => any(body),
@@ -130,13 +131,15 @@ impl Like {
         let highest = |found: &mut dyn Iterator<Item = f32>| found.reduce(f32::max);
         match &self.place {
             Place::Field(name) => {
-                let lines = header.lines().chain(trace.lines());
+                let lines = own_fields(header).lines().chain(trace.lines());
                 highest(&mut lines.filter_map(|line| best(field(line, name)?, 1.0)))
             }
             Place::Body => best(body, 1.0),
             Place::Text => {
-                let in_header = header.lines().filter_map(|line| best(line, weight(line)));
-                highest(&mut in_header.chain(best(body, BODY)))
+                let own = own_fields(header).lines();
+                let in_header = own.filter_map(|line| best(line, weight(line)));
+                let in_parts = best(fields_of_parts(header), OTHER_FIELD);
+                highest(&mut in_header.chain(in_parts).chain(best(body, BODY)))
             }
         }
     }
@@ -223,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_word_counts_most_in_the_subject_and_least_in_a_field_that_nobody_reads() {
-        let header = "SUBJECT: HELLO\nFROM: HELPER\nX-OTHER: HALLO\n";
+        let header = "SUBJECT: HELLO\nFROM: HELPER\nX-OTHER: HALLO\n\nSUBJECT: QUARTZ\n";
         let quality = |place: Place, word: &str, body: &str| {
             let like = Like { place, pattern: Pattern::of(word) };
             let quality = like.quality([header, "RECEIVED: FROM XERXES\n", body]);
@@ -238,6 +241,9 @@ mod tests {
         let field = |name: &str| Place::Field(name.into());
         assert_eq!(quality(field("RECEIVED"), "XERXES", ""), Some(100));
         assert_eq!(quality(field("SUBJECT"), "HELPER", ""), None);
+        assert_eq!(quality(field("SUBJECT"), "QUARTZ", ""), None, "is a part's");
+        assert!(quality(Place::Text, "QUARTZ", "") < quality(Place::Text, "HELPER", ""));
+        assert!(quality(Place::Text, "QUARTZ", "").is_some());
         assert_eq!(quality(Place::Body, "HELLO", ""), None);
     }
 

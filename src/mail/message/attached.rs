@@ -17,6 +17,8 @@ pub fn attached_parts(top: &Part) -> Vec<&Part> {
     while let Some(part) = parts.pop() {
         match &part.content {
             Content::Multipart(inside) => parts.extend(inside.iter().rev()),
+            // it is shown, but read once more: programs put UTF-16 and files of mail into it
+            Content::Message(..) if part.subtype == "GLOBAL" => found.push(part),
             Content::Message(_, inside) => parts.push(inside),
             Content::Leaf if could_be_message(part) => found.push(part),
             Content::Leaf => {}

@@ -24,7 +24,7 @@ pub(super) enum DefaultType {
 pub(super) enum Kind {
     /// With its boundary.
     Multipart(Vec<u8>),
-    /// message/rfc822 that is not transfer-encoded.
+    /// message/rfc822 or message/global that is not transfer-encoded.
     Message,
     /// Everything else.
     Leaf,
@@ -69,9 +69,18 @@ pub(super) fn describe(header: &[u8], default: DefaultType, budget: &mut Budget)
 pub(super) fn kind(part: &Part) -> Kind {
     match part.media_type.as_str() {
         "MULTIPART" => boundary(part).map_or(Kind::Leaf, Kind::Multipart),
-        "MESSAGE" if part.subtype == "RFC822" => Kind::Message,
+        "MESSAGE" if is_message(part) && !is_encoded(part) => Kind::Message,
         _ => Kind::Leaf,
     }
+}
+
+/// RFC 6532 §3.7
+fn is_message(part: &Part) -> bool {
+    matches!(part.subtype.as_str(), "RFC822" | "GLOBAL")
+}
+
+fn is_encoded(part: &Part) -> bool {
+    !matches!(part.encoding.as_str(), "7BIT" | "8BIT" | "BINARY")
 }
 
 /// What parts inside this multipart are by default.
@@ -98,12 +107,12 @@ fn retype(part: &mut Part, media_type: &str, subtype: &str) {
 }
 
 /// A container that cannot be looked into must not be called one: in BODYSTRUCTURE multipart means
-/// parts and message/rfc822 means an envelope. RFC 3501 §7.4.2
+/// parts and message/rfc822 means an envelope. RFC 3501 §7.4.2. message/global may be encoded, and
+/// means one in IMAP4rev2 only: who writes it decides. RFC 6532 §3.7
 fn settle(part: &mut Part) {
-    let encoded = !matches!(part.encoding.as_str(), "7BIT" | "8BIT" | "BINARY");
     match part.media_type.as_str() {
         "MULTIPART" if boundary(part).is_none() => become_text(part),
-        "MESSAGE" if part.subtype == "RFC822" && encoded => become_octets(part),
+        "MESSAGE" if part.subtype == "RFC822" && is_encoded(part) => become_octets(part),
         _ => {}
     }
 }

@@ -27,10 +27,11 @@ pub use binary::{as_lines, loses_nul};
 pub use encoded_word::decode as decoded;
 pub use envelope::{REFERRED_MAX, message_ids};
 pub use fields::{CACHED_FIELDS, are_cached, field_values, select_fields, select_fields_not};
+pub use parameters::extended_text;
 pub use parse::parse;
 pub use preview::{PREVIEW_CHARS_MAX, PREVIEW_SOURCE_BYTES_MAX, preview_of, preview_parts};
 pub use section::{SectionText, part_at, section};
-pub use text::SEARCH_TEXT_BYTES_MAX;
+pub use text::{SEARCH_TEXT_BYTES_MAX, fields_of_parts, own_fields};
 pub use transfer::{Decoder, Encoding};
 
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,8 @@ pub struct Parsed {
 /// Folded text, apart so that SEARCH BODY does not match in the header. RFC 3501 §6.4.4
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct SearchText {
-    /// Decoded, unfolded and case-folded header fields, a line each: `name: value`.
+    /// Decoded, unfolded and case-folded header fields, a line each: `name: value`. Behind an empty
+    /// line, the same of all parts, for SEARCH TEXT only: see `own_fields`. RFC 9051 §6.4.4
     pub header: String,
     /// Decoded and case-folded text of all text parts.
     pub body: String,
@@ -171,6 +173,6 @@ pub enum Content {
     Leaf,
     /// multipart/*: at least one part.
     Multipart(Vec<Part>),
-    /// message/rfc822 (not transfer-encoded): its envelope and its top part.
+    /// message/rfc822 or message/global (not transfer-encoded): its envelope and its top part.
     Message(Box<Envelope>, Box<Part>),
 }

@@ -1,8 +1,11 @@
 //! The grammar of structured MIME fields: tokens, comments, quoted strings and parameters.
 //! RFC 2045 §5.1, RFC 2231. Knows no field by name.
 
+use mail_parser::decoders::charsets::map::charset_decoder;
+
 use super::Parameters;
 use super::parse::Budget;
+use super::text::decode_charset;
 
 /// A longer token is none.
 const TOKEN_BYTES_MAX: usize = 127;
@@ -228,6 +231,39 @@ fn percent_encoded(value: &[u8]) -> Vec<u8> {
     out
 }
 
+/// What `charset'language'text` says, the value of a parameter whose name ends in `*`; without NUL,
+/// which no IMAP string can carry. `None`: it has another form, or a charset that nobody knows.
+/// RFC 2231 §4
+pub fn extended_text(value: &[u8]) -> Option<String> {
+    let mut pieces = value.splitn(3, |&byte| byte == b'\'');
+    let (charset, _language, text) = (pieces.next()?, pieces.next()?, pieces.next()?);
+    let charset = Some(charset).filter(|charset| !charset.is_empty());
+    let is_utf8 = charset.is_none_or(|name| name.eq_ignore_ascii_case(b"utf-8"));
+    if !is_utf8 && charset.and_then(charset_decoder).is_none() {
+        return None;
+    }
+    let text = percent_decoded(text);
+    Some(decode_charset(charset, &text).chars().filter(|c| *c != '\0').collect())
+}
+
+/// What is no `%` with two digits stays as it is.
+fn percent_decoded(value: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let mut out = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match (byte, after.first_chunk::<2>().map(|pair| pair.map(digit))) {
+            (b'%', Some([Some(high), Some(low)])) => {
+                out.push(high * 16 + low);
+                rest = &after[2..];
+            }
+            _ => out.push(byte),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,6 +297,26 @@ mod tests {
             let read = read(value);
             let read: Vec<_> = read.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
             assert_eq!(&read, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn extended_values_are_read_in_their_charset() {
+        let cases: &[(&str, Option<&str>)] = &[
+            ("utf-8''Gr%C3%BC%c3%9fe%20x", Some("Gr\u{fc}\u{df}e x")),
+            ("ISO-8859-1'de'Gr%FCn", Some("Gr\u{fc}n")),
+            ("iso-2022-jp'ja'%1B$B$O%1B(B", Some("\u{306f}")),
+            ("us-ascii'en-us'it's%2A", Some("it's*")),
+            ("''a%20b%C3%A4", Some("a b\u{e4}")),
+            ("utf-8''%00x%", Some("x%")),
+            ("utf-8''%4%zz%+1", Some("%4%zz%+1")),
+            ("utf-8''", Some("")),
+            ("x-unknown''%41", None),
+            ("utf-8'x", None),
+            ("plain", None),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(extended_text(value.as_bytes()).as_deref(), *expected, "{value}");
         }
     }
 

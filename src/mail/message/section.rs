@@ -9,7 +9,7 @@ use super::{Content, Part};
 pub enum SectionText {
     /// `[]`: the whole message; `[1]`: the part's body.
     Body,
-    /// `[HEADER]`, `[1.HEADER]`: of the message or of a message/rfc822 part, with its empty line.
+    /// `[HEADER]`, `[1.HEADER]`: of the message or of one inside it, with its empty line.
     Header,
     /// `[TEXT]`, `[1.TEXT]`: what follows that header.
     Text,

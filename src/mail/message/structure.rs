@@ -299,6 +299,11 @@ mod tests {
                 "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n",
                 "APPLICATION/OCTET-STREAM 1",
             ),
+            ("Content-Type: message/Global\r\n", "MESSAGE/GLOBAL 1 [TEXT/PLAIN 0]"),
+            (
+                "Content-Type: message/global\r\nContent-Transfer-Encoding: base64\r\n",
+                "MESSAGE/GLOBAL 1",
+            ),
             ("Content-Type: image/png\r\nContent-Type: text/html\r\n", "IMAGE/PNG 1"),
         ];
         for (header, expected) in cases {

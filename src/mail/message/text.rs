@@ -1,5 +1,5 @@
-//! The folded text of a message for SEARCH: header fields, and the bodies of all text parts (and of
-//! reports such as message/delivery-status), decoded.
+//! The folded text of a message for SEARCH: header fields, those of all parts, and the bodies of
+//! all text parts (and of reports such as message/delivery-status), decoded.
 //! Knows offsets from `structure`; never gives mail-parser more than one bounded body.
 
 use std::borrow::Cow;
@@ -10,12 +10,13 @@ use mail_parser::decoders::html::html_to_text;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 
 use super::fields::{fields, line_len};
+use super::parameters::extended_text;
 use super::{Content, Part, SearchText, encoded_word};
 use crate::mail::fold::fold_onto;
 
 /// Folded text kept of one message, header and body together; what is beyond is not found.
 pub const SEARCH_TEXT_BYTES_MAX: usize = 1024 * 1024;
-/// Folded header text kept of one message.
+/// Folded header text kept of one message, that of its parts included.
 const HEADER_TEXT_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of one part that are decoded.
 const PART_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -24,6 +25,7 @@ const PART_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(super) fn extract(bytes: &[u8], top: &Part) -> SearchText {
     let mut header = String::new();
     header_text(slice(bytes, top.header_start, top.body_start), &mut header, HEADER_TEXT_BYTES_MAX);
+    part_fields(bytes, top, &mut header);
     let mut body = String::new();
     let limit = SEARCH_TEXT_BYTES_MAX - header.len();
     part_text(bytes, top, &mut body, limit);
@@ -40,12 +42,88 @@ fn header_text(header: &[u8], out: &mut String, limit: usize) {
         if out.len() >= limit {
             return;
         }
-        fold_onto(out, &String::from_utf8_lossy(field.name), limit);
-        fold_onto(out, ": ", limit);
-        fold_onto(out, encoded_word::decode(field.value).trim(), limit);
-        if out.len() < limit {
-            out.push('\n');
+        let value = encoded_word::decode(field.value);
+        line((&String::from_utf8_lossy(field.name), value.trim()), out, limit);
+    }
+}
+
+fn line((name, value): (&str, &str), out: &mut String, limit: usize) {
+    fold_onto(out, name, limit);
+    fold_onto(out, ": ", limit);
+    fold_onto(out, value, limit);
+    if out.len() < limit {
+        out.push('\n');
+    }
+}
+
+/// The fields that belong to the message itself, of `SearchText::header`: those of its parts follow
+/// behind an empty line, and are no fields of the message that has them inside.
+pub fn own_fields(header: &str) -> &str {
+    apart(header).0
+}
+
+/// The fields of the parts, of `SearchText::header`.
+pub fn fields_of_parts(header: &str) -> &str {
+    apart(header).1
+}
+
+fn apart(header: &str) -> (&str, &str) {
+    match memchr::memmem::find(header.as_bytes(), b"\n\n") {
+        _ if header.starts_with('\n') => ("", &header[1..]),
+        Some(at) => (&header[..at + 1], &header[at + 2..]),
+        None => (header, ""),
+    }
+}
+
+/// Behind an empty line, what belongs to TEXT beside the top header: MIME fields of all parts, and
+/// decoded parameters. RFC 9051 §6.4.4
+fn part_fields(bytes: &[u8], top: &Part, out: &mut String) {
+    let before = out.len();
+    if before >= HEADER_TEXT_BYTES_MAX {
+        return;
+    }
+    out.push('\n');
+    fields_below(bytes, top, out);
+    if out.len() == before + 1 {
+        out.truncate(before);
+    }
+}
+
+/// The header of the message inside a message is text of the body already.
+fn fields_below(bytes: &[u8], part: &Part, out: &mut String) {
+    let header = |part: &Part| slice(bytes, part.header_start, part.body_start);
+    decoded_parameters(header(part), part, out);
+    match &part.content {
+        Content::Multipart(children) => {
+            for child in children {
+                if out.len() >= HEADER_TEXT_BYTES_MAX {
+                    return;
+                }
+                header_text(header(child), out, HEADER_TEXT_BYTES_MAX);
+                fields_below(bytes, child, out);
+            }
         }
+        Content::Message(_, top) => fields_below(bytes, top, out),
+        Content::Leaf => {}
+    }
+}
+
+/// A line `NAME: value` for each parameter that stands in the header in sections, or encoded, or
+/// both: nobody looks for it in that form. RFC 2231
+fn decoded_parameters(header: &[u8], part: &Part, out: &mut String) {
+    let in_disposition = part.disposition.iter().flat_map(|(_, parameters)| parameters);
+    let mut all = part.parameters.iter().chain(in_disposition).peekable();
+    if all.peek().is_none() || memchr::memchr(b'*', header).is_none() {
+        return;
+    }
+    let has_sections = memchr::memmem::find(header, b"*0").is_some();
+    for (name, value) in all.filter(|(name, _)| has_sections || name.ends_with('*')) {
+        if out.len() >= HEADER_TEXT_BYTES_MAX {
+            return;
+        }
+        let text = extended_text(value).filter(|_| name.ends_with('*'));
+        let text = text.unwrap_or_else(|| encoded_word::decode(value));
+        line((name.trim_end_matches('*'), text.trim()), out, HEADER_TEXT_BYTES_MAX);
     }
 }
 
@@ -160,6 +238,79 @@ mod tests {
         }
         for absent in ["hidden", "secret", "<p"] {
             assert!(!body.contains(&fold(absent)), "{absent} in {body}");
+        }
+    }
+
+    #[test]
+    fn fields_of_parts_stand_apart_from_those_of_the_message() {
+        let message = concat!(
+            "Subject: top\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n",
+            "--o\r\nContent-Type: text/plain\r\n\r\nhello\r\n",
+            "--o\r\nContent-Type: application/pdf; name=\"=?utf-8?Q?R=C3=BCbe=2Epdf?=\"\r\n",
+            "Content-Disposition: attachment;\r\n filename*0*=iso-8859-1'de'Gr%FC;\r\n",
+            " filename*1*=n%2E; filename*2=pdf\r\nContent-ID: <id@x>\r\n",
+            "Content-Description: the\r\n plan\r\n\r\nx\r\n",
+            "--o\r\nContent-Type: message/rfc822; x*0=or; x*1=ange\r\n\r\n",
+            "Subject: inner\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n",
+            "--i\r\nContent-Type: image/png; name*=utf-8''%C3%96l\r\n\r\nx\r\n--i--\r\n",
+            "--o--\r\n",
+        );
+        let text = text(message.as_bytes());
+        let own = "SUBJECT: TOP\nCONTENT-TYPE: MULTIPART/MIXED; BOUNDARY=O\n";
+        assert_eq!(own_fields(&text.header), own);
+        let parts = fields_of_parts(&text.header);
+        let lines = [
+            "content-type: text/plain",
+            "content-type: application/pdf; name=\"r\u{fc}be.pdf\"",
+            "name: r\u{fc}be.pdf",
+            "filename: gr\u{fc}n.pdf",
+            "content-id: <id@x>",
+            "content-description: the plan",
+            "content-type: message/rfc822; x*0=or; x*1=ange",
+            "x: orange",
+            "content-type: image/png; name*=utf-8''%c3%96l",
+            "name: \u{f6}l",
+        ];
+        for line in lines {
+            assert!(parts.lines().any(|found| found == fold(line)), "{line} in {parts}");
+        }
+        assert!(!parts.contains("INNER"), "is text of the body");
+        assert!(!text.body.contains("PDF") && text.body.contains("SUBJECT: INNER"));
+        assert_eq!(text.header, format!("{own}\n{parts}"));
+    }
+
+    #[test]
+    fn a_message_without_parts_or_without_a_header_stands_apart_too() {
+        let plain = text(b"Subject: a\r\nContent-Type: text/plain; x=y*0\r\n\r\nx").header;
+        assert_eq!((own_fields(&plain), fields_of_parts(&plain)), {
+            ("SUBJECT: A\nCONTENT-TYPE: TEXT/PLAIN; X=Y*0\n", "X: Y*0\n")
+        });
+        let plain = text(b"Subject: a\r\n\r\n\r\nx").header;
+        assert_eq!((own_fields(&plain), fields_of_parts(&plain)), ("SUBJECT: A\n", ""));
+        assert_eq!((own_fields("\nA: B\n"), fields_of_parts("\nA: B\n")), ("", "A: B\n"));
+        assert_eq!((own_fields(""), fields_of_parts("")), ("", ""));
+    }
+
+    #[test]
+    fn fields_of_parts_share_the_limit_of_the_header() {
+        let top = "Content-Type: multipart/mixed; boundary=o\r\n";
+        let line = |bytes: usize| format!("X: {}\r\n", "n".repeat(bytes - "X: \n".len()));
+        let lines = |bytes: usize| line(1024).repeat(bytes / 1024 - 1) + &line(1024 + bytes % 1024);
+        let header = |own: usize, part: usize| {
+            let own = lines(own + 1 - top.len()) + top;
+            let part = lines(part);
+            text(format!("{own}\r\n--o\r\n{part}\r\nx\r\n--o--\r\n").as_bytes()).header
+        };
+        let room = HEADER_TEXT_BYTES_MAX - 5_000 - 1;
+        let whole = header(5_000, room);
+        assert_eq!((own_fields(&whole).len(), fields_of_parts(&whole).len()), (5_000, room));
+        assert!(whole.ends_with('\n'));
+        let cut = header(5_000, room + 1);
+        assert_eq!((cut.len(), cut.ends_with('\n')), (HEADER_TEXT_BYTES_MAX, false));
+        for (left, parts) in [(0, ""), (1, ""), (2, "X"), (3, "X:")] {
+            let full = header(HEADER_TEXT_BYTES_MAX - left, 5_000);
+            assert_eq!(own_fields(&full).len(), HEADER_TEXT_BYTES_MAX - left);
+            assert_eq!(fields_of_parts(&full), parts);
         }
     }
 

@@ -253,9 +253,11 @@ impl Queue {
     }
 
     /// The duty has come or gone, or come back: what was planned is forgotten, and planned anew if
-    /// it is ours.
+    /// it is ours. One that only seemed to be over goes on.
     async fn look(&mut self) {
         if self.office.under.is_present() {
+            // what was asked while the lease was late has not been answered
+            self.answer_asks().await;
             return;
         }
         let under = self.office.post.present();

@@ -14,7 +14,7 @@ const ADVISORY_LOCK: i64 = 0x506f_7374_6661_6368;
 
 /// What each version of the shared layout has beside it here. There is no PostgreSQL database with
 /// layout 1 alone.
-const OWN: [&str; layout::VERSION] = ["", OWN_2];
+const OWN: [&str; layout::VERSION] = ["", OWN_2, ""];
 
 /// `head` is one row: whoever holds its lock writes, on whichever node. `log` has what each group
 /// changed, for the nodes that did not write it, with its random stamp and that of the group before

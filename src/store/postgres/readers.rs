@@ -1,4 +1,4 @@
-//! Reading from the tables. Changes nothing.
+//! Reading from the tables. Changes nothing but the mark of what it finds lost.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;

@@ -45,7 +45,7 @@ pub(in crate::store) fn next(dialect: &Dialect, version: usize) -> Option<String
     LAYOUTS.get(version).map(|layout| dialect.written(layout))
 }
 
-const LAYOUTS: [&str; 2] = [LAYOUT_1, LAYOUT_2];
+const LAYOUTS: [&str; 3] = [LAYOUT_1, LAYOUT_2, LAYOUT_3];
 
 /// Rows that are read for every message of a mailbox are narrow; what FETCH and SEARCH read of a
 /// message is apart, a table each.
@@ -96,14 +96,13 @@ CREATE TABLE pack (number {id} PRIMARY KEY, committed_end BIGINT NOT NULL, dead 
 /// Message-ID, and by the Message-IDs that they follow: `digest` is of the bare identifier and of
 /// which of the two it is, and different identifiers may share one. The header's folded text apart
 /// from the body's: `search_text` is emptied into these two and dropped; the message has the check
-/// of both. What is `lost` (1) was found missing or damaged where its bytes should be, and is
-/// written anew when the same bytes come in. A message of layout 1 is a thread of its own, and has
-/// no preview until somebody asks for it. Metadata: no login is everybody's, mailbox 0 is the
-/// server. The audit log, by which of its entries instances came into a Trash, and each user's
-/// rights as they were told there last. Who is away, and which mailboxes are open to others. A turn
-/// is whom work in an account was handed to, the highest number last. The directory that several
-/// nodes have in force, and the last tenure of each of their duties. Messages of virtual mailboxes
-/// are not counted by what they show, and found by nothing.
+/// of both. A message of layout 1 is a thread of its own, and has no preview until somebody asks
+/// for it. Metadata: no login is everybody's, mailbox 0 is the server. The audit log, by which of
+/// its entries instances came into a Trash, and each user's rights as they were told there last.
+/// Who is away, and which mailboxes are open to others. A turn is whom work in an account was
+/// handed to, the highest number last. The directory that several nodes have in force, and the last
+/// tenure of each of their duties. Messages of virtual mailboxes are not counted by what they show,
+/// and found by nothing.
 const LAYOUT_2: &str = "
 CREATE TABLE queue (
   id {id} PRIMARY KEY, blob BIGINT NOT NULL, trace BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
@@ -143,7 +142,6 @@ CREATE TABLE directory (
   salts {bytes} NOT NULL);
 CREATE TABLE tenure (duty TEXT PRIMARY KEY, number BIGINT NOT NULL){clustered};
 ALTER TABLE message ADD COLUMN text_check BIGINT NOT NULL DEFAULT 0;
-ALTER TABLE message ADD COLUMN lost BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE instance ADD COLUMN thread BIGINT NOT NULL DEFAULT 0;
 UPDATE instance SET thread = -blob;
 ALTER TABLE mailbox ADD COLUMN messages BIGINT NOT NULL DEFAULT 0;
@@ -156,4 +154,10 @@ CREATE TABLE preview (id {id} PRIMARY KEY, data {bytes} NOT NULL);
 CREATE TABLE metadata (
   login TEXT NOT NULL, mailbox BIGINT NOT NULL, entry TEXT NOT NULL, value {bytes} NOT NULL,
   PRIMARY KEY (login, mailbox, entry)){clustered};
+";
+
+/// What is `lost` (1) was found missing or damaged where its bytes should be, and is written anew
+/// when the same bytes come in.
+const LAYOUT_3: &str = "
+ALTER TABLE message ADD COLUMN lost BIGINT NOT NULL DEFAULT 0;
 ";

@@ -6,6 +6,7 @@ mod conversations;
 mod copy;
 mod fetch;
 mod move_and_expunge;
+mod names;
 mod search;
 mod select;
 mod store;

@@ -148,6 +148,23 @@ async fn a_store_of_version_1_is_brought_to_the_present_layout() {
 }
 
 #[tokio::test]
+async fn a_store_of_version_2_is_brought_to_the_present_layout() {
+    let (place, clock) = (Place::new(), clock());
+    let running = start(idle(&place, &clock, Options::default()));
+    let mailbox = running.0.inbox().await;
+    assert_eq!(running.0.deliver(mailbox, "one").await, Uid(1));
+    assert_eq!(close(running), Ok(()));
+    query_none(&place, "ALTER TABLE message DROP COLUMN lost; PRAGMA user_version = 2");
+    let running = start(idle(&place, &clock, Options::default()));
+    assert_eq!(running.0.deliver(mailbox, "one").await, Uid(2), "the same bytes");
+    let blob = running.0.snapshot(mailbox).await.nth(1).expect("there").blob;
+    running.0.store.body(blob, 0..u64::MAX).await.expect("is read");
+    assert_eq!(close(running), Ok(()));
+    assert_eq!(query::<i64>(&place, "PRAGMA user_version"), layout::VERSION as i64);
+    assert_eq!(query::<i64>(&place, "SELECT count(*) FROM message WHERE lost = 0"), 1);
+}
+
+#[tokio::test]
 async fn an_upgrade_that_fails_leaves_the_store_as_it_was() {
     let (place, clock) = (Place::new(), clock());
     filled(&place, &clock).await;
