@@ -23,7 +23,7 @@
 //! | folder | layer | what it is |
 //! |---|---|---|
 //! | `mail/` | 0 | words: identifiers, address, flag, account, folder, UID set, message |
-//! | `sys/` | 0 | the world as a parameter: clock, entropy |
+//! | `sys/` | 0 | the world as a parameter: clock, entropy; what the log has said lately |
 //! | `directory/` | 1 | users, teams, inboxes; `rights()`, the one door for access; `view()` |
 //! | `store/` | 1 | trait Store; `Change`, the only way anything changes; snapshots; the engines |
 //! | `conversation/` | 2 | what belongs together, who has it; proposes changes |
