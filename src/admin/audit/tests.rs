@@ -62,10 +62,17 @@ impl Place {
         (outcome, String::from_utf8(out).expect("text"))
     }
 
+    fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.0.join("data/store.db")).expect("opens")
+    }
+
     fn sql(&self, statement: &str) {
-        let database = self.0.join("data/store.db");
-        let connection = rusqlite::Connection::open(database).expect("opens");
-        connection.execute_batch(statement).expect("runs");
+        self.database().execute_batch(statement).expect("runs");
+    }
+
+    fn layout(&self) -> i64 {
+        let version = self.database().query_row("PRAGMA user_version", [], |row| row.get(0));
+        version.expect("a number")
     }
 }
 
@@ -241,10 +248,11 @@ fn what_users_name_cannot_be_taken_for_what_the_log_says() {
 fn a_store_of_an_older_layout_is_read_by_no_one_but_the_daemon() {
     let place = Place::new("older", "");
     place.live(async |store| a_morning(store).await);
+    let present = place.layout();
     place.sql("PRAGMA user_version = 1");
     let (outcome, told) = place.verify(None);
     assert_eq!(outcome, Outcome::Refused);
     assert!(told.contains("the daemon brings an older one up to date"), "{told}");
-    place.sql("PRAGMA user_version = 2");
+    place.sql(&format!("PRAGMA user_version = {present}"));
     assert_eq!(place.verify(None).0, Outcome::Done);
 }
