@@ -1,28 +1,6 @@
 //! COPY into the folders of an inbox that tell who has a conversation.
 
-use super::{count, in_support, selected};
-use crate::imap::rig::Rig;
-
-const ANNA: &str = "Shared/Support/Assigned/anna";
-const BEN: &str = "Shared/Support/Assigned/ben";
-const DONE: &str = "Shared/Support/Done";
-const TRASH: &str = "Shared/Support/Trash";
-
-/// Messages 1 and 3 are a conversation, 2 is another.
-fn rig() -> Rig {
-    let rig = Rig::new();
-    rig.assignable(&["anna", "ben"]);
-    rig.deliver("From: c@customer.example\r\nMessage-ID: <1@c>\r\n\r\none\r\n");
-    rig.deliver("From: d@customer.example\r\nMessage-ID: <2@c>\r\n\r\ntwo\r\n");
-    rig.deliver(
-        "From: c@customer.example\r\nMessage-ID: <3@c>\r\nIn-Reply-To: <1@c>\r\n\r\nthree\r\n",
-    );
-    rig
-}
-
-fn counts(rig: &Rig) -> [usize; 5] {
-    ["Shared/Support", ANNA, BEN, DONE, TRASH].map(|name| count(rig, "anna", name))
-}
+use super::{ANNA, BEN, DONE, TRASH, count, counts, in_support, rig, selected};
 
 #[test]
 fn copy_mark_and_expunge_by_number_end_as_a_move() {
